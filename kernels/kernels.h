@@ -1,0 +1,193 @@
+// What every kernel computes, independent of instruction set. Kernels include headers of this folder only.
+// The plain C++ of kernels/ref defines the meaning; an integer kernel equals it bit for bit, a float kernel within
+// the bound stated here. Nothing here allocates while it runs; scratch memory comes from the caller.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "random.h"
+
+namespace octavo::kernels {
+
+/// Runs body(chunk) for every chunk in [0, chunks); order and threads are the caller's business.
+using Parallel = std::function<void(std::int64_t chunks, const std::function<void(std::int64_t)>& body)>;
+
+enum class Isa : std::uint8_t { ref, avx2, avx512vnni };
+const char* isa_name(Isa isa);
+bool isa_supported(Isa isa);
+/// The best supported ISA, or the one that OCTAVO_ISA (ref|avx2|avx512vnni) names; throws std::runtime_error when
+/// the name is unknown or the CPU lacks it. Kernels above it are never chosen.
+Isa active_isa();
+/// Tests only: changes what active_isa() answers.
+void force_isa(Isa isa);
+
+// ---- Views: physical layouts of an integer tensor [n, h, w, c] ------------------------------------------------
+
+enum class Layout : std::uint8_t {
+  plain,   ///< s8 [n][h][w][c], dense: the logical order
+  rows,    ///< u8 = value + 128, [n][top + h + bottom][left + w + right][channel_pitch]; border and pad hold 128
+  planes,  ///< u8 = value + 128, pixel-contiguous: [n][c][phase_h * phase_w][plane]; for the weight gradient's X
+  quads,   ///< s8, [n][plane / 4][channel_pitch][4]: four neighbouring pixels per channel; for the weight gradient's G
+};
+
+/// One physical copy of an integer tensor. In `planes` and `quads` pixel (i, j) of a phase lies at i * pitch + j.
+/// `planes`: phase (a, b) holds the pixels (u * phase_h + a, v * phase_w + b) of the image with its border, and
+/// `plane` bytes with everything outside the image 128. `quads`: no border, pixels outside the image are 0.
+struct View {
+  Layout layout = Layout::plain;
+  std::int64_t n = 0, h = 0, w = 0, c = 0;
+  std::int64_t top = 0, left = 0, bottom = 0, right = 0;  // rows, planes: border in pixels
+  std::int64_t channel_pitch = 0;                         // rows, quads: channels stored, >= c
+  std::int64_t phase_h = 1, phase_w = 1;                  // planes
+  std::int64_t pitch = 0, plane = 0;                      // planes, quads: pixels per row, pixels per plane
+  std::int64_t bytes() const;                             // including slack that a vector load may touch
+  bool operator==(const View&) const = default;
+};
+
+/// One `rows` view that serves readers of both (the larger border on each side); false when that is impossible.
+bool merge_views(View& into, const View& other);
+
+// ---- Integer products of a convolution ------------------------------------------------------------------------
+
+enum class Product : std::uint8_t { forward, grad_input, grad_weight };
+const char* product_name(Product product);
+
+/// Sizes of a two-dimensional convolution: X [n, h, w, c], W [k, r, s, c / groups], Y [n, ho, wo, k].
+/// A linear layer over m rows is n = 1, h = 1, w = m, r = s = 1.
+struct ConvShape {
+  std::int64_t n = 1, h = 1, w = 1, c = 1, k = 1, r = 1, s = 1, ho = 1, wo = 1;
+  std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+  bool depthwise() const { return groups == c && k == c && c > 1; }
+  std::int64_t macs() const { return n * ho * wo * k * r * s * (c / groups); }
+  bool operator==(const ConvShape&) const = default;
+};
+
+/// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too) accumulate
+/// in int32 exactly; longer reductions are split and joined in int64. Then
+///     out = float(accumulator) * (a_scale * b_scale) [+ bias]   [+ out when accumulate]
+/// forward      A = X, B = W, out Y [n, ho, wo, k];   a_scale per tensor or sample n, b_scale per tensor or k
+/// grad_input   A = G, B = W, out dX [n, h, w, c];    a_scale per tensor or sample n, b_scale per tensor or c
+/// grad_weight  A = X, B = G, out dW [k, r, s, c/groups]; a_scale per tensor or input channel, b_scale per tensor or k
+struct ConvArgs {
+  const void* a = nullptr;  // in a_view()
+  const void* b = nullptr;  // packed weights (forward, grad_input) or b_view() (grad_weight)
+  const float* a_scale = nullptr;
+  const float* b_scale = nullptr;
+  bool a_scale_vector = false, b_scale_vector = false;  // one scale for all, or one per sample / channel
+  const float* bias = nullptr;                          // forward only, per k
+  float* out = nullptr;
+  bool accumulate = false;
+  std::int64_t* integers = nullptr;  // when set, the exact sums go here (order of out) and `out` is not written
+  void* scratch = nullptr;           // scratch_bytes()
+};
+
+/// One product of one convolution, planned for its sizes and views.
+class ConvS8 {
+ public:
+  virtual ~ConvS8() = default;
+  virtual std::int64_t packed_bytes() const { return 0; }  // forward, grad_input: packed weights
+  /// Packs W, plain s8 [k, r, s, c / groups], into the order that run() reads.
+  virtual void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const;
+  virtual std::int64_t scratch_bytes() const { return 0; }
+  virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
+};
+
+/// One line of kernel_list.inc.
+struct ConvS8Candidate {
+  const char* name;  // "avx512vnni/conv_s8"
+  Isa isa;
+  /// Empty when it can do this product, or the reason why not.
+  std::string (*refuse)(const ConvShape&, Product);
+  View (*a_view)(const ConvShape&, Product);  // the view of A it needs (a larger border is fine too)
+  View (*b_view)(const ConvShape&, Product);  // grad_weight: the view of G
+  std::unique_ptr<ConvS8> (*make)(const ConvShape&, Product, const View& a, const View& b);
+};
+std::span<const ConvS8Candidate> conv_s8_candidates();  // fast first, ref last
+/// The first candidate that active_isa() allows and that does not refuse; `log` receives one line per refusal.
+const ConvS8Candidate& find_conv_s8(const ConvShape&, Product, const std::function<void(std::string)>& log = {});
+
+// ---- Chains: pointwise steps over [n, h, w, c] tiles, in one pass ----------------------------------------------
+
+enum class StepKind : std::uint8_t {
+  scale_shift,  ///< v = a[c] * v + b[c]                                          (batch norm, forward)
+  add,          ///< v = v + x
+  relu,         ///< v = max(v, 0)
+  clamp6,       ///< v = min(max(v, 0), 6)                                        (ReLU6)
+  keep_where,   ///< v = v where lo < a[c] * x + b[c] < hi, else 0: the exact ReLU / ReLU6 mask from the saved value x
+  keep_bits,    ///< v = v where bits, else 0
+  combine,      ///< v = a[c] * v + b[c] * x + d[c]                               (batch norm, gradient)
+  store,        ///< out = v
+  store_bits,   ///< bits = lo < v < hi, one bit per element, element i at bit i % 8 of byte i / 8
+  sums,         ///< sum_v[c] += v, sum_vx[c] += v * (x - b[c])  (x none: v * v); see ChainSums
+};
+
+struct Step {
+  StepKind kind;
+  const float* a = nullptr;
+  const float* b = nullptr;
+  const float* d = nullptr;
+  const float* x = nullptr;  // a second tensor of the chain's shape
+  float* out = nullptr;
+  const std::uint8_t* bits = nullptr;
+  std::uint8_t* bits_out = nullptr;
+  float lo = 0, hi = 3.0e38f;
+};
+
+enum class Rounding : std::uint8_t { nearest, stochastic };  // nearest: ties to even
+enum class Granularity : std::uint8_t { tensor, channel, sample };
+
+/// What one quantize pass also counts, exactly and independent of order.
+struct QuantizeStats {
+  std::uint32_t max_bits = 0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
+  std::int64_t saturated = 0;  // elements with |v| * inverse_scale > qmax + 0.5
+  std::int64_t sum_abs = 0, sum_square = 0;  // of the integers
+  void merge(const QuantizeStats& other);
+};
+
+/// Counts of |v| in fixed bins of the float's exponent and top four mantissa bits; bin = bits(|v|) >> 19.
+struct Histogram {
+  static constexpr int bins = 4096;
+  std::vector<std::uint64_t> counts = std::vector<std::uint64_t>(bins);
+};
+
+/// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
+/// Stochastic: floor(v * inverse_scale + u) with u = random_bits16(key, first_index + element) / 65536.
+struct Quantize {
+  Granularity granularity = Granularity::tensor;
+  const float* inverse_scale = nullptr;  // 1, c or n values
+  float qmax = 127;
+  Rounding rounding = Rounding::nearest;
+  RandomKey key;
+  std::uint64_t first_index = 0;  // logical index of element 0 in the global batch
+  std::vector<View> views;
+  std::vector<void*> targets;  // one per view
+};
+
+/// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image rows of one
+/// sample, chosen by sizes alone. `ref` runs the steps one by one; results are bit-equal on all ISAs: plain multiply
+/// then add, no contraction.
+struct Chain {
+  std::int64_t n = 1, h = 1, w = 1, c = 1;
+  const float* x = nullptr;
+  std::vector<Step> steps;
+  const Quantize* quantize = nullptr;  // tail: write integer views
+  bool want_max = false;               // tail: only max_bits (per granularity), nothing written
+  // Results of the tails and of `sums`; the vectors are sized by the caller.
+  QuantizeStats* stats = nullptr;             // one
+  std::uint32_t* max_bits = nullptr;          // want_max: 1, c or n values by max_granularity, merged into
+  Granularity max_granularity = Granularity::tensor;
+  Histogram* histogram = nullptr;             // counts |v| of the final value
+  double* sum_v = nullptr;                    // c values each, overwritten: FP32 inside fixed pixel tiles,
+  double* sum_vx = nullptr;                   // FP64 across tiles in tile order
+  void* scratch = nullptr;                    // chain_scratch_bytes(chain)
+};
+std::int64_t chain_scratch_bytes(const Chain& chain);
+void run_chain(const Chain& chain, const Parallel& parallel);                // active_isa()
+void run_chain(Isa isa, const Chain& chain, const Parallel& parallel);      // tests and benchmarks
+
+}  // namespace octavo::kernels

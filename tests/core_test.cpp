@@ -1,0 +1,47 @@
+// Tensors, checked shapes, the thread pool.
+#include "core/thread_pool.h"
+#include "octavo/tensor.h"
+#include "support/catch.h"
+
+#include <atomic>
+
+using namespace octavo;
+
+TEST_CASE("shape arithmetic is checked") {
+  CHECK(Shape({128, 32, 32, 16}).elements() == 2097152);
+  CHECK(Shape({128, 32, 32, 16}).str() == "128x32x32x16");
+  CHECK(Shape{}.elements() == 1);
+  CHECK_THROWS_AS(Shape({std::int64_t{1} << 40, std::int64_t{1} << 40}).elements(), Error);
+  CHECK_THROWS_AS(Shape({-1, 2}).elements(), Error);
+}
+
+TEST_CASE("a tensor refuses to be read as another type") {
+  Tensor tensor = Tensor::zeros({3, 5});
+  CHECK(tensor.as<float>().size() == 15);
+  CHECK_THROWS_WITH(tensor.as<std::int8_t>(), ContainsSubstring("f32 read as s8"));
+}
+
+TEST_CASE("the pool runs every chunk once and passes exceptions on") {
+  for (int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> hits(37);
+      pool.run(37, [&](std::int64_t chunk) { ++hits[static_cast<std::size_t>(chunk)]; });
+      for (auto& hit : hits) REQUIRE(hit == 1);
+    }
+    CHECK_THROWS_AS(pool.run(9, [](std::int64_t chunk) {
+      if (chunk == 5) throw Error(Errc::data, "five");
+    }), Error);
+    std::atomic<int> after{0};
+    pool.run(4, [&](std::int64_t) { ++after; });
+    CHECK(after == 4);
+  }
+}
+
+TEST_CASE("chunks cover a size without gaps") {
+  for (std::int64_t size : {0, 1, 7, 16, 100})
+    for (std::int64_t chunks : {1, 3, 8}) {
+      CHECK(chunk_begin(size, chunks, 0) == 0);
+      CHECK(chunk_begin(size, chunks, chunks) == size);
+    }
+}

@@ -1,0 +1,15 @@
+# Finds every package octavo builds on. Versions are the oldest that are tested; licences are listed in README.md here.
+find_package(Threads REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(yaml-cpp 0.7 REQUIRED)
+find_package(spdlog 1.10 REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(dnnl 2.6 REQUIRED)
+if(OCTAVO_TOOLS)
+  find_package(CLI11 2.1 REQUIRED)
+endif()
+find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)
+
+set(OCTAVO_PRIVATE_PACKAGES Threads::Threads Eigen3::Eigen yaml-cpp spdlog::spdlog nlohmann_json::nlohmann_json
+                            ZLIB::ZLIB DNNL::dnnl)
