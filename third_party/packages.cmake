@@ -5,11 +5,17 @@ find_package(yaml-cpp 0.7 REQUIRED)
 find_package(spdlog 1.10 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(dnnl 2.6 REQUIRED)
 if(OCTAVO_TOOLS)
   find_package(CLI11 2.1 REQUIRED)
 endif()
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)
 
+# oneDNN's own package file asks for OpenCL, which octavo does not use: take header and library directly.
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+add_library(octavo_dnnl INTERFACE)
+target_include_directories(octavo_dnnl INTERFACE ${DNNL_INCLUDE_DIR})
+target_link_libraries(octavo_dnnl INTERFACE ${DNNL_LIBRARY})
+
 set(OCTAVO_PRIVATE_PACKAGES Threads::Threads Eigen3::Eigen yaml-cpp spdlog::spdlog nlohmann_json::nlohmann_json
-                            ZLIB::ZLIB DNNL::dnnl)
+                            ZLIB::ZLIB octavo_dnnl)
