@@ -1,0 +1,65 @@
+#include "exec/chain.h"
+
+#include <algorithm>
+
+namespace octavo {
+
+using kernels::Step;
+using kernels::StepKind;
+
+ChainBuilder::ChainBuilder(Runtime& runtime, const Geometry& geometry, const float* x)
+    : runtime_(runtime), geometry_(geometry) {
+  chain_.n = geometry.n;
+  chain_.h = geometry.h;
+  chain_.w = geometry.w;
+  chain_.c = geometry.c;
+  chain_.x = x;
+}
+
+float* ChainBuilder::channel_vector() {
+  return vectors_.emplace_back(static_cast<std::size_t>(geometry_.c)).data();
+}
+
+void ChainBuilder::scale_shift(const float* a, const float* b) {
+  chain_.steps.push_back({.kind = StepKind::scale_shift, .a = a, .b = b});
+}
+void ChainBuilder::add(const float* x) { chain_.steps.push_back({.kind = StepKind::add, .x = x}); }
+void ChainBuilder::relu() { chain_.steps.push_back({.kind = StepKind::relu}); }
+void ChainBuilder::clamp6() { chain_.steps.push_back({.kind = StepKind::clamp6}); }
+void ChainBuilder::keep_bits(const std::uint8_t* bits) {
+  chain_.steps.push_back({.kind = StepKind::keep_bits, .bits = bits});
+}
+void ChainBuilder::store_bits(std::uint8_t* bits, float lo, float hi) {
+  chain_.steps.push_back({.kind = StepKind::store_bits, .bits_out = bits, .lo = lo, .hi = hi});
+}
+void ChainBuilder::combine(const float* a, const float* b, const float* x, const float* d) {
+  chain_.steps.push_back({.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = x});
+}
+void ChainBuilder::store(float* out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
+
+const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot) {
+  kernels::Chain pass = chain_;
+  std::erase_if(pass.steps, [](const Step& s) { return s.kind == StepKind::store || s.kind == StepKind::store_bits; });
+  pass.steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
+  sums_.v.assign(static_cast<std::size_t>(geometry_.c), 0.0);
+  sums_.vx.assign(static_cast<std::size_t>(geometry_.c), 0.0);
+  pass.sum_v = sums_.v.data();
+  pass.sum_vx = sums_.vx.data();
+  pass.scratch = runtime_.scratch(kernels::chain_scratch_bytes(pass));
+  kernels::run_chain(pass, runtime_.parallel);
+  return sums_;
+}
+
+const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {
+  scale_shift(a, b);
+  sums(nullptr, nullptr);
+  chain_.steps.pop_back();
+  return sums_;
+}
+
+void ChainBuilder::run() {
+  chain_.scratch = runtime_.scratch(kernels::chain_scratch_bytes(chain_));
+  kernels::run_chain(chain_, runtime_.parallel);
+}
+
+}  // namespace octavo

@@ -1,0 +1,53 @@
+// Pointwise ops add their steps to a chain, which then runs tile by tile in one pass over memory.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "exec/runtime.h"
+#include "graph/graph.h"
+
+namespace octavo {
+
+class ChainBuilder {
+ public:
+  ChainBuilder(Runtime& runtime, const Geometry& geometry, const float* x);
+
+  const Geometry& sizes() const { return geometry_; }
+  std::int64_t pixels() const { return geometry_.n * geometry_.h * geometry_.w; }
+  std::int64_t channels() const { return geometry_.c; }
+  const float* first_pixel() const { return chain_.x; }  // the chain's first tensor
+
+  /// Memory for per-channel values that lives until the chain has run.
+  float* channel_vector();
+
+  void scale_shift(const float* a, const float* b);                  // v = a[c] v + b[c]
+  void add(const float* x);                                          // v = v + x
+  void relu();                                                       // v = max(v, 0)
+  void clamp6();                                                     // v = min(max(v, 0), 6)
+  void keep_bits(const std::uint8_t* bits);                          // v = v where bits, else 0
+  void store_bits(std::uint8_t* bits, float lo, float hi);           // bits = lo < v < hi
+  void combine(const float* a, const float* b, const float* x, const float* d);  // v = a[c] v + b[c] x + d[c]
+  void store(float* out);
+
+  /// Runs the steps so far once, and returns per channel sum(v) and sum(v (x - pivot)), without x sum(v v).
+  struct Sums {
+    std::vector<double> v, vx;
+  };
+  const Sums& sums(const float* x, const float* pivot);
+
+  /// sum(u) and sum(u u) of u = a v + b, without adding that step to the chain.
+  const Sums& shifted_squares(const float* a, const float* b);
+
+  kernels::Chain& chain() { return chain_; }
+  void run();
+
+ private:
+  Runtime& runtime_;
+  Geometry geometry_;
+  kernels::Chain chain_;
+  std::deque<std::vector<float>> vectors_;
+  Sums sums_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,86 @@
+#include "exec/context.h"
+
+#include "core/check.h"
+
+namespace octavo {
+
+float* NodeContext::parameter(int index) const {
+  const std::size_t i = static_cast<std::size_t>(index);
+  if (i >= node_.parameters.size()) return nullptr;
+  return program_.parameters[static_cast<std::size_t>(node_.parameters[i])].value.as<float>().data();
+}
+
+float* NodeContext::state(int index) const {
+  return program_.states[static_cast<std::size_t>(node_.states[static_cast<std::size_t>(index)])].value.as<float>().data();
+}
+
+float* NodeContext::grad_parameter(int index) const {
+  const std::size_t i = static_cast<std::size_t>(index);
+  if (i >= node_.grad_parameters.size() || !node_.grad_parameters[i]) return nullptr;
+  return program_.parameters[static_cast<std::size_t>(node_.parameters[i])].gradient.as<float>().data();
+}
+
+// The first node of a step that makes this parameter's gradient overwrites it, all later ones add.
+bool NodeContext::accumulate_parameter(int index) const {
+  const std::size_t i = static_cast<std::size_t>(index);
+  return program_.runtime().micro_step > 0 || !node_.first_gradient[i];
+}
+
+void* NodeContext::scratch() const {
+  return node_.op->scratch_bytes ? program_.runtime().scratch(node_.op->scratch_bytes(signature())) : nullptr;
+}
+
+void NodeContext::parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const {
+  program_.runtime().pool.run(chunks, body);
+}
+
+float NodeContext::uniform(std::uint32_t element) const {
+  return kernels::random_uniform(program_.runtime().random(run_.stream), element);
+}
+
+void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
+                           bool accumulate) const {
+  const std::size_t p = static_cast<std::size_t>(which);
+  const ProductPlan& product = node_.products[p];
+  const ProductRun& run = run_.products[p];
+  Runtime& runtime = program_.runtime();
+  const std::int64_t macs = product.shape.macs();
+  runtime.macs.all[p] += macs;
+  if (!product.integer) {
+    run.f32->run({.a = data, .b = run.packed ? run.packed.data() : static_cast<const void*>(other), .bias = bias,
+                  .out = out, .accumulate = accumulate, .scratch = runtime.scratch(run.f32->scratch_bytes())},
+                 runtime.parallel);
+    return;
+  }
+  runtime.macs.integer[p] += macs;
+  const Slot& a = program_.slots[product.a_slot];
+  const Slot& b = program_.slots[product.b_slot];
+  kernels::ConvArgs args;
+  args.a = program_.address(plan_, product.a);
+  args.b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
+  args.a_scale = a.scale.data();
+  args.b_scale = b.scale.data();
+  args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor;
+  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor;
+  args.bias = bias;
+  args.out = out;
+  args.accumulate = accumulate;
+  args.scratch = runtime.scratch(run.s8->scratch_bytes());
+  run.s8->run(args, runtime.parallel);
+}
+
+void NodeContext::multiply_forward() const {
+  multiply(LayerProduct::forward, in<float>(0), parameter(0), parameter(1), out<float>(0), false);
+}
+
+void NodeContext::multiply_grad_input() const {
+  if (float* gradient = grad_input(0))
+    multiply(LayerProduct::grad_input, grad_output(0), parameter(0), nullptr, gradient, accumulate_input(0));
+}
+
+void NodeContext::multiply_grad_weight() const {
+  if (float* gradient = grad_parameter(0))
+    multiply(LayerProduct::grad_weight, in<float>(0), grad_output(0), nullptr, gradient, accumulate_parameter(0));
+}
+
+}  // namespace octavo

@@ -1,0 +1,57 @@
+// The view of the world that an op gets while one node runs.
+#pragma once
+
+#include "exec/program.h"
+
+namespace octavo {
+
+class NodeContext final : public OpContext {
+ public:
+  NodeContext(Program& program, const Plan& plan, const Node& node, const NodeRun& run)
+      : program_(program), plan_(plan), node_(node), run_(run) {}
+
+  const Signature& signature() const override { return *node_.signature; }
+  const std::string& name() const override { return node_.name; }
+  const void* input(int index) const override { return at(node_.inputs, index); }
+  void* output(int index) const override { return at(node_.outputs, index); }
+  void* saved(int index) const override { return at(node_.saved, index); }
+  float* parameter(int index) const override;
+  float* state(int index) const override;
+  const float* grad_output(int index) const override { return static_cast<float*>(at(node_.grad_outputs, index)); }
+  float* grad_input(int index) const override { return static_cast<float*>(at(node_.grad_inputs, index)); }
+  float* grad_parameter(int index) const override;
+  bool accumulate_parameter(int index) const override;
+  bool accumulate_input(int index) const override { return node_.accumulate && index == 0; }
+  void* scratch() const override;
+  void parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const override;
+  float uniform(std::uint32_t element) const override;
+  void multiply_forward() const override;
+  void multiply_grad_input() const override;
+  void multiply_grad_weight() const override;
+
+  Program& program() const { return program_; }
+  const Plan& plan() const { return plan_; }
+  const Node& node() const { return node_; }
+
+ private:
+  void* at(const std::vector<ValueId>& ids, int index) const {
+    const std::size_t i = static_cast<std::size_t>(index);
+    return i < ids.size() && ids[i] != no_value ? program_.address(plan_, ids[i]) : nullptr;
+  }
+  void multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
+                bool accumulate) const;
+
+  Program& program_;
+  const Plan& plan_;
+  const Node& node_;
+  const NodeRun& run_;
+};
+
+/// Runs `chain` with a tail that writes `views` (all of one slot): takes the maximum first where the slot's mode asks
+/// for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
+void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, const std::vector<ValueId>& views);
+
+/// Quantizes a layer's weights into plain s8 [k, r, s, c] (shape) with the slot's format.
+void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int8_t* plain);
+
+}  // namespace octavo

@@ -1,0 +1,44 @@
+// A plan: one program bound to input sizes and a phase, with kernels chosen and every buffer placed.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conv_f32.h"
+#include "graph/graph.h"
+
+namespace octavo {
+
+/// Kernels of one product of one node.
+struct ProductRun {
+  std::unique_ptr<kernels::ConvS8> s8;
+  std::unique_ptr<kernels::ConvF32> f32;
+  Tensor packed;  // weights in the kernel's order (forward, grad_input)
+};
+
+struct NodeRun {
+  std::array<ProductRun, 3> products;
+  std::uint64_t stream = 0;  // random stream of the node
+};
+
+struct Plan {
+  Graph graph;
+  std::vector<NodeRun> runs;                // one per node; chain members have no kernels of their own
+  std::vector<std::int64_t> offsets;        // per value, in the arena; -1: not in it
+  std::vector<const void*> external;        // per value: bound input, else null
+  std::int64_t arena_bytes = 0;
+  std::int64_t packed_version = -1;         // version of the weights that `packed` holds
+};
+
+/// Offsets by lifetime: a value lives from its writer to its last reader; outputs and losses live to the end.
+void place_values(Plan& plan);
+
+/// Builds the kernels that the graph's products name.
+void make_kernels(Plan& plan);
+
+/// Bytes of one value in the arena.
+std::int64_t value_bytes(const Value& value);
+
+}  // namespace octavo

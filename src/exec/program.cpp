@@ -1,0 +1,194 @@
+#include "exec/program.h"
+
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "core/check.h"
+#include "exec/context.h"
+
+namespace octavo {
+namespace {
+
+void bind_types(Graph& graph, const BatchTypes& inputs) {
+  for (ValueId id : graph.inputs) {
+    Value& value = graph.value(id);
+    const auto found = inputs.find(value.name);
+    require(found != inputs.end(), Errc::config, "the model reads input '", value.name,
+            "', which the data set does not have");
+    value.type = found->second;
+  }
+}
+
+std::string plan_key(const BatchTypes& inputs, Phase phase) {
+  std::string key = phase == Phase::train ? "train" : "eval";
+  for (const auto& [name, type] : inputs) key += " " + name + " " + type.shape.str();
+  return key;
+}
+
+// Box-Muller on counter-based uniforms; double precision, so that all machines agree.
+void fill_normal(std::span<float> values, double deviation, kernels::RandomKey key) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto counter = static_cast<std::uint32_t>(2 * i);
+    const double u = 1.0 - kernels::random_uniform(key, counter), v = kernels::random_uniform(key, counter + 1);
+    values[i] = static_cast<float>(deviation * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
+  }
+}
+
+void fill(std::span<float> values, const Initializer& init, kernels::RandomKey key) {
+  switch (init.kind) {
+    case Initializer::Kind::constant:
+      for (float& value : values) value = static_cast<float>(init.value);
+      return;
+    case Initializer::Kind::kaiming:
+      return fill_normal(values, std::sqrt(2.0 / static_cast<double>(init.fan_in)), key);
+    case Initializer::Kind::xavier: {
+      const double bound = std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out));
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = static_cast<float>(
+            bound * (2.0 * kernels::random_uniform(key, static_cast<std::uint32_t>(i)) - 1.0));
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+Program::Program(Graph graph, const BatchTypes& sample, Runtime& runtime, DispatchLog log)
+    : graph_(std::move(graph)), runtime_(runtime), log_(std::move(log)) {
+  bind_types(graph_, sample);
+  infer(graph_);
+  initialize();
+}
+
+void Program::initialize() {
+  for (const Parameter& parameter : graph_.parameters) {
+    ParameterData data{parameter.name, parameter.frozen, parameter.spec.is_norm_or_bias};
+    data.value = Tensor::empty(parameter.spec.shape);
+    if (!parameter.frozen) data.gradient = Tensor::zeros(parameter.spec.shape);
+    fill(data.value.as<float>(), parameter.spec.init, kernels::random_key(runtime_.seed, 0, stream_of(parameter.name)));
+    parameters.push_back(std::move(data));
+  }
+  for (const State& state : graph_.states) {
+    states.push_back({state.name, Tensor::empty(state.spec.shape)});
+    for (float& value : states.back().value.as<float>()) value = state.spec.value;
+  }
+  std::map<std::string, bool> seen;
+  for (Node& node : graph_.nodes) {
+    if (!node.op->product) continue;
+    const ProductShape shape = node.op->product(*node.signature);
+    node.layer = static_cast<int>(layers.size());
+    layers.push_back({{node.name, node.op->type, !seen[node.op->type],
+                       shape.groups > 1 && shape.groups == shape.c && shape.groups == shape.k}});
+    seen[node.op->type] = true;
+    parameters[static_cast<std::size_t>(node.parameters[0])].layer = node.layer;
+  }
+}
+
+Graph Program::instantiate(const BatchTypes& inputs, Phase phase) const {
+  Graph graph = graph_;
+  keep_phase(graph, phase);
+  bind_types(graph, inputs);
+  infer(graph);
+  graph.first_backward = graph.nodes.size();
+  if (phase == Phase::train) append_backward(graph);
+  drop_reshapes(graph);
+  return graph;
+}
+
+Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
+  std::unique_ptr<Plan>& plan = plans_[plan_key(inputs, phase)];
+  if (plan) return *plan;
+  auto made = std::make_unique<Plan>();
+  made->graph = instantiate(inputs, phase);
+  quantize(made->graph, layers, slots, log_);
+  fuse(made->graph);
+  mark_first_gradients(made->graph);
+  place_values(*made);
+  make_kernels(*made);
+  if (!arena_ || arena_.bytes() < made->arena_bytes) arena_ = Tensor::empty({made->arena_bytes}, DType::u8);
+  plan = std::move(made);
+  return *plan;
+}
+
+void* Program::address(const Plan& plan, ValueId id) const {
+  const auto i = static_cast<std::size_t>(plan.graph.root(id));
+  if (plan.external[i] != nullptr) return const_cast<void*>(plan.external[i]);
+  require(plan.offsets[i] >= 0, Errc::internal, "value '", plan.graph.value(id).name, "' has no storage");
+  return static_cast<std::byte*>(const_cast<void*>(arena_.data())) + plan.offsets[i];
+}
+
+const void* Program::value(const Plan& plan, ValueId id) const { return address(plan, id); }
+
+void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
+  for (std::size_t i = begin; i < end; ++i) {
+    const Node& node = plan.graph.nodes[i];
+    NodeContext context(*this, plan, node, plan.runs[i]);
+    if (node.pass == Pass::forward)
+      node.op->forward(context);
+    else
+      node.op->backward(context);
+    if (after_node) after_node(plan, node);
+  }
+}
+
+void Program::pack_weights(Plan& plan) {
+  if (plan.packed_version == weights_version_) return;
+  std::map<int, Tensor> plain;  // integers by slot
+  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
+    const Node& node = plan.graph.nodes[i];
+    for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
+      const ProductPlan& product = node.products[static_cast<std::size_t>(which)];
+      ProductRun& run = plan.runs[i].products[static_cast<std::size_t>(which)];
+      if (!product.used || !run.packed) continue;
+      const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
+      if (!product.integer) {
+        run.f32->pack(weights.as<float>().data(), run.packed.data(), runtime_.parallel);
+        continue;
+      }
+      Tensor& integers = plain[product.b_slot];
+      if (!integers) {
+        integers = Tensor::empty(weights.shape(), DType::s8);
+        quantize_weights(*this, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
+                         integers.as<std::int8_t>().data());
+      }
+      run.s8->pack(integers.as<std::int8_t>().data(), run.packed.data(), runtime_.parallel);
+    }
+  }
+  plan.packed_version = weights_version_;
+}
+
+void Program::forward(Plan& plan, const BatchPointers& inputs) {
+  for (ValueId id : plan.graph.inputs) {
+    const auto found = inputs.find(plan.graph.value(id).name);
+    require(found != inputs.end(), Errc::internal, "input '", plan.graph.value(id).name, "' is not bound");
+    plan.external[static_cast<std::size_t>(id)] = found->second;
+  }
+  pack_weights(plan);
+  run(plan, 0, plan.graph.first_backward);
+}
+
+void Program::backward(Plan& plan, float scale) {
+  for (const Loss& loss : plan.graph.losses)
+    if (loss.seed != no_value) *static_cast<float*>(address(plan, loss.seed)) = loss.weight * scale;
+  run(plan, plan.graph.first_backward, plan.graph.nodes.size());
+}
+
+float Program::loss(const Plan& plan) const {
+  float sum = 0;
+  for (const Loss& loss : plan.graph.losses) sum += loss.weight * *static_cast<const float*>(value(plan, loss.value));
+  return sum;
+}
+
+Tensor Program::output(const Plan& plan, const std::string& name) const {
+  for (const Output& output : plan.graph.outputs) {
+    if (output.name != name) continue;
+    const TensorType& type = plan.graph.value(output.value).type;
+    Tensor copy = Tensor::empty(type.shape, type.dtype);
+    std::memcpy(copy.data(), value(plan, output.value), static_cast<std::size_t>(type.bytes()));
+    return copy;
+  }
+  fail(Errc::config, "the model has no output '", name, "'");
+}
+
+}  // namespace octavo

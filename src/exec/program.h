@@ -1,0 +1,79 @@
+// A program: one model's graph with its parameters, states and slots, and its plans for the input sizes met so far.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "exec/plan.h"
+#include "exec/runtime.h"
+#include "graph/quantize.h"
+#include "precision/slots.h"
+
+namespace octavo {
+
+struct ParameterData {
+  std::string name;
+  bool frozen = false, is_norm_or_bias = false;
+  int layer = -1;  // weights of a product layer: whose learning-rate factor applies
+  Tensor value, gradient;
+};
+
+struct StateData {
+  std::string name;
+  Tensor value;
+};
+
+/// Names and types of a batch's values; the first axis of each is the batch.
+using BatchTypes = std::map<std::string, TensorType>;
+using BatchPointers = std::map<std::string, const void*>;
+
+class Program {
+ public:
+  /// `graph` as built from the model; `sample` gives the sizes that fix the parameters' shapes.
+  Program(Graph graph, const BatchTypes& sample, Runtime& runtime, DispatchLog log = {});
+
+  /// The plan for these inputs; made on first use. Errc::config when the parameters do not fit them.
+  Plan& plan(const BatchTypes& inputs, Phase phase);
+  /// Formats of the layers changed: plans are remade on their next use.
+  void reset_plans() { plans_.clear(); }
+
+  void forward(Plan& plan, const BatchPointers& inputs);
+  /// Sets every parameter's gradient (micro-step 0) or adds to it; `scale` multiplies all losses' weights.
+  void backward(Plan& plan, float scale);
+
+  float loss(const Plan& plan) const;  ///< weighted sum of the losses of the last forward pass
+  const void* value(const Plan& plan, ValueId id) const;
+  Tensor output(const Plan& plan, const std::string& name) const;  ///< a copy
+
+  /// Call after parameters changed: integer copies are made again before their next use.
+  void weights_changed() { ++weights_version_; }
+
+  std::vector<ParameterData> parameters;
+  std::vector<StateData> states;
+  std::vector<Layer> layers;
+  SlotTable slots;
+  /// Tests and diagnosis: sees every node after it ran.
+  std::function<void(const Plan&, const Node&)> after_node;
+
+  const Graph& graph() const { return graph_; }
+  Runtime& runtime() { return runtime_; }
+  void* address(const Plan& plan, ValueId id) const;
+
+ private:
+  void initialize();
+  Graph instantiate(const BatchTypes& inputs, Phase phase) const;
+  void run(Plan& plan, std::size_t begin, std::size_t end);
+  void pack_weights(Plan& plan);
+
+  Graph graph_;  // after inference with the sample sizes
+  Runtime& runtime_;
+  DispatchLog log_;
+  std::map<std::string, std::unique_ptr<Plan>> plans_;
+  Tensor arena_;  // shared by all plans
+  std::int64_t weights_version_ = 0;
+};
+
+}  // namespace octavo

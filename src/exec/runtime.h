@@ -1,0 +1,53 @@
+// What all nodes of a run share: threads, scratch memory, the position in training, counters.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "core/thread_pool.h"
+#include "kernels.h"
+#include "octavo/op.h"
+#include "octavo/tensor.h"
+
+namespace octavo {
+
+/// Multiply-accumulates of the products that ran, by LayerProduct.
+struct MacCount {
+  std::array<std::int64_t, 3> integer{}, all{};
+};
+
+class Runtime {
+ public:
+  Runtime(int threads, std::uint64_t seed)
+      : pool(threads), parallel([this](std::int64_t chunks, const auto& body) { pool.run(chunks, body); }), seed(seed) {}
+
+  /// At least `bytes` of memory, valid until the next call; grows in the first step only.
+  void* scratch(std::int64_t bytes) {
+    if (!scratch_ || scratch_.bytes() < bytes) scratch_ = Tensor::empty({bytes}, DType::u8);
+    return scratch_.data();
+  }
+
+  ThreadPool pool;
+  kernels::Parallel parallel;
+  std::uint64_t seed;
+  std::int64_t step = 0;
+  std::int64_t micro_step = 0, micro_steps = 1;  // gradient accumulation
+  MacCount macs;
+
+  /// Key of the random stream `stream` (a slot or a node) in this micro-step.
+  kernels::RandomKey random(std::uint64_t stream) const {
+    return kernels::random_key(seed, static_cast<std::uint64_t>(step * micro_steps + micro_step), stream);
+  }
+
+ private:
+  Tensor scratch_;
+};
+
+/// FNV-1a: the stream of a name, the same in every plan and run.
+constexpr std::uint64_t stream_of(std::string_view name) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  return hash;
+}
+
+}  // namespace octavo

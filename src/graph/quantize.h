@@ -1,0 +1,21 @@
+// The quantize pass: decides product by product what runs in integers, and puts quantize nodes on the edges.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "precision/slots.h"
+
+namespace octavo {
+
+using DispatchLog = std::function<void(const std::string&)>;
+
+/// Plans the three products of every layer, adds one quantize node per (edge, slot, geometry) that writes all views
+/// its readers need, and disconnects float operands that nobody reads any more. `layers` in order of Node::layer.
+void quantize(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log);
+
+kernels::ConvShape kernel_shape(const ProductShape& shape);
+
+}  // namespace octavo

@@ -1,0 +1,124 @@
+// Average pooling over images [N, H, W, C]: windows, and the whole image. The gradient spreads evenly over the window.
+#include <algorithm>
+
+#include "ops/common.h"
+#include "ops/pool.h"
+
+namespace octavo {
+namespace {
+
+float share(const Window& window, Span rows, Span columns) {
+  const std::int64_t inside = (rows.end - rows.begin) * (columns.end - columns.begin);
+  return 1.0f / static_cast<float>(window.count_include_pad ? window.kernel[0] * window.kernel[1] : inside);
+}
+
+// body(image n, output pixel, window rows, window columns) for every output pixel.
+template <class Body>
+void each_window(OpContext& context, const Body& body) {
+  const Window& window = context.signature().as<Window>();
+  const Shape x = context.signature().inputs[0].shape, y = context.signature().outputs[0].shape;
+  context.parallel(y[0], [&](std::int64_t n) {
+    for (std::int64_t i = 0; i < y[1]; ++i)
+      for (std::int64_t j = 0; j < y[2]; ++j)
+        body(n, ((n * y[1] + i) * y[2] + j) * y[3], window_span(window, 0, i, x[1]), window_span(window, 1, j, x[2]));
+  });
+}
+
+void forward(OpContext& context) {
+  const Window& window = context.signature().as<Window>();
+  const Shape& x = context.signature().inputs[0].shape;
+  const float* in = context.in<float>(0);
+  float* out = context.out<float>(0);
+  each_window(context, [&](std::int64_t n, std::int64_t at, Span rows, Span columns) {
+    std::fill(out + at, out + at + x[3], 0.0f);
+    for (std::int64_t i = rows.begin; i < rows.end; ++i)
+      for (std::int64_t j = columns.begin; j < columns.end; ++j) {
+        const float* pixel = in + ((n * x[1] + i) * x[2] + j) * x[3];
+        for (std::int64_t c = 0; c < x[3]; ++c) out[at + c] += pixel[c];
+      }
+    const float factor = share(window, rows, columns);
+    for (std::int64_t c = 0; c < x[3]; ++c) out[at + c] *= factor;
+  });
+}
+
+void backward(OpContext& context) {
+  const Window& window = context.signature().as<Window>();
+  const Shape& x = context.signature().inputs[0].shape;
+  const float* grad = context.grad_output(0);
+  float* out = context.grad_input(0);
+  if (out == nullptr) return;
+  std::fill(out, out + x.elements(), 0.0f);
+  each_window(context, [&](std::int64_t n, std::int64_t at, Span rows, Span columns) {
+    const float factor = share(window, rows, columns);
+    for (std::int64_t i = rows.begin; i < rows.end; ++i)
+      for (std::int64_t j = columns.begin; j < columns.end; ++j) {
+        float* pixel = out + ((n * x[1] + i) * x[2] + j) * x[3];
+        for (std::int64_t c = 0; c < x[3]; ++c) pixel[c] += factor * grad[at + c];
+      }
+  });
+}
+
+// The whole image is one window; its size is known only with the input.
+std::vector<TensorType> infer_global(const Signature& signature) {
+  require_rank(signature, 0, 4, "images [N, H, W, C]");
+  const Shape& x = signature.inputs[0].shape;
+  return {{DType::f32, {x[0], x[3]}}};
+}
+
+void global_forward(OpContext& context) {
+  const Shape& x = context.signature().inputs[0].shape;
+  const float* in = context.in<float>(0);
+  float* out = context.out<float>(0);
+  const std::int64_t pixels = x[1] * x[2];
+  context.parallel(x[0], [&](std::int64_t n) {
+    float* row = out + n * x[3];
+    std::fill(row, row + x[3], 0.0f);
+    for (std::int64_t p = 0; p < pixels; ++p)
+      for (std::int64_t c = 0; c < x[3]; ++c) row[c] += in[(n * pixels + p) * x[3] + c];
+    for (std::int64_t c = 0; c < x[3]; ++c) row[c] /= static_cast<float>(pixels);
+  });
+}
+
+void global_backward(OpContext& context) {
+  const Shape& x = context.signature().inputs[0].shape;
+  const float* grad = context.grad_output(0);
+  float* out = context.grad_input(0);
+  if (out == nullptr) return;
+  const std::int64_t pixels = x[1] * x[2];
+  context.parallel(x[0], [&](std::int64_t n) {
+    for (std::int64_t p = 0; p < pixels; ++p)
+      for (std::int64_t c = 0; c < x[3]; ++c)
+        out[(n * pixels + p) * x[3] + c] = grad[n * x[3] + c] / static_cast<float>(pixels);
+  });
+}
+
+}  // namespace
+
+OpDef avg_pool_op() {
+  OpDef op;
+  op.type = "avg_pool";
+  op.help = "mean over windows: kernel, stride (kernel), pad 0, count_include_pad true";
+  op.parse = [](AttrReader& reader) {
+    auto window = read_window(reader);
+    window->count_include_pad = reader.flag("count_include_pad", true);
+    return window;
+  };
+  op.infer = infer_window;
+  op.forward = forward;
+  op.backward = backward;
+  op.needs = {.inputs = false, .outputs = false};
+  return op;
+}
+
+OpDef global_avg_pool_op() {
+  OpDef op;
+  op.type = "global_avg_pool";
+  op.help = "mean over all pixels: [N, H, W, C] -> [N, C]";
+  op.infer = infer_global;
+  op.forward = global_forward;
+  op.backward = global_backward;
+  op.needs = {.inputs = false, .outputs = false};
+  return op;
+}
+
+}  // namespace octavo

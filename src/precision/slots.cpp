@@ -1,0 +1,43 @@
+#include "precision/slots.h"
+
+#include <algorithm>
+
+namespace octavo {
+
+const char* operand_name(Operand operand) {
+  static constexpr const char* names[] = {"weight", "activation", "gradient"};
+  return names[static_cast<int>(operand)];
+}
+
+const char* granularity_name(ScaleGranularity granularity) {
+  static constexpr const char* names[] = {"tensor", "channel", "sample"};
+  return names[static_cast<int>(granularity)];
+}
+
+std::string format_name(const SlotFormat& format) {
+  return "s" + std::to_string(format.bits) + " " + granularity_name(format.granularity) +
+         (format.rounding == RoundingMode::stochastic ? " stochastic" : " nearest");
+}
+
+int SlotTable::find_or_add(Operand operand, const std::string& source, const SlotFormat& format,
+                           const std::string& layer, const std::string& member) {
+  const std::string key = source + " " + operand_name(operand) + " " + format_name(format);
+  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.key == key; });
+  Slot& slot = found != slots_.end() ? *found : slots_.emplace_back();
+  if (found == slots_.end()) {
+    slot.key = key;
+    slot.layer = layer;
+    slot.operand = operand;
+    slot.format = format;
+  }
+  if (std::find(slot.members.begin(), slot.members.end(), member) == slot.members.end()) slot.members.push_back(member);
+  return static_cast<int>(std::find_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.key == key; }) -
+                          slots_.begin());
+}
+
+Slot* SlotTable::find(const std::string& key) {
+  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.key == key; });
+  return found == slots_.end() ? nullptr : &*found;
+}
+
+}  // namespace octavo
