@@ -38,13 +38,17 @@ struct ModelSettings {
   std::vector<NamedValue> with;  ///< values for the model's parameters
 };
 
+struct NormalizeSettings {
+  std::vector<double> mean, std;  ///< per channel, of pixels in [0, 1]; empty: the data set's own
+};
+
 struct DataSettings {
   std::string set;
   std::string path;  ///< absolute; the first place that exists, else the first place tried
   std::int64_t batch = 128;
   std::vector<std::string> augment;
   std::int64_t threads = 0;       ///< loader threads; 0: chosen by the loader
-  std::vector<double> mean, std;  ///< per channel, empty: the data set's own
+  NormalizeSettings normalize;
   double fraction = 1;            ///< leading share of the training set that is used
   std::int64_t classes = 0;       ///< procedural sets only; 0: the set's own
   std::int64_t size = 0;          ///< image side of procedural sets; 0: the set's own
