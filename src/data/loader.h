@@ -25,7 +25,8 @@ struct LoaderCursor {
   bool operator==(const LoaderCursor&) const = default;
 };
 
-/// One batch: `image` is f32 [N, H, W, C], normalized; all other fields as the set has them, with N in front.
+/// One batch: a u8 `image` has become f32 [N, H, W, C], normalized; all other fields as the set has them,
+/// with N in front.
 struct Batch {
   LoaderCursor position;
   std::vector<std::int64_t> samples;  // N indices into the data set
