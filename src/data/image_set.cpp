@@ -1,0 +1,50 @@
+// A classification set that lies in memory.
+#include "data/image_set.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/check.h"
+
+namespace octavo {
+
+DatasetInfo image_info(std::string name, Split split, std::int64_t h, std::int64_t w, std::int64_t c,
+                       std::vector<std::string> class_names) {
+  DatasetInfo info;
+  info.name = std::move(name);
+  info.split = split;
+  info.classes = static_cast<std::int64_t>(class_names.size());
+  info.class_names = std::move(class_names);
+  info.fields = {{"image", {DType::u8, Shape{h, w, c}}}, {"label", {DType::i64, Shape{}}}};
+  return info;
+}
+
+void check_options(const DataRequest& request, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : request.options) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string names;
+    for (const std::string& option : known) names += (names.empty() ? "" : ", ") + option;
+    fail(Errc::config, "data set '", request.set, "': unknown option '", name, "'; it has ",
+         names.empty() ? "no options" : names);
+  }
+}
+
+ImageSet::ImageSet(DatasetInfo info, std::vector<std::uint8_t> pixels, std::int64_t first,
+                   std::vector<std::uint8_t> labels)
+    : info_(std::move(info)),
+      pixels_(std::move(pixels)),
+      first_(first),
+      image_bytes_(info_.field("image").type.bytes()),
+      labels_(std::move(labels)) {
+  info_.samples = static_cast<std::int64_t>(labels_.size());
+}
+
+void ImageSet::read(std::int64_t index, std::span<void* const> out) const {
+  require(index >= 0 && index < info_.samples, Errc::data, "data set '", info_.name, "': no sample ", index,
+          " among ", info_.samples);
+  std::memcpy(out[0], pixels_.data() + first_ + index * image_bytes_, static_cast<std::size_t>(image_bytes_));
+  const std::int64_t label = labels_[static_cast<std::size_t>(index)];
+  std::memcpy(out[1], &label, sizeof label);
+}
+
+}  // namespace octavo

@@ -1,0 +1,69 @@
+// The procedural set `shapes`: ten shapes at any place, size and angle, in noise and clutter. No files.
+#include <cerrno>
+#include <cstdlib>
+
+#include "core/check.h"
+#include "data/builtin.h"
+#include "data/image_set.h"
+#include "data/shapes_draw.h"
+#include "data/streams.h"
+
+namespace octavo {
+
+namespace {
+
+/// An integer option in [low, high], or `otherwise` when it is not given.
+std::int64_t integer_option(const DataRequest& request, const std::string& name, std::int64_t otherwise,
+                            std::int64_t low, std::int64_t high) {
+  const auto found = request.options.find(name);
+  if (found == request.options.end()) return otherwise;
+  char* end = nullptr;
+  errno = 0;
+  const std::int64_t value = std::strtoll(found->second.c_str(), &end, 10);
+  require(errno == 0 && end != found->second.c_str() && *end == '\0' && value >= low && value <= high,
+          Errc::config, "data set '", request.set, "': option ", name, ": '", found->second,
+          "' is not an integer in ", low, " .. ", high);
+  return value;
+}
+
+class Shapes : public Dataset {
+ public:
+  Shapes(const DataRequest& request, std::int64_t side, std::int64_t samples)
+      : side_(side), seed_(request.seed) {
+    info_ = image_info("shapes", request.split, side, side, 3, {shape_names, shape_names + shape_kinds});
+    info_.procedural = true;
+    info_.samples = samples;
+    info_.mean = {0.50f, 0.50f, 0.50f};
+    info_.std = {0.23f, 0.23f, 0.23f};
+  }
+  const DatasetInfo& info() const override { return info_; }
+
+  /// Draws the image anew: that takes less time than a training step needs per image, and no memory.
+  void read(std::int64_t index, std::span<void* const> out) const override {
+    require(index >= 0 && index < info_.samples, Errc::data, "data set 'shapes': no sample ", index,
+            " among ", info_.samples);
+    const std::int64_t kind = index % shape_kinds;
+    const auto split = static_cast<std::uint64_t>(info_.split);
+    draw_shape(style_, stream_key(Stream::shapes, seed_, split, static_cast<std::uint64_t>(index)),
+               static_cast<int>(kind), side_, static_cast<std::uint8_t*>(out[0]));
+    *static_cast<std::int64_t*>(out[1]) = kind;
+  }
+
+ private:
+  std::int64_t side_;
+  std::uint64_t seed_;
+  ShapesStyle style_;
+  DatasetInfo info_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Dataset> open_shapes(const DataRequest& request) {
+  check_options(request, {"size", "train_samples", "test_samples"});
+  const std::int64_t side = integer_option(request, "size", 32, 8, 512);
+  const std::int64_t train = integer_option(request, "train_samples", 10000, 1, 1 << 30);
+  const std::int64_t test = integer_option(request, "test_samples", 2000, 1, 1 << 30);
+  return std::make_shared<Shapes>(request, side, request.split == Split::train ? train : test);
+}
+
+}  // namespace octavo

@@ -1,0 +1,103 @@
+// Image transforms and the pipeline that applies them.
+#include "data/transform.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/check.h"
+#include "data/streams.h"
+
+namespace octavo {
+
+namespace {
+
+constexpr std::uint32_t draws_per_transform = 16;
+
+void pad_crop(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter, const std::uint8_t* in,
+              std::uint8_t* out) {
+  constexpr std::int64_t pad = 4;
+  const std::int64_t dy = static_cast<std::int64_t>(random_below(key, counter, 2 * pad + 1)) - pad;
+  const std::int64_t dx = static_cast<std::int64_t>(random_below(key, counter + 1, 2 * pad + 1)) - pad;
+  const std::int64_t row = size.w * size.c;
+  const std::int64_t first = std::clamp<std::int64_t>(-dx, 0, size.w) * size.c;
+  const std::int64_t end = std::clamp<std::int64_t>(size.w - dx, 0, size.w) * size.c;
+  for (std::int64_t y = 0; y < size.h; ++y, out += row) {
+    const std::int64_t from = y + dy;
+    if (from < 0 || from >= size.h || first >= end) {
+      std::memset(out, 0, static_cast<std::size_t>(row));
+      continue;
+    }
+    std::memset(out, 0, static_cast<std::size_t>(first));
+    std::memcpy(out + first, in + from * row + first + dx * size.c, static_cast<std::size_t>(end - first));
+    std::memset(out + end, 0, static_cast<std::size_t>(row - end));
+  }
+}
+
+void flip(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter, const std::uint8_t* in,
+          std::uint8_t* out) {
+  if (random_below(key, counter, 2) == 0) {
+    std::memcpy(out, in, static_cast<std::size_t>(size.bytes()));
+    return;
+  }
+  const std::int64_t row = size.w * size.c;
+  for (std::int64_t y = 0; y < size.h; ++y, in += row, out += row)
+    for (std::int64_t x = 0; x < size.w; ++x)
+      for (std::int64_t c = 0; c < size.c; ++c) out[x * size.c + c] = in[(size.w - 1 - x) * size.c + c];
+}
+
+constexpr Transform list[] = {
+#define OCTAVO_TRANSFORM(name, function, help) {name, function, help},
+#include "data/transform_list.inc"
+#undef OCTAVO_TRANSFORM
+};
+
+const Transform* find_transform(const std::string& name) {
+  std::string names;
+  for (const Transform& transform : list) {
+    if (name == transform.name) return &transform;
+    names += (names.empty() ? "" : ", ") + std::string(transform.name);
+  }
+  fail(Errc::config, "data.augment: unknown transform '", name, "'; known: ", names);
+}
+
+}  // namespace
+
+std::span<const Transform> transforms() { return list; }
+
+ImagePipeline::ImagePipeline(const DatasetInfo& info, const std::vector<std::string>& augment) {
+  const TensorType& type = info.field("image").type;
+  require(type.dtype == DType::u8 && type.shape.rank() == 3 && type.shape.elements() > 0, Errc::config,
+          "data set '", info.name, "': `image` is ", dtype_name(type.dtype), " ", type.shape.str(),
+          ", expected u8 HxWxC");
+  size_ = {type.shape[0], type.shape[1], type.shape[2]};
+  for (const std::string& name : augment) augment_.push_back(find_transform(name));
+  const auto channels = static_cast<std::size_t>(size_.c);
+  for (const auto* values : {&info.mean, &info.std})
+    require(values->empty() || values->size() == channels, Errc::config, "data set '", info.name,
+            "': ", values->size(), " values of mean or std for ", channels, " channels");
+  for (float deviation : info.std)
+    require(deviation > 0, Errc::config, "data set '", info.name, "': std ", deviation, " is not above 0");
+  for (std::size_t i = 0; i < static_cast<std::size_t>(size_.w) * channels; ++i) {
+    const float mean = info.mean.empty() ? 0.0f : info.mean[i % channels];
+    const float inverse = 1.0f / (info.std.empty() ? 1.0f : info.std[i % channels]);
+    scale_.push_back(inverse / 255.0f);
+    shift_.push_back(-mean * inverse);
+  }
+}
+
+void ImagePipeline::run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
+                        std::uint8_t* scratch, float* out) const {
+  const kernels::RandomKey key = stream_key(Stream::augment, seed, static_cast<std::uint64_t>(epoch),
+                                            static_cast<std::uint64_t>(sample));
+  for (const Transform* transform : augment_) {
+    const auto counter = static_cast<std::uint32_t>(transform - list) * draws_per_transform;
+    transform->apply(size_, key, counter, image, scratch);
+    std::swap(image, scratch);
+  }
+  const std::size_t row = scale_.size();
+  for (std::int64_t y = 0; y < size_.h; ++y, image += row, out += row)
+    for (std::size_t i = 0; i < row; ++i) out[i] = static_cast<float>(image[i]) * scale_[i] + shift_[i];
+}
+
+}  // namespace octavo

@@ -1,0 +1,46 @@
+// Image transforms by name, and the pipeline from a stored u8 image to a normalized float image.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "octavo/data.h"
+#include "random.h"
+
+namespace octavo {
+
+struct ImageSize {
+  std::int64_t h = 0, w = 0, c = 0;
+  std::int64_t bytes() const { return h * w * c; }
+};
+
+/// One line of transform_list.inc: u8 [h, w, c] to the same size, decided by the draws of `key` from
+/// `counter` on.
+struct Transform {
+  const char* name;
+  void (*apply)(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter, const std::uint8_t* in,
+                std::uint8_t* out);
+  const char* help;
+};
+std::span<const Transform> transforms();
+
+/// Augments and normalizes: out = (pixel / 255 - mean[channel]) / std[channel].
+class ImagePipeline {
+ public:
+  /// Errc::config for an unknown transform; mean and std may be absent (0 and 1).
+  ImagePipeline(const DatasetInfo& info, const std::vector<std::string>& augment);
+
+  const ImageSize& size() const { return size_; }
+  /// `image` and `scratch` hold size().bytes() each and are overwritten. Depends on (seed, epoch, sample)
+  /// alone.
+  void run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
+           std::uint8_t* scratch, float* out) const;
+
+ private:
+  ImageSize size_;
+  std::vector<const Transform*> augment_;
+  std::vector<float> scale_, shift_;  // one image row each: the channels repeated
+};
+
+}  // namespace octavo
