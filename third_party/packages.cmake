@@ -13,9 +13,10 @@ find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)
 # oneDNN's own package file asks for OpenCL, which octavo does not use: take header and library directly.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
-add_library(octavo_dnnl INTERFACE)
+add_library(octavo_dnnl INTERFACE IMPORTED)
 target_include_directories(octavo_dnnl INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(octavo_dnnl INTERFACE ${DNNL_LIBRARY})
 
-set(OCTAVO_PRIVATE_PACKAGES Threads::Threads Eigen3::Eigen yaml-cpp spdlog::spdlog nlohmann_json::nlohmann_json
-                            ZLIB::ZLIB octavo_dnnl)
+# What only has headers is wrapped, so that an installed static octavo does not ask for it again.
+set(OCTAVO_PRIVATE_PACKAGES Threads::Threads yaml-cpp spdlog::spdlog ZLIB::ZLIB octavo_dnnl
+                            $<BUILD_INTERFACE:Eigen3::Eigen> $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
