@@ -37,7 +37,8 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& run, std::int
 std::int64_t checkpoint_bytes(const CheckpointContent& content);
 
 /// Start of a run: creates `checkpoints`, writes and removes a probe file, and requires free space for one
-/// checkpoint of `bytes`; removes temporary folders that dead processes left. Errc::resource.
+/// checkpoint of `bytes`; removes what interrupted saves left. The caller holds the run's lock.
+/// Errc::resource.
 void prepare_checkpoints(const std::filesystem::path& run, std::int64_t bytes,
                          FileCalls& files = system_files());
 
@@ -49,6 +50,15 @@ CheckpointContent load_checkpoint(const std::filesystem::path& folder, FileCalls
 /// `last` file (killed during the first save) "last" is the highest step.
 std::filesystem::path find_checkpoint(const std::filesystem::path& run, const std::string& which = "last",
                                       FileCalls& files = system_files());
+
+/// For automatic restarts: the newest checkpoint that loads, and what was wrong with newer ones.
+/// Errc::checkpoint when none loads, with all reasons.
+struct IntactCheckpoint {
+  std::filesystem::path folder;
+  CheckpointContent content;
+  std::vector<std::string> damaged;  ///< messages, to be shown
+};
+IntactCheckpoint load_newest_intact(const std::filesystem::path& run, FileCalls& files = system_files());
 
 /// Steps that have a checkpoint folder, ascending.
 std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& run);

@@ -11,6 +11,9 @@ namespace octavo {
 /// CRC32C of `data`, going on from `crc`, the value for the bytes before (0 at the start).
 std::uint32_t crc32c(std::span<const std::byte> data, std::uint32_t crc = 0);
 
+/// The same without the CPU's instruction; tests compare the two.
+std::uint32_t crc32c_portable(std::span<const std::byte> data, std::uint32_t crc = 0);
+
 /// Eight lower-case hexadecimal digits.
 std::string crc_text(std::uint32_t crc);
 

@@ -86,6 +86,9 @@ void sync_folder(FileCalls& files, const std::filesystem::path& folder);
 /// Replaces `path` by a file with this text: either the old or the text is there, never a mixture.
 void replace_file(FileCalls& files, const std::filesystem::path& path, std::string_view text);
 
+/// Appends all of `data`, going on after interrupts and short writes; false and errno on failure.
+bool write_all(FileCalls& files, int file, std::span<const std::byte> data);
+
 /// Removes a folder and the files in it (no deeper); returns false when something is left.
 bool remove_flat_folder(FileCalls& files, const std::filesystem::path& folder);
 
