@@ -22,8 +22,6 @@ class EventFile {
   void append(const nlohmann::ordered_json& event);
 
  private:
-  void warn_once(const char* action);
-
   FileCalls& files_;
   std::filesystem::path path_;
   int file_ = -1;

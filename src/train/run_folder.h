@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -46,10 +47,10 @@ class RunFolder {
   void write_summary(const nlohmann::ordered_json& summary);  ///< summary.json, atomic; Errc::resource
 
  private:
-  explicit RunFolder(const std::filesystem::path& path);
+  RunFolder(const std::filesystem::path& path, std::unique_ptr<FolderLock> lock);
 
   std::filesystem::path path_;
-  FolderLock lock_;
+  std::unique_ptr<FolderLock> lock_;
   EventFile metrics_, precision_;
   int log_sink_ = 0;
 };
