@@ -1,0 +1,83 @@
+// Optimizers: FP32 master weights and state, updated in fixed order, so that results do not depend on
+// threads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/named_tensor.h"
+#include "kernels.h"
+
+namespace octavo {
+
+/// What an optimizer knows of one parameter.
+struct OptimizerParameter {
+  std::string name;
+  Shape shape;
+  bool decay = true;  ///< weight decay applies; norm parameters and biases usually say no
+};
+
+/// One parameter's values for one step; index = position in the list given at construction.
+struct ParameterUpdate {
+  float* value = nullptr;
+  const float* gradient = nullptr;
+  double rate_factor = 1;  ///< multiplies the learning rate: a precision policy's, or the config's
+};
+
+class Optimizer {
+ public:
+  explicit Optimizer(std::vector<OptimizerParameter> parameters) : parameters_(std::move(parameters)) {}
+  virtual ~Optimizer() = default;
+
+  const std::vector<OptimizerParameter>& parameters() const { return parameters_; }
+
+  /// Once per step, before its update_range() calls.
+  virtual void begin_step() {}
+
+  /// Updates elements [begin, end) of parameter `index`; disjoint ranges may run at once. `gradient_scale`
+  /// multiplies the gradient first (clipping, mean over accumulated micro-steps).
+  virtual void update_range(std::size_t index, const ParameterUpdate& update, double learning_rate,
+                            double gradient_scale, std::int64_t begin, std::int64_t end) = 0;
+
+  /// begin_step() and every parameter in order, in chunks of fixed size. Parameters with a null gradient are
+  /// skipped.
+  void step(std::span<const ParameterUpdate> updates, double learning_rate, double gradient_scale,
+            const kernels::Parallel& parallel);
+
+  /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
+  virtual NamedTensors state() const = 0;
+  /// Takes state saved by the same optimizer; Errc::checkpoint lists missing, surplus and misshapen tensors.
+  void load_state(const NamedTensors& saved);
+
+ private:
+  std::vector<OptimizerParameter> parameters_;
+};
+
+/// A number that an optimizer takes from the config (switches are 0 or 1) and its allowed range.
+struct OptimizerSetting {
+  const char* name;
+  double value;  ///< default
+  double low, high;
+  bool is_switch = false;
+};
+
+/// One line of optimizer_list.inc.
+struct OptimizerEntry {
+  const char* name;
+  std::span<const OptimizerSetting> settings;
+  std::unique_ptr<Optimizer> (*make)(const std::map<std::string, double>& settings,
+                                     std::vector<OptimizerParameter> parameters);
+};
+
+std::span<const OptimizerEntry> optimizer_entries();
+
+/// Errc::config for an unknown optimizer or setting, or a value outside its range; settings not given take
+/// defaults.
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::map<std::string, double> settings,
+                                          std::vector<OptimizerParameter> parameters);
+
+}  // namespace octavo
