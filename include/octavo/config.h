@@ -107,6 +107,7 @@ struct OptionValue {
 
 struct PrecisionSettings {
   std::string policy = "fp32";
+  bool keep_fp32_given = false;        ///< else the policy's own exemptions hold
   std::vector<std::string> keep_fp32;  ///< layer names or globs
   ProductSettings products;
   BitSettings bits;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -87,12 +88,22 @@ class OCTAVO_API Policy {
   virtual SlotDecision decide(const SlotObservation& seen) const = 0;
 };
 
+/// What a policy is made with: the options it declared, and the widths of the configuration.
+struct PolicyRequest {
+  std::map<std::string, OptionValue> options;  ///< every declared option, defaults filled in
+  BitSettings bits;
+  double number(const std::string& name) const { return options.at(name).number; }
+  const std::string& text(const std::string& name) const { return options.at(name).text; }
+};
+
 struct PolicyDef {
   std::string name;
+  std::vector<std::string> aliases;
   std::string help;
   std::vector<OptionSpec> options;
-  std::vector<std::string> keep_fp32;  ///< the paper's own exemptions, used when the configuration names none
-  std::function<std::unique_ptr<Policy>(const PolicyOptions&)> make;
+  /// The paper's own exemptions, used unless the configuration has a list: names, globs, @first_conv, @linear.
+  std::vector<std::string> keep_fp32;
+  std::function<std::unique_ptr<Policy>(const PolicyRequest&)> make;
 };
 
 /// Makes a policy known by its name. Errc::config when the name is taken.

@@ -1,0 +1,13 @@
+// From the expanded model file to the graph.
+#pragma once
+
+#include "config/model_language.h"
+#include "graph/graph.h"
+
+namespace octavo {
+
+/// Resolves names to values and op types to OpDefs. Errc::config lists every problem with its place: unknown ops,
+/// wrong numbers of inputs, attributes that are missing, out of range or unknown.
+Graph build_graph(const ModelDescription& model);
+
+}  // namespace octavo

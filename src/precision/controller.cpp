@@ -1,0 +1,186 @@
+#include "precision/controller.h"
+
+#include <fnmatch.h>
+
+#include <bit>
+
+#include "config/problems.h"
+#include "core/check.h"
+#include "precision/registry.h"
+
+namespace octavo {
+namespace {
+
+constexpr std::int64_t log_period = 100;  // steps between routine lines of one slot in precision.jsonl
+
+bool matches(const std::string& pattern, const LayerInfo& layer) {
+  if (pattern == "@first_conv") return layer.op == "conv2d" && layer.first_of_its_op;
+  if (pattern.starts_with("@")) return pattern.substr(1) == layer.op;
+  return fnmatch(pattern.c_str(), layer.name.c_str(), 0) == 0;
+}
+
+void require_free_axis(const LayerInfo& layer, const char* product, const SlotFormat& format,
+                       ScaleGranularity contracted) {
+  require(format.granularity != contracted, Errc::config, "layer '", layer.name, "': the ", product,
+          " product contracts the ", granularity_name(contracted), " axis, so no scale can lie on it");
+  require(format.bits >= 2 && format.bits <= 8, Errc::config, "layer '", layer.name, "': ", format.bits,
+          " bits; integer operands have 2 to 8");
+}
+
+void check_formats(const Layer& layer) {
+  const LayerFormats& f = layer.formats;
+  using enum ScaleGranularity;
+  if (f.forward.integer) {
+    require_free_axis(layer.info, "forward", f.forward.data, channel);
+    require_free_axis(layer.info, "forward", f.forward.other, sample);
+  }
+  if (f.grad_input.integer) {
+    require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
+    require_free_axis(layer.info, "grad_input", f.grad_input.other, sample);
+  }
+  if (f.grad_weight.integer) {
+    require_free_axis(layer.info, "grad_weight", f.grad_weight.data, sample);
+    require_free_axis(layer.info, "grad_weight", f.grad_weight.other, sample);
+  }
+}
+
+std::vector<float> maxima(const Slot& slot) {
+  if (slot.max_bits.size() <= 1 || slot.format.granularity != ScaleGranularity::channel)
+    return {std::bit_cast<float>(slot.stats.max_bits)};
+  std::vector<float> values;
+  for (std::uint32_t bits : slot.max_bits) values.push_back(std::bit_cast<float>(bits));
+  return values;
+}
+
+// Evaluation's range: a running mean of the training maxima.
+void follow_range(Slot& slot) {
+  constexpr float keep = 0.9f;
+  const std::vector<float> seen = maxima(slot);
+  if (slot.frozen_clip.size() != seen.size()) slot.frozen_clip = seen;
+  for (std::size_t i = 0; i < seen.size(); ++i)
+    slot.frozen_clip[i] = keep * slot.frozen_clip[i] + (1 - keep) * seen[i];
+}
+
+const char* mode_name(ScaleMode mode) { return mode == ScaleMode::held ? "held" : "current_max"; }
+
+}  // namespace
+
+Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots)
+    : layers_(layers), slots_(slots) {
+  const PolicyDef& def = find_policy(settings.policy);
+  policy_ = def.make({settings.options, settings.bits});
+  PrecisionSettings resolved = settings;
+  if (!settings.keep_fp32_given) resolved.keep_fp32 = def.keep_fp32;
+  resolve(resolved);
+}
+
+void Controller::resolve(const PrecisionSettings& settings) {
+  std::vector<std::string> names;
+  for (Layer& layer : layers_) {
+    names.push_back(layer.info.name);
+    layer.formats = policy_->formats(layer.info);
+    if (settings.products.forward == "fp32") layer.formats.forward.integer = false;
+    if (settings.products.grad_input == "fp32") layer.formats.grad_input.integer = false;
+    if (settings.products.grad_weight == "fp32") layer.formats.grad_weight.integer = false;
+    check_formats(layer);
+  }
+  for (const std::string& pattern : settings.keep_fp32) {
+    bool any = false;
+    for (Layer& layer : layers_) {
+      if (!matches(pattern, layer.info)) continue;
+      any = true;
+      layer.kept_fp32 = true;
+      layer.kept_by = pattern;
+    }
+    // The policy's own exemptions may name kinds of layers that this model does not have.
+    require(any || !settings.keep_fp32_given, Errc::config, "precision.keep_fp32: '", pattern,
+            "' matches no layer of the model", suggestion(pattern, names));
+  }
+}
+
+void Controller::begin_step(std::int64_t step) {
+  for (int i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    slot.stats = {};
+    slot.elements = 0;
+    slot.step_clip = 0;
+    slot.collect_histogram = policy_->wants_histogram(slot.operand, step);
+    if (slot.collect_histogram) std::fill(slot.histogram.counts.begin(), slot.histogram.counts.end(), 0);
+  }
+}
+
+void Controller::end_step(std::int64_t step, const EventSink& sink) {
+  for (int i = 0; i < slots_.size(); ++i)
+    if (slots_[i].elements > 0) decide(slots_[i], step, sink);
+}
+
+void Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
+  if (slot.operand == Operand::activation) follow_range(slot);
+  const MagnitudeHistogram histogram{slot.collect_histogram ? slot.histogram.counts : std::vector<std::uint64_t>{}};
+  const double saturated = static_cast<double>(slot.stats.saturated) / static_cast<double>(slot.elements);
+  const SlotDecision decision = policy_->decide({slot.layer, slot.operand, slot.format, step, slot.elements,
+                                                 std::bit_cast<float>(slot.stats.max_bits), slot.step_clip, saturated,
+                                                 slot.collect_histogram ? &histogram : nullptr, slot.memory});
+  const ScaleMode before = slot.mode;
+  const bool overrun = before == ScaleMode::held && saturated > slot.saturation_limit;
+  slot.mode = overrun || !(decision.clip > 0) ? ScaleMode::current_max : decision.mode;
+  slot.clip = decision.clip;
+  slot.saturation_limit = decision.saturation_limit;
+  slot.learning_rate_factor = decision.learning_rate_factor;
+  if (!sink || !(slot.mode != before || slot.collect_histogram || step % log_period == 0)) return;
+  nlohmann::ordered_json event{{"step", step}, {"slot", slot.key}, {"layer", slot.layer},
+                               {"operand", operand_name(slot.operand)}, {"format", format_name(slot.format)},
+                               {"max_abs", std::bit_cast<float>(slot.stats.max_bits)}, {"clip", slot.step_clip},
+                               {"saturated_share", saturated}, {"next_mode", mode_name(slot.mode)},
+                               {"next_clip", slot.clip}};
+  if (decision.deviation >= 0) event["cosine_distance"] = decision.deviation;
+  if (slot.operand == Operand::gradient) event["learning_rate_factor"] = slot.learning_rate_factor;
+  if (overrun) event["reason"] = "saturated share above the limit";
+  sink(event);
+}
+
+float Controller::learning_rate_factor(int layer) const {
+  if (layer < 0) return 1;
+  float factor = 1;
+  for (int i = 0; i < slots_.size(); ++i)
+    if (slots_[i].operand == Operand::gradient && slots_[i].layer == layers_[static_cast<std::size_t>(layer)].info.name)
+      factor = std::min(factor, slots_[i].learning_rate_factor);
+  return factor;
+}
+
+nlohmann::json Controller::state() const {
+  nlohmann::json state = nlohmann::json::object();
+  for (int i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    state[slot.key] = {{"mode", static_cast<int>(slot.mode)},
+                       {"clip", slot.clip},
+                       {"saturation_limit", slot.saturation_limit},
+                       {"learning_rate_factor", slot.learning_rate_factor},
+                       {"memory", slot.memory},
+                       {"frozen_clip", slot.frozen_clip}};
+  }
+  return state;
+}
+
+void Controller::load_state(const nlohmann::json& state) {
+  try {
+    for (int i = 0; i < slots_.size(); ++i) {
+      Slot& slot = slots_[i];
+      require(state.contains(slot.key), Errc::checkpoint, "the checkpoint has no precision state for '", slot.key,
+              "': it was saved with other precision settings");
+      const nlohmann::json& from = state.at(slot.key);
+      const int mode = from.at("mode").get<int>();
+      require(mode == 0 || mode == 1, Errc::checkpoint, "precision state of '", slot.key, "': unknown mode ", mode);
+      slot.mode = static_cast<ScaleMode>(mode);
+      slot.clip = from.at("clip").get<float>();
+      slot.saturation_limit = from.at("saturation_limit").get<double>();
+      slot.learning_rate_factor = from.at("learning_rate_factor").get<float>();
+      slot.memory = from.at("memory").get<std::vector<double>>();
+      slot.frozen_clip = from.at("frozen_clip").get<std::vector<float>>();
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail(Errc::checkpoint, "precision state of the checkpoint: ", error.what());
+  }
+}
+
+}  // namespace octavo

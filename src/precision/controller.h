@@ -1,0 +1,43 @@
+// The controller: resolves the precision of every layer before training, and between steps turns statistics into
+// formats, clips and learning-rate factors by asking the policy.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "octavo/config.h"
+#include "octavo/precision.h"
+#include "precision/slots.h"
+
+namespace octavo {
+
+class Controller {
+ public:
+  using EventSink = std::function<void(const nlohmann::ordered_json&)>;
+
+  /// Writes formats and exemptions into `layers`. Errc::config when a pattern of keep_fp32 matches no layer or a
+  /// format puts scales on an axis that its product contracts.
+  Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots);
+
+  void begin_step(std::int64_t step);
+  /// Decisions for the next step; the sink receives what changed and what was measured.
+  void end_step(std::int64_t step, const EventSink& sink);
+
+  float learning_rate_factor(int layer) const;  ///< 1 for layer -1
+
+  nlohmann::json state() const;
+  void load_state(const nlohmann::json& state);  ///< Errc::checkpoint when it does not fit
+
+ private:
+  void resolve(const PrecisionSettings& settings);
+  void decide(Slot& slot, std::int64_t step, const EventSink& sink);
+
+  std::unique_ptr<Policy> policy_;
+  std::vector<Layer>& layers_;
+  SlotTable& slots_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,126 @@
+// unified_int8: Zhu et al., "Towards Unified INT8 Training for Convolutional Neural Network", CVPR 2020.
+//   DSGC   every `period` steps c* = argmin_c of the cosine distance between g and quant(g; c), per layer
+//   DCLRS  learning rate of the layer times phi(d) = max(exp(-alpha d), beta), d the distance left at c*
+// The paper's search method is open; here a scan over log-spaced ratios c / max|g|, then golden section, on the
+// histogram of |g| (docs/methods.md). Weights take the maximum at hand; activations hold a maximum that decays slowly,
+// or take the one at hand (`activation_range`).
+#include <algorithm>
+#include <cmath>
+
+#include "precision/histogram.h"
+#include "precision/policies/common.h"
+
+namespace octavo {
+namespace {
+
+struct Clip {
+  double value, distance;
+};
+
+// d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then refine.
+Clip search_clip(const MagnitudeHistogram& histogram, double maximum, int bits, int scan) {
+  const auto distance = [&](double ratio) { return cosine_distance(histogram, ratio * maximum, bits); };
+  const auto ratio_at = [&](double i) { return std::exp2(-6.0 * i / (scan - 1)); };
+  int best = 0;
+  double best_distance = distance(1);
+  for (int i = 1; i < scan; ++i)
+    if (const double d = distance(ratio_at(i)); d < best_distance) {
+      best = i;
+      best_distance = d;
+    }
+  double low = std::log(ratio_at(std::min(best + 1, scan - 1))), high = std::log(ratio_at(std::max(best - 1, 0)));
+  constexpr double golden = 0.6180339887498949;
+  for (int i = 0; i < 12; ++i) {
+    const double a = high - golden * (high - low), b = low + golden * (high - low);
+    if (distance(std::exp(a)) < distance(std::exp(b)))
+      high = b;
+    else
+      low = a;
+  }
+  const double ratio = std::exp(0.5 * (low + high)), refined = distance(ratio);
+  if (refined < best_distance) return {ratio * maximum, refined};
+  return {ratio_at(best) * maximum, best_distance};
+}
+
+class UnifiedInt8 final : public Policy {
+ public:
+  explicit UnifiedInt8(const PolicyRequest& request)
+      : formats_(tensor_formats(request.bits)),
+        period_(static_cast<std::int64_t>(request.number("period"))),
+        alpha_(request.number("alpha")),
+        beta_(request.number("beta")),
+        scan_(static_cast<int>(request.number("scan"))),
+        clip_(request.number("clip") != 0),
+        scale_rate_(request.number("scale_rate") != 0),
+        hold_activations_(request.text("activation_range") == "held"),
+        decay_(static_cast<float>(request.number("activation_decay"))),
+        saturation_limit_(request.number("saturation_limit")) {}
+
+  LayerFormats formats(const LayerInfo&) const override { return formats_; }
+
+  bool wants_histogram(Operand operand, std::int64_t step) const override {
+    return operand == Operand::gradient && step % period_ == 0;
+  }
+
+  SlotDecision decide(const SlotObservation& seen) const override {
+    if (seen.operand == Operand::gradient) return decide_gradient(seen);
+    if (seen.operand == Operand::activation && hold_activations_) {
+      // Follows a rise at once and a fall slowly; saturated values were counted before they were clipped.
+      const float clip = std::max(seen.max_abs, decay_ * seen.clip + (1 - decay_) * seen.max_abs);
+      return {.mode = ScaleMode::held, .clip = clip, .saturation_limit = saturation_limit_};
+    }
+    return {};
+  }
+
+ private:
+  SlotDecision decide_gradient(const SlotObservation& seen) const {
+    std::vector<double>& memory = seen.memory;  // clip, distance
+    if (seen.histogram != nullptr) {
+      const double maximum = seen.max_abs;
+      const Clip found = clip_ ? search_clip(*seen.histogram, maximum, seen.format.bits, scan_)
+                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits)};
+      memory = {found.value, found.distance};
+    }
+    if (memory.size() != 2 || !(memory[0] > 0)) return {};
+    const double phi = std::max(std::exp(-alpha_ * memory[1]), beta_);
+    return {.mode = clip_ ? ScaleMode::held : ScaleMode::current_max,
+            .clip = static_cast<float>(memory[0]),
+            .saturation_limit = saturation_limit_,
+            .learning_rate_factor = static_cast<float>(scale_rate_ ? phi : 1),
+            .deviation = memory[1]};
+  }
+
+  LayerFormats formats_;
+  std::int64_t period_;
+  double alpha_, beta_;
+  int scan_;
+  bool clip_, scale_rate_, hold_activations_;
+  float decay_;
+  double saturation_limit_;
+};
+
+}  // namespace
+
+PolicyDef unified_int8_policy() {
+  using Type = OptionSpec::Type;
+  PolicyDef def;
+  def.name = "unified_int8";
+  def.aliases = {"ui8"};
+  def.help = "Unified INT8 training: direction-sensitive clipping, learning-rate scaling (Zhu et al. 2020)";
+  def.options = {
+      {"period", Type::integer, 1, 1e6, "100", "steps between clip searches"},
+      {"alpha", Type::number, 0, 1e4, "20", "decay of the learning-rate factor exp(-alpha d)"},
+      {"beta", Type::number, 0, 1, "0.1", "smallest learning-rate factor"},
+      {"scan", Type::integer, 4, 256, "16", "ratios tried before the refinement"},
+      {"clip", Type::flag, 0, 1, "true", "direction-sensitive clipping (false: the maximum)"},
+      {"scale_rate", Type::flag, 0, 1, "true", "learning-rate scaling"},
+      {"activation_range", Type::choice, 0, 0, "held", "range of activations", {"held", "current"}},
+      {"saturation_limit", Type::number, 0, 1, "0.01", "a larger clipped share takes the maximum in the next step"},
+      {"activation_decay", Type::number, 0, 1, "0.9", "held activations: weight of the old range when it falls"},
+  };
+  def.keep_fp32 = {"@first_conv", "@linear"};
+  def.make = [](const PolicyRequest& request) { return std::make_unique<UnifiedInt8>(request); };
+  return def;
+}
+
+}  // namespace octavo
