@@ -1,0 +1,228 @@
+// Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 columns and 28 rows x 16 columns.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "conv_s8_tiled.h"
+
+namespace octavo::kernels {
+namespace {
+
+#define OCTAVO_INLINE __attribute__((always_inline)) inline
+
+OCTAVO_INLINE __m512i broadcast4(const std::uint8_t* source) {
+  std::int32_t value;
+  std::memcpy(&value, source, 4);
+  return _mm512_set1_epi32(value);
+}
+
+template <int vectors>
+OCTAVO_INLINE void clear_row(__m512i (&acc)[vectors]) {
+  acc[0] = _mm512_setzero_si512();
+  if constexpr (vectors == 2) acc[1] = _mm512_setzero_si512();
+}
+
+template <int vectors>
+OCTAVO_INLINE void multiply_row(__m512i (&acc)[vectors], const std::uint8_t* row,
+                                const __m512i (&b)[vectors]) {
+  const __m512i a = broadcast4(row);
+  acc[0] = _mm512_dpbusd_epi32(acc[0], a, b[0]);
+  if constexpr (vectors == 2) acc[1] = _mm512_dpbusd_epi32(acc[1], a, b[1]);
+}
+
+template <int vectors>
+OCTAVO_INLINE void store_row(std::int32_t* target, const __m512i (&acc)[vectors]) {
+  _mm512_store_si512(target, acc[0]);
+  if constexpr (vectors == 2) _mm512_store_si512(target + 16, acc[1]);
+}
+
+// Rows are unrolled by fold expressions: a loop over an array of accumulators is unrolled after GCC 12 has
+// decided what lives in registers, and the accumulators then stay in memory. noipa keeps argument values out
+// of the loop for the same reason.
+template <int vectors, std::size_t... row>
+__attribute__((noipa)) void tile(const ConvTile& args) {
+  __m512i acc[sizeof...(row)][vectors];
+  (clear_row<vectors>(acc[row]), ...);
+  const std::uint8_t* const* rows = args.rows;
+  const std::int8_t* segment = args.b;
+  const std::int64_t b_step = args.b_step, length = args.steps * 4;
+  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
+    const std::int8_t* b = segment;
+    std::int64_t at = args.offsets[t];
+    for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
+      __m512i column[vectors];
+      column[0] = _mm512_loadu_si512(b);
+      if constexpr (vectors == 2) column[1] = _mm512_loadu_si512(b + 64);
+      (multiply_row<vectors>(acc[row], rows[row] + at, column), ...);
+    }
+  }
+  (store_row<vectors>(args.acc + row * vectors * 16, acc[row]), ...);
+}
+
+template <int vectors, std::size_t... row>
+constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
+  return tile<vectors, row...>;
+}
+
+template <int vectors, std::size_t... rows>
+struct TileTable {
+  static constexpr ConvTileFunction functions[] = {nullptr,
+                                                   tile_of<vectors>(std::make_index_sequence<rows + 1>())...};
+};
+
+template <int vectors, std::size_t... rows>
+constexpr const ConvTileFunction* tile_table(std::index_sequence<rows...>) {
+  return TileTable<vectors, rows...>::functions;
+}
+
+__mmask16 first_lanes(std::int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
+}
+
+/// out = v * scale [+ bias] [+ out], in this order.
+OCTAVO_INLINE void write_floats(float* out, __mmask16 mask, __m512 value, __m512 scale, const float* bias,
+                                bool accumulate) {
+  value = _mm512_mul_ps(value, scale);
+  if (bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
+  if (accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
+  _mm512_mask_storeu_ps(out, mask, value);
+}
+
+void write_integers(std::int64_t* out, __mmask16 mask, __m512i low, __m512i high) {
+  _mm512_mask_storeu_epi64(out, static_cast<__mmask8>(mask), low);
+  _mm512_mask_storeu_epi64(out + 8, static_cast<__mmask8>(mask >> 8), high);
+}
+
+void finish_row_integers(const ConvFinishRows& args) {
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    const __mmask16 mask = first_lanes(args.columns - j);
+    const __m512i correction = _mm512_loadu_si512(args.correction + j);
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const __m512i v = _mm512_sub_epi32(_mm512_load_si512(args.acc + i * args.pitch + j), correction);
+      write_integers(args.integers + args.out_index[i] + j, mask,
+                     _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v)),
+                     _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1)));
+    }
+  }
+}
+
+void finish_rows(const ConvFinishRows& args) {
+  if (args.integers) return finish_row_integers(args);
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    const __mmask16 mask = first_lanes(args.columns - j);
+    const __m512i correction = _mm512_loadu_si512(args.correction + j);
+    const __m512 b_scale =
+        args.b_scale_vector ? _mm512_maskz_loadu_ps(mask, args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
+    const float* bias = args.bias ? args.bias + j : nullptr;
+    __m512 scale = _mm512_mul_ps(_mm512_set1_ps(*args.a_scale), b_scale);
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const __m512i acc = _mm512_load_si512(args.acc + i * args.pitch + j);
+      if (args.a_scale_vector) scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), b_scale);
+      write_floats(args.out + args.out_index[i] + j, mask,
+                   _mm512_cvtepi32_ps(_mm512_sub_epi32(acc, correction)), scale, bias, args.accumulate);
+    }
+  }
+}
+
+void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,
+              std::int64_t pitch, bool first) {
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < pitch; j += 16) {
+      const __m512i v =
+          _mm512_sub_epi32(_mm512_load_si512(acc + i * pitch + j), _mm512_loadu_si512(correction + j));
+      __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v));
+      __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1));
+      std::int64_t* target = sums + i * pitch + j;
+      if (!first) {
+        low = _mm512_add_epi64(low, _mm512_loadu_si512(target));
+        high = _mm512_add_epi64(high, _mm512_loadu_si512(target + 8));
+      }
+      _mm512_storeu_si512(target, low);
+      _mm512_storeu_si512(target + 8, high);
+    }
+}
+
+/// Transposes 16 rows of 16 floats.
+OCTAVO_INLINE void transpose(__m512 (&m)[16]) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(m[i], m[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(m[i], m[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int half = 0; half < 2; ++half) {
+      m[i + 2 * half] = _mm512_shuffle_ps(t[i + half], t[i + 2 + half], 0x44);
+      m[i + 2 * half + 1] = _mm512_shuffle_ps(t[i + half], t[i + 2 + half], 0xee);
+    }
+  for (int i = 0; i < 16; i += 8)
+    for (int q = 0; q < 4; ++q) {
+      t[i + q] = _mm512_shuffle_f32x4(m[i + q], m[i + q + 4], 0x88);
+      t[i + q + 4] = _mm512_shuffle_f32x4(m[i + q], m[i + q + 4], 0xdd);
+    }
+  for (int q = 0; q < 8; ++q) {
+    m[q] = _mm512_shuffle_f32x4(t[q], t[q + 8], 0x88);
+    m[q + 8] = _mm512_shuffle_f32x4(t[q], t[q + 8], 0xdd);
+  }
+}
+
+void finish_column_integers(const ConvFinishColumns& args) {
+  for (std::int64_t j = 0; j < args.columns; ++j)
+    for (std::int64_t i = 0; i < args.rows; ++i)
+      args.integers[j * args.out_pitch + i] = args.sums[i * args.pitch + j];
+}
+
+/// 16 columns of at most 16 rows.
+void finish_block(const ConvFinishColumns& args, std::int64_t i, std::int64_t j) {
+  const __mmask16 mask = first_lanes(args.rows - i);
+  __m512 m[16];
+  for (std::int64_t row = 0; row < 16; ++row) {
+    const std::int64_t* source = args.sums + (i + row < args.rows ? i + row : i) * args.pitch + j;
+    m[row] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(source))),
+                                _mm512_cvtepi64_ps(_mm512_loadu_si512(source + 8)), 1);
+  }
+  transpose(m);
+  const __m512 a_scale =
+      args.a_scale_vector ? _mm512_maskz_loadu_ps(mask, args.a_scale + i) : _mm512_set1_ps(*args.a_scale);
+  for (std::int64_t column = 0; column < 16 && j + column < args.columns; ++column) {
+    const float b_scale = args.b_scale[args.b_scale_vector ? j + column : 0];
+    write_floats(args.out + (j + column) * args.out_pitch + i, mask, m[column],
+                 _mm512_mul_ps(a_scale, _mm512_set1_ps(b_scale)), nullptr, args.accumulate);
+  }
+}
+
+void finish_columns(const ConvFinishColumns& args) {
+  if (args.integers) return finish_column_integers(args);
+  for (std::int64_t i = 0; i < args.rows; i += 16)
+    for (std::int64_t j = 0; j < args.columns; j += 16) finish_block(args, i, j);
+}
+
+void column_sums(const ConvTile& args, std::int64_t columns) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (std::int64_t j = 0; j < columns; j += 16) {
+    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+    for (std::int64_t t = 0; t < args.segments; ++t) {
+      const std::int8_t* b = args.b + t * args.b_segment + j * 4;
+      std::int64_t q = 0;
+      for (; q + 2 <= args.steps; q += 2, b += 2 * args.b_step) {
+        even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
+        odd = _mm512_dpbusd_epi32(odd, ones, _mm512_loadu_si512(b + args.b_step));
+      }
+      if (q < args.steps) even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
+    }
+    _mm512_storeu_si512(args.acc + j, _mm512_add_epi32(even, odd));
+  }
+}
+
+}  // namespace
+
+extern const ConvIsa conv_isa_avx512vnni;
+const ConvIsa conv_isa_avx512vnni = {
+    {28, 14},
+    {tile_table<1>(std::make_index_sequence<28>()), tile_table<2>(std::make_index_sequence<14>())},
+    finish_rows,
+    add_sums,
+    finish_columns,
+    column_sums};
+
+}  // namespace octavo::kernels

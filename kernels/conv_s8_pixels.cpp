@@ -1,0 +1,333 @@
+// Forward and grad_input of the tiled integer convolution: every output pixel is a sum over taps of input
+// pixels times packed weights. grad_input with a stride falls into classes of pixels that are reached by the
+// same taps.
+#include <algorithm>
+#include <cstring>
+
+#include "conv_s8_tiled.h"
+
+namespace octavo::kernels {
+namespace {
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
+
+/// One axis of a class: output pixel first + i * step reads input pixel i * in_step + taps[t].in.
+struct Axis {
+  struct Tap {
+    std::int64_t in, index;
+  };
+  std::int64_t first = 0, step = 1, size = 0, in_step = 1;
+  std::vector<Tap> taps;  // ascending in `in`
+};
+
+std::vector<Axis> forward_axis(std::int64_t out, std::int64_t stride, std::int64_t pad, std::int64_t dilation,
+                               std::int64_t taps) {
+  Axis axis{.first = 0, .step = 1, .size = out, .in_step = stride, .taps = {}};
+  for (std::int64_t t = 0; t < taps; ++t) axis.taps.push_back({t * dilation - pad, t});
+  return {axis};
+}
+
+std::vector<Axis> grad_input_axis(std::int64_t size, std::int64_t stride, std::int64_t pad,
+                                  std::int64_t dilation, std::int64_t taps) {
+  std::vector<Axis> classes;
+  for (std::int64_t first = 0; first < std::min(stride, size); ++first) {
+    Axis axis{
+        .first = first, .step = stride, .size = ceil_div(size - first, stride), .in_step = 1, .taps = {}};
+    for (std::int64_t t = taps - 1; t >= 0; --t) {
+      const std::int64_t distance = first + pad - t * dilation;
+      if (distance % stride == 0) axis.taps.push_back({distance / stride, t});
+    }
+    classes.push_back(axis);
+  }
+  return classes;
+}
+
+struct Axes {
+  std::vector<Axis> h, w;
+};
+
+Axes axes_of(const ConvShape& shape, Product product) {
+  if (product == Product::forward)
+    return {forward_axis(shape.ho, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
+            forward_axis(shape.wo, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
+  return {grad_input_axis(shape.h, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
+          grad_input_axis(shape.w, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
+}
+
+/// Pixels read before the first and behind the last of `size`.
+std::pair<std::int64_t, std::int64_t> border(const std::vector<Axis>& classes, std::int64_t size) {
+  std::int64_t before = 0, behind = 0;
+  for (const Axis& axis : classes)
+    for (const Axis::Tap& tap : axis.taps) {
+      before = std::max(before, -tap.in);
+      behind = std::max(behind, (axis.size - 1) * axis.in_step + tap.in - (size - 1));
+    }
+  return {before, behind};
+}
+
+/// Output pixels that are reached by the same taps.
+struct PixelClass {
+  Axis h, w;
+  std::vector<std::int64_t> offsets;  // bytes from an input pixel to the start of each run of taps
+  std::int64_t steps = 0;             // groups of four channels in one run
+  std::int64_t packed = 0;            // where its packed weights start
+  std::int64_t panel_bytes() const {
+    return static_cast<std::int64_t>(offsets.size()) * steps * 4;
+  }  // per column
+  std::int64_t pixels() const { return h.size * w.size; }
+};
+
+struct Task {
+  std::size_t pixel_class;
+  std::int64_t group, panel_begin, panel_end, tile_begin, tile_end;
+};
+
+class PixelProduct final : public ConvS8 {
+ public:
+  PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a);
+
+  std::int64_t packed_bytes() const override {
+    return weights_bytes_ + shape_.groups * static_cast<std::int64_t>(classes_.size()) * columns_ * 4;
+  }
+  void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override;
+  void run(const ConvArgs& args, const Parallel& parallel) const override;
+
+ private:
+  struct Rows {
+    const std::uint8_t* in[ConvIsa::most_rows];
+    std::int64_t out[ConvIsa::most_rows];
+    float scale[ConvIsa::most_rows];
+  };
+
+  void add_class(const Axis& h, const Axis& w);
+  void add_tasks();
+  std::int64_t tiles(const PixelClass& pixels) const;
+  std::int64_t panel_start(const PixelClass& pixels, std::int64_t group, const ConvPanel& panel) const {
+    return pixels.packed + (group * columns_ + panel.begin) * pixels.panel_bytes();
+  }
+  std::int64_t correction_start(std::size_t pixel_class, std::int64_t group) const {
+    return weights_bytes_ + (static_cast<std::int64_t>(pixel_class) * shape_.groups + group) * columns_ * 4;
+  }
+  std::int64_t weight_index(std::int64_t output, std::int64_t input, std::int64_t group,
+                            std::int64_t tap) const;
+  void pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
+                  std::int64_t group, const ConvPanel& panel) const;
+  void fill_rows(const PixelClass& pixels, std::int64_t group, std::int64_t begin, std::int64_t end,
+                 const ConvArgs& args, Rows& rows) const;
+  void run_task(const Task& task, const ConvArgs& args) const;
+  void run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
+                const ConvArgs& args) const;
+
+  const ConvIsa& isa_;
+  ConvShape shape_;
+  Product product_;
+  View a_;
+  std::int64_t inputs_, outputs_;  // channels per group that are contracted, and that result
+  std::int64_t columns_;           // outputs with the padding of the last panel
+  std::vector<ConvPanel> panels_;
+  std::int64_t max_rows_ = 0;
+  std::vector<PixelClass> classes_;
+  std::vector<Task> tasks_;
+  std::int64_t weights_bytes_ = 0;
+};
+
+PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a)
+    : isa_(isa), shape_(shape), product_(product), a_(a) {
+  const bool forward = product == Product::forward;
+  inputs_ = (forward ? shape.c : shape.k) / shape.groups;
+  outputs_ = (forward ? shape.k : shape.c) / shape.groups;
+  panels_ = conv_panels(isa, outputs_);
+  columns_ = panels_.back().begin + panels_.back().width;
+  max_rows_ = isa.max_rows[panels_.front().width == 32];
+  const Axes axes = axes_of(shape, product);
+  for (const Axis& h : axes.h)
+    for (const Axis& w : axes.w) add_class(h, w);
+  add_tasks();
+}
+
+void PixelProduct::add_class(const Axis& h, const Axis& w) {
+  PixelClass pixels{.h = h, .w = w, .offsets = {}};
+  const std::int64_t row = (a_.left + a_.w + a_.right) * a_.channel_pitch, quads = ceil_div(inputs_, 4);
+  bool joined =
+      shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
+  for (std::size_t t = 1; t < w.taps.size(); ++t) joined = joined && w.taps[t].in == w.taps[t - 1].in + 1;
+  const std::size_t run = joined ? std::max<std::size_t>(w.taps.size(), 1) : 1;
+  for (const Axis::Tap& tap_h : h.taps)
+    for (std::size_t t = 0; t < w.taps.size(); t += run)
+      pixels.offsets.push_back((a_.top + tap_h.in) * row + (a_.left + w.taps[t].in) * a_.channel_pitch);
+  pixels.steps = quads * static_cast<std::int64_t>(run);
+  pixels.packed = weights_bytes_;
+  weights_bytes_ += round_up(shape_.groups * columns_ * pixels.panel_bytes(), 64);
+  classes_.push_back(pixels);
+}
+
+std::int64_t PixelProduct::tiles(const PixelClass& pixels) const {
+  return ceil_div(a_.n * pixels.pixels(), max_rows_);
+}
+
+/// Weights of the panels of one task stay in the L2 cache while pixels stream by; the cut depends on sizes
+/// alone.
+void PixelProduct::add_tasks() {
+  constexpr std::int64_t cached_bytes = 512 << 10, least_macs = 2 << 20, wanted_tasks = 64;
+  const auto panels = static_cast<std::int64_t>(panels_.size());
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    const PixelClass& pixels = classes_[i];
+    const std::int64_t tile_macs = std::max<std::int64_t>(pixels.panel_bytes() * columns_ * max_rows_, 1);
+    const std::int64_t all = tiles(pixels);
+    std::int64_t blocks =
+        std::clamp<std::int64_t>(ceil_div(columns_ * pixels.panel_bytes(), cached_bytes), 1, panels);
+    const std::int64_t parts = std::clamp<std::int64_t>(all * tile_macs / blocks / least_macs, 1,
+                                                        std::min<std::int64_t>(all, wanted_tasks));
+    if (parts * blocks < 16) blocks = std::min(panels, ceil_div(16, parts));
+    for (std::int64_t group = 0; group < shape_.groups; ++group)
+      for (std::int64_t block = 0; block < blocks; ++block)
+        for (std::int64_t part = 0; part < parts; ++part)
+          tasks_.push_back({i, group, panels * block / blocks, panels * (block + 1) / blocks,
+                            all * part / parts, all * (part + 1) / parts});
+  }
+}
+
+std::int64_t PixelProduct::weight_index(std::int64_t output, std::int64_t input, std::int64_t group,
+                                        std::int64_t tap) const {
+  const std::int64_t cg = shape_.c / shape_.groups, kg = shape_.k / shape_.groups;
+  const std::int64_t k = group * kg + (product_ == Product::forward ? output : input);
+  return (k * shape_.r * shape_.s + tap) * cg + (product_ == Product::forward ? input : output);
+}
+
+void PixelProduct::pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const {
+  const auto panels = static_cast<std::int64_t>(panels_.size());
+  const auto classes = static_cast<std::int64_t>(classes_.size());
+  parallel(classes * shape_.groups * panels, [&](std::int64_t item) {
+    pack_panel(weights, static_cast<std::uint8_t*>(packed),
+               static_cast<std::size_t>(item / panels / shape_.groups), item / panels % shape_.groups,
+               panels_[static_cast<std::size_t>(item % panels)]);
+  });
+}
+
+/// [tap][channel / 4][column][4], missing channels and columns 0; then 128 * column sum, modulo 2^32.
+void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
+                              std::int64_t group, const ConvPanel& panel) const {
+  const PixelClass& pixels = classes_[pixel_class];
+  auto* target = reinterpret_cast<std::int8_t*>(packed + panel_start(pixels, group, panel));
+  std::uint32_t sums[ConvIsa::widest] = {};
+  const std::int64_t columns = panel.columns(outputs_);
+  const std::int64_t step =
+      product_ == Product::forward ? 1 : shape_.r * shape_.s * (shape_.c / shape_.groups);
+  for (const Axis::Tap& tap_h : pixels.h.taps)
+    for (const Axis::Tap& tap_w : pixels.w.taps)
+      for (std::int64_t input = 0; input < inputs_; input += 4, target += panel.width * 4) {
+        std::memset(target, 0, static_cast<std::size_t>(panel.width * 4));
+        const std::int64_t count = std::min<std::int64_t>(4, inputs_ - input);
+        for (std::int64_t j = 0; j < columns; ++j) {
+          const std::int8_t* source =
+              weights + weight_index(panel.begin + j, input, group, tap_h.index * shape_.s + tap_w.index);
+          std::int32_t sum = 0;
+          for (std::int64_t e = 0; e < count; ++e) sum += target[j * 4 + e] = source[e * step];
+          sums[j] += static_cast<std::uint32_t>(sum) * 128U;
+        }
+      }
+  std::memcpy(packed + correction_start(pixel_class, group) + panel.begin * 4, sums,
+              static_cast<std::size_t>(panel.width * 4));
+}
+
+void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
+  parallel(static_cast<std::int64_t>(tasks_.size()),
+           [&](std::int64_t task) { run_task(tasks_[static_cast<std::size_t>(task)], args); });
+}
+
+void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
+  const PixelClass& pixels = classes_[task.pixel_class];
+  const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
+  Rows rows;
+  for (std::int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
+    const std::int64_t begin = all * tile / tile_count, end = all * (tile + 1) / tile_count;
+    fill_rows(pixels, task.group, begin, end, args, rows);
+    for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
+      run_tile(task, panels_[static_cast<std::size_t>(panel)], end - begin, rows, args);
+  }
+}
+
+/// Addresses of the input and output pixels [begin, end) of a class, counted through all samples.
+void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, std::int64_t begin,
+                             std::int64_t end, const ConvArgs& args, Rows& rows) const {
+  const bool forward = product_ == Product::forward;
+  const std::int64_t out_h = forward ? shape_.ho : shape_.h, out_w = forward ? shape_.wo : shape_.w;
+  const std::int64_t out_pitch = outputs_ * shape_.groups,
+                     in_row = (a_.left + a_.w + a_.right) * a_.channel_pitch;
+  const std::int64_t in_step = pixels.w.in_step * a_.channel_pitch, out_step = pixels.w.step * out_pitch;
+  std::int64_t n = begin / pixels.pixels(), i = begin % pixels.pixels() / pixels.w.size,
+               j = begin % pixels.w.size;
+  const auto* base = static_cast<const std::uint8_t*>(args.a) + group * inputs_;
+  for (std::int64_t row = 0; row < end - begin;) {
+    const std::uint8_t* in =
+        base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
+    const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
+    std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
+    const float scale = args.a_scale_vector ? args.a_scale[n] : 0;
+    for (; j < pixels.w.size && row < end - begin; ++j, ++row, in += in_step, out += out_step) {
+      rows.in[row] = in;
+      rows.out[row] = out;
+      rows.scale[row] = scale;
+    }
+    j = 0;
+    if (++i == pixels.h.size) i = 0, ++n;
+  }
+}
+
+void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
+                            const ConvArgs& args) const {
+  alignas(64) std::int32_t acc[ConvIsa::most_elements];
+  const PixelClass& pixels = classes_[task.pixel_class];
+  const auto* packed = static_cast<const std::uint8_t*>(args.b);
+  const std::int64_t step = panel.width * 4, column = task.group * outputs_ + panel.begin;
+  ConvTile tile{.rows = rows.in,
+                .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, task.group, panel)),
+                .b_step = step,
+                .b_segment = step * pixels.steps,
+                .offsets = pixels.offsets.data(),
+                .segments = static_cast<std::int64_t>(pixels.offsets.size()),
+                .steps = pixels.steps,
+                .acc = acc};
+  isa_.tiles[panel.width == 32][count](tile);
+  isa_.finish_rows({.acc = acc,
+                    .correction = reinterpret_cast<const std::int32_t*>(
+                                      packed + correction_start(task.pixel_class, task.group)) +
+                                  panel.begin,
+                    .rows = count,
+                    .pitch = panel.width,
+                    .columns = panel.columns(outputs_),
+                    .out_index = rows.out,
+                    .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
+                    .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
+                    .a_scale_vector = args.a_scale_vector,
+                    .b_scale_vector = args.b_scale_vector,
+                    .bias = args.bias ? args.bias + column : nullptr,
+                    .out = args.out ? args.out + panel.begin : nullptr,
+                    .accumulate = args.accumulate,
+                    .integers = args.integers ? args.integers + panel.begin : nullptr});
+}
+
+}  // namespace
+
+View pixel_product_view(const ConvShape& shape, Product product) {
+  const bool forward = product == Product::forward;
+  const Axes axes = axes_of(shape, product);
+  const std::int64_t channels = forward ? shape.c : shape.k;
+  const std::int64_t h = forward ? shape.h : shape.ho, w = forward ? shape.w : shape.wo;
+  const auto [top, bottom] = border(axes.h, h);
+  const auto [left, right] = border(axes.w, w);
+  View view{.layout = Layout::rows, .n = shape.n, .h = h, .w = w, .c = channels};
+  view.top = top, view.bottom = bottom, view.left = left, view.right = right;
+  view.channel_pitch = round_up(channels, 4);
+  return view;
+}
+
+std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
+                                           const View& a) {
+  return std::make_unique<PixelProduct>(isa, shape, product, a);
+}
+
+}  // namespace octavo::kernels

@@ -1,0 +1,99 @@
+// The tiled integer convolution: what an instruction set provides (ConvIsa), and the plans that drive it.
+// The plans are compiled once, without instruction set flags; the files of an instruction set hold plain
+// functions.
+#pragma once
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+
+/// acc[i][j] = sum over segments t and steps q of rows[i][offsets[t] + 4 q + e] * b[t][q][j][e], e in [0, 4),
+/// modulo 2^32, rows unsigned and b signed. Step q of segment t of b lies at t * b_segment + q * b_step
+/// bytes.
+struct ConvTile {
+  const std::uint8_t* const* rows;
+  const std::int8_t* b;
+  std::int64_t b_step, b_segment;
+  const std::int64_t* offsets;
+  std::int64_t segments, steps;
+  std::int32_t* acc;  // [rows][columns of the tile]
+};
+using ConvTileFunction = void (*)(const ConvTile&);
+
+/// Turns a tile of forward or grad_input into results; row i goes to out[out_index[i] ...].
+struct ConvFinishRows {
+  const std::int32_t* acc;         // [rows][pitch]
+  const std::int32_t* correction;  // subtracted, per column
+  std::int64_t rows, pitch, columns;
+  const std::int64_t* out_index;
+  const float* a_scale;  // per row when a_scale_vector
+  const float* b_scale;  // per column when b_scale_vector
+  bool a_scale_vector, b_scale_vector;
+  const float* bias;  // per column, or null
+  float* out;
+  bool accumulate;
+  std::int64_t* integers;
+};
+
+/// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].
+struct ConvFinishColumns {
+  const std::int64_t* sums;  // [rows][pitch]
+  std::int64_t rows, pitch, columns;
+  std::int64_t out_pitch;
+  const float* a_scale;  // per row when a_scale_vector
+  const float* b_scale;  // per column when b_scale_vector
+  bool a_scale_vector, b_scale_vector;
+  float* out;
+  bool accumulate;
+  std::int64_t* integers;
+};
+
+/// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
+/// max_rows[width]].
+struct ConvIsa {
+  static constexpr int widest = 32, most_rows = 28, most_elements = 448;
+  int max_rows[2];  // 0: has no tile of this width
+  const ConvTileFunction* tiles[2];
+  void (*finish_rows)(const ConvFinishRows&);
+  /// sums[i] (+)= acc[i] - correction[i % pitch], modulo 2^32 before it is widened; `first` overwrites.
+  void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
+                   std::int64_t rows, std::int64_t pitch, bool first);
+  void (*finish_columns)(const ConvFinishColumns&);
+  /// sums[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns.
+  void (*column_sums)(const ConvTile& tile, std::int64_t columns);
+};
+
+/// The columns [begin, begin + width) of one group's outputs that one tile covers; the last may exceed the
+/// outputs.
+struct ConvPanel {
+  std::int64_t begin, width;
+  std::int64_t columns(std::int64_t outputs) const {
+    return outputs - begin < width ? outputs - begin : width;
+  }
+};
+std::vector<ConvPanel> conv_panels(const ConvIsa& isa, std::int64_t outputs);
+/// Columns stored for `outputs` outputs: enough for the panels of every instruction set.
+constexpr std::int64_t padded_columns(std::int64_t outputs) {
+  return outputs % 32 == 0 || outputs % 32 > 16 ? (outputs + 31) / 32 * 32 : outputs / 32 * 32 + 16;
+}
+
+/// Terms that an int32 takes for any s8 operands: 131071 * 128 * 128 < 2^31.
+constexpr std::int64_t longest_s8_sum = 131071;
+
+std::string refuse_tiled(const ConvShape& shape, Product product);
+View tiled_a_view(const ConvShape& shape, Product product);
+View tiled_b_view(const ConvShape& shape, Product product);
+std::unique_ptr<ConvS8> make_tiled(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a,
+                                   const View& b);
+
+/// Forward and grad_input; rows views.
+View pixel_product_view(const ConvShape& shape, Product product);
+std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
+                                           const View& a);
+/// grad_weight; planes and quads views.
+View grad_weight_planes(const ConvShape& shape);
+View grad_weight_quads(const ConvShape& shape);
+std::unique_ptr<ConvS8> make_grad_weight(const ConvIsa& isa, const ConvShape& shape, const View& a,
+                                         const View& b);
+
+}  // namespace octavo::kernels

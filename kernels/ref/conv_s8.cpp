@@ -1,0 +1,156 @@
+// The meaning of the three integer products of a convolution: plain loops over plain tensors, sums in int64.
+#include <cstring>
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+namespace {
+
+View view_of_x(const ConvShape& shape) { return {.n = shape.n, .h = shape.h, .w = shape.w, .c = shape.c}; }
+View view_of_y(const ConvShape& shape) { return {.n = shape.n, .h = shape.ho, .w = shape.wo, .c = shape.k}; }
+
+class ReferenceConvS8 final : public ConvS8 {
+ public:
+  ReferenceConvS8(const ConvShape& shape, Product product) : shape_(shape), product_(product) {}
+
+  std::int64_t packed_bytes() const override {
+    return product_ == Product::grad_weight ? 0 : shape_.k * shape_.r * shape_.s * (shape_.c / shape_.groups);
+  }
+
+  void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
+    if (product_ == Product::grad_weight) return ConvS8::pack(weights, packed, parallel);
+    std::memcpy(packed, weights, static_cast<std::size_t>(packed_bytes()));
+  }
+
+  void run(const ConvArgs& args, const Parallel& parallel) const override {
+    const auto* a = static_cast<const std::int8_t*>(args.a);
+    const auto* b = static_cast<const std::int8_t*>(args.b);
+    switch (product_) {
+      case Product::forward:
+        return parallel(shape_.n * shape_.ho, [&](std::int64_t row) { forward_row(a, b, args, row); });
+      case Product::grad_input:
+        return parallel(shape_.n * shape_.h, [&](std::int64_t row) { grad_input_row(a, b, args, row); });
+      case Product::grad_weight:
+        return parallel(shape_.k, [&](std::int64_t k) { grad_weight_channel(a, b, args, k); });
+    }
+  }
+
+ private:
+  std::int64_t x_index(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
+    return ((n * shape_.h + h) * shape_.w + w) * shape_.c + c;
+  }
+  std::int64_t y_index(std::int64_t n, std::int64_t i, std::int64_t j, std::int64_t k) const {
+    return ((n * shape_.ho + i) * shape_.wo + j) * shape_.k + k;
+  }
+  std::int64_t w_index(std::int64_t k, std::int64_t r, std::int64_t s, std::int64_t c) const {
+    return ((k * shape_.r + r) * shape_.s + s) * (shape_.c / shape_.groups) + c;
+  }
+
+  /// Calls visit(r, s, h, w) for every tap of output pixel (i, j) that reads the image.
+  template <typename Visit>
+  void visit_taps(std::int64_t i, std::int64_t j, Visit visit) const {
+    for (std::int64_t r = 0; r < shape_.r; ++r)
+      for (std::int64_t s = 0; s < shape_.s; ++s) {
+        const std::int64_t h = i * shape_.stride_h + r * shape_.dilation_h - shape_.pad_h;
+        const std::int64_t w = j * shape_.stride_w + s * shape_.dilation_w - shape_.pad_w;
+        if (h >= 0 && h < shape_.h && w >= 0 && w < shape_.w) visit(r, s, h, w);
+      }
+  }
+
+  void forward_row(const std::int8_t* x, const std::int8_t* weights, const ConvArgs& args,
+                   std::int64_t row) const {
+    const std::int64_t n = row / shape_.ho, i = row % shape_.ho;
+    const std::int64_t cg = shape_.c / shape_.groups, kg = shape_.k / shape_.groups;
+    for (std::int64_t j = 0; j < shape_.wo; ++j)
+      for (std::int64_t k = 0; k < shape_.k; ++k) {
+        std::int64_t sum = 0;
+        visit_taps(i, j, [&](std::int64_t r, std::int64_t s, std::int64_t h, std::int64_t w) {
+          for (std::int64_t c = 0; c < cg; ++c)
+            sum += std::int64_t{x[x_index(n, h, w, k / kg * cg + c)]} * weights[w_index(k, r, s, c)];
+        });
+        store(args, y_index(n, i, j, k), sum, n, k, args.bias ? &args.bias[k] : nullptr);
+      }
+  }
+
+  void grad_input_row(const std::int8_t* g, const std::int8_t* weights, const ConvArgs& args,
+                      std::int64_t row) const {
+    const std::int64_t n = row / shape_.h, h = row % shape_.h;
+    for (std::int64_t w = 0; w < shape_.w; ++w)
+      for (std::int64_t c = 0; c < shape_.c; ++c)
+        store(args, x_index(n, h, w, c), grad_input_sum(g, weights, n, h, w, c), n, c, nullptr);
+  }
+
+  std::int64_t grad_input_sum(const std::int8_t* g, const std::int8_t* weights, std::int64_t n,
+                              std::int64_t h, std::int64_t w, std::int64_t c) const {
+    const std::int64_t cg = shape_.c / shape_.groups, kg = shape_.k / shape_.groups, first = c / cg * kg;
+    std::int64_t sum = 0;
+    for (std::int64_t r = 0; r < shape_.r; ++r)
+      for (std::int64_t s = 0; s < shape_.s; ++s) {
+        const std::int64_t i = h + shape_.pad_h - r * shape_.dilation_h;
+        const std::int64_t j = w + shape_.pad_w - s * shape_.dilation_w;
+        if (i < 0 || j < 0 || i % shape_.stride_h || j % shape_.stride_w) continue;
+        if (i / shape_.stride_h >= shape_.ho || j / shape_.stride_w >= shape_.wo) continue;
+        for (std::int64_t k = first; k < first + kg; ++k)
+          sum += std::int64_t{g[y_index(n, i / shape_.stride_h, j / shape_.stride_w, k)]} *
+                 weights[w_index(k, r, s, c % cg)];
+      }
+    return sum;
+  }
+
+  void grad_weight_channel(const std::int8_t* x, const std::int8_t* g, const ConvArgs& args,
+                           std::int64_t k) const {
+    const std::int64_t cg = shape_.c / shape_.groups, first = k / (shape_.k / shape_.groups) * cg;
+    for (std::int64_t r = 0; r < shape_.r; ++r)
+      for (std::int64_t s = 0; s < shape_.s; ++s)
+        for (std::int64_t c = 0; c < cg; ++c)
+          store(args, w_index(k, r, s, c), grad_weight_sum(x, g, k, r, s, first + c), first + c, k, nullptr);
+  }
+
+  std::int64_t grad_weight_sum(const std::int8_t* x, const std::int8_t* g, std::int64_t k, std::int64_t r,
+                               std::int64_t s, std::int64_t c) const {
+    std::int64_t sum = 0;
+    for (std::int64_t n = 0; n < shape_.n; ++n)
+      for (std::int64_t i = 0; i < shape_.ho; ++i)
+        for (std::int64_t j = 0; j < shape_.wo; ++j) {
+          const std::int64_t h = i * shape_.stride_h + r * shape_.dilation_h - shape_.pad_h;
+          const std::int64_t w = j * shape_.stride_w + s * shape_.dilation_w - shape_.pad_w;
+          if (h >= 0 && h < shape_.h && w >= 0 && w < shape_.w)
+            sum += std::int64_t{x[x_index(n, h, w, c)]} * g[y_index(n, i, j, k)];
+        }
+    return sum;
+  }
+
+  /// One result: `a` and `b` are its indices into the scale vectors.
+  static void store(const ConvArgs& args, std::int64_t index, std::int64_t sum, std::int64_t a,
+                    std::int64_t b, const float* bias) {
+    if (args.integers) {
+      args.integers[index] = sum;
+      return;
+    }
+    const float scale = args.a_scale[args.a_scale_vector ? a : 0] * args.b_scale[args.b_scale_vector ? b : 0];
+    float value = static_cast<float>(sum) * scale;
+    if (bias) value = value + *bias;
+    args.out[index] = args.accumulate ? value + args.out[index] : value;
+  }
+
+  ConvShape shape_;
+  Product product_;
+};
+
+std::string refuse(const ConvShape&, Product) { return {}; }
+View a_view(const ConvShape& shape, Product product) {
+  return product == Product::grad_input ? view_of_y(shape) : view_of_x(shape);
+}
+View b_view(const ConvShape& shape, Product product) {
+  return product == Product::grad_weight ? view_of_y(shape) : View{};
+}
+std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View&, const View&) {
+  return std::make_unique<ReferenceConvS8>(shape, product);
+}
+
+}  // namespace
+
+extern const ConvS8Candidate conv_s8_ref;
+const ConvS8Candidate conv_s8_ref = {"ref/conv_s8", Isa::ref, refuse, a_view, b_view, make};
+
+}  // namespace octavo::kernels

@@ -1,0 +1,362 @@
+// Every line of the integer convolution list against the reference: equal integers, bit-equal floats.
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+#include <sstream>
+
+#include "core/thread_pool.h"
+#include "kernels.h"
+#include "support/catch.h"
+
+using namespace octavo::kernels;
+
+namespace {
+
+constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
+
+/// Memory for a view: aligned, of exactly the promised size, filled with a byte that is no valid default.
+class Buffer {
+ public:
+  explicit Buffer(std::int64_t bytes)
+      : size_(static_cast<std::size_t>(bytes + 63) / 64 * 64 + 64), data_(std::aligned_alloc(64, size_)) {
+    std::memset(data_, 0x5b, size_);
+  }
+  ~Buffer() { std::free(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  void* data() { return data_; }
+
+ private:
+  std::size_t size_;
+  void* data_;
+};
+
+enum class Values { random, plus_minus_127, with_minus_128, all_127 };
+
+std::vector<std::int8_t> make_values(std::int64_t count, Values kind, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::uniform_int_distribution<int> any(-127, 127), below(-128, -120), coin(0, 1);
+  std::vector<std::int8_t> values(static_cast<std::size_t>(count));
+  for (std::int8_t& v : values) switch (kind) {
+      case Values::random:
+        v = static_cast<std::int8_t>(any(generator));
+        break;
+      case Values::plus_minus_127:
+        v = static_cast<std::int8_t>(coin(generator) ? 127 : -127);
+        break;
+      case Values::with_minus_128:
+        v = static_cast<std::int8_t>(coin(generator) ? any(generator) : below(generator));
+        break;
+      case Values::all_127:
+        v = 127;
+        break;
+    }
+  return values;
+}
+
+std::vector<float> make_floats(std::int64_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> any(0.001F, 0.1F);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = any(generator);
+  return values;
+}
+
+struct Options {
+  bool a_scale_vector = false, b_scale_vector = false, bias = false, accumulate = false;
+  std::int64_t extra_border = 0;
+  Parallel parallel = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    for (std::int64_t i = 0; i < chunks; ++i) body(i);
+  };
+};
+
+struct Result {
+  std::vector<std::int64_t> integers;
+  std::vector<float> out;
+  bool operator==(const Result& other) const {
+    return integers == other.integers && out.size() == other.out.size() &&
+           std::memcmp(out.data(), other.out.data(), out.size() * sizeof(float)) == 0;
+  }
+};
+
+ConvShape conv(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t k, std::int64_t r,
+               std::int64_t s, std::int64_t stride = 1, std::int64_t pad = 0, std::int64_t dilation = 1,
+               std::int64_t groups = 1) {
+  ConvShape shape{.n = n, .h = h, .w = w, .c = c, .k = k, .r = r, .s = s};
+  shape.stride_h = shape.stride_w = stride;
+  shape.pad_h = shape.pad_w = pad;
+  shape.dilation_h = shape.dilation_w = dilation;
+  shape.groups = groups;
+  shape.ho = (h + 2 * pad - (r - 1) * dilation - 1) / stride + 1;
+  shape.wo = (w + 2 * pad - (s - 1) * dilation - 1) / stride + 1;
+  return shape;
+}
+
+ConvShape linear(std::int64_t rows, std::int64_t c, std::int64_t k) { return conv(1, 1, rows, c, k, 1, 1); }
+
+ConvShape uneven() {  // every pair of sizes differs
+  ConvShape shape = conv(2, 11, 8, 12, 20, 3, 5);
+  shape.stride_h = 2, shape.stride_w = 3, shape.pad_h = 1, shape.pad_w = 2, shape.dilation_h = 2;
+  shape.ho = (11 + 2 - 4 - 1) / 2 + 1;
+  shape.wo = (8 + 4 - 4 - 1) / 3 + 1;
+  return shape;
+}
+
+std::vector<ConvShape> shapes() {
+  return {conv(1, 5, 7, 4, 16, 3, 3, 1, 1),
+          conv(5, 8, 8, 16, 16, 3, 3, 1, 1),
+          conv(2, 9, 9, 32, 32, 3, 3, 1, 1),
+          conv(1, 6, 6, 64, 48, 3, 3, 1, 1),
+          conv(2, 9, 8, 16, 32, 3, 3, 2, 1),
+          conv(5, 7, 7, 12, 40, 3, 3, 2, 1),
+          conv(2, 14, 14, 3, 16, 7, 7, 2, 3),
+          conv(1, 9, 9, 3, 24, 7, 7, 1, 3),
+          conv(2, 6, 6, 32, 64, 1, 1),
+          conv(2, 7, 5, 24, 10, 1, 1, 2),
+          conv(1, 8, 8, 5, 7, 5, 5, 1, 2),
+          conv(5, 9, 7, 6, 33, 5, 5, 2, 2),
+          conv(1, 11, 11, 8, 16, 3, 3, 1, 2, 2),
+          conv(2, 10, 11, 20, 17, 3, 3, 2, 2, 2),
+          conv(2, 8, 8, 16, 32, 3, 3, 1, 1, 1, 2),
+          conv(1, 9, 9, 24, 40, 3, 3, 2, 1, 1, 2),
+          conv(1, 6, 6, 6, 10, 3, 3, 1, 1, 1, 2),
+          conv(1, 7, 7, 32, 64, 3, 3, 1, 1, 1, 4),
+          conv(2, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16),
+          conv(2, 9, 8, 24, 24, 3, 3, 2, 1, 1, 24),
+          conv(1, 8, 8, 37, 37, 5, 5, 1, 2, 1, 37),
+          conv(1, 9, 7, 40, 40, 3, 3, 1, 2, 2, 40),
+          conv(1, 1, 1, 8, 16, 3, 3, 1, 1),
+          conv(1, 2, 1, 4, 4, 3, 3, 2, 1),
+          conv(5, 1, 1, 1, 1, 1, 1),
+          conv(1, 4, 4, 2, 130, 3, 3, 1, 0),
+          conv(3, 4, 4, 130, 6, 2, 2, 2, 0),
+          conv(1, 12, 12, 4, 8, 3, 3, 4, 0),
+          linear(1, 40, 10),
+          linear(20, 65, 100),
+          linear(37, 128, 64),
+          uneven()};
+}
+
+std::string describe(const ConvShape& s) {
+  std::ostringstream text;
+  text << "n" << s.n << " " << s.h << "x" << s.w << "x" << s.c << " -> " << s.ho << "x" << s.wo << "x" << s.k
+       << ", " << s.r << "x" << s.s << " stride " << s.stride_h << "," << s.stride_w << " pad " << s.pad_h
+       << "," << s.pad_w << " dilation " << s.dilation_h << " groups " << s.groups;
+  return text.str();
+}
+
+std::int64_t x_elements(const ConvShape& s) { return s.n * s.h * s.w * s.c; }
+std::int64_t y_elements(const ConvShape& s) { return s.n * s.ho * s.wo * s.k; }
+std::int64_t w_elements(const ConvShape& s) { return s.k * s.r * s.s * (s.c / s.groups); }
+
+/// Runs one candidate on plain operands `a` and `b`: once for the integers, once for the floats.
+Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
+           const std::vector<std::int8_t>& a, const std::vector<std::int8_t>& b, const Options& options) {
+  View a_view = candidate.a_view(shape, product);
+  if (a_view.layout == Layout::rows) {
+    View wider = a_view;
+    wider.top += options.extra_border, wider.right += options.extra_border;
+    wider.left += 2 * options.extra_border, wider.channel_pitch += 4 * options.extra_border;
+    REQUIRE(merge_views(a_view, wider));
+  }
+  const View b_view = candidate.b_view(shape, product);
+  const auto kernel = candidate.make(shape, product, a_view, b_view);
+  const bool weights = product != Product::grad_weight;
+  Buffer a_data(a_view.bytes()), b_data(weights ? kernel->packed_bytes() : b_view.bytes());
+  Buffer scratch(kernel->scratch_bytes());
+  write_view(a.data(), a_view, a_data.data());
+  if (weights)
+    kernel->pack(b.data(), b_data.data(), options.parallel);
+  else
+    write_view(b.data(), b_view, b_data.data());
+  const std::int64_t elements = product == Product::forward      ? y_elements(shape)
+                                : product == Product::grad_input ? x_elements(shape)
+                                                                 : w_elements(shape);
+  const std::vector<float> a_scale = make_floats(std::max(shape.n, shape.c), 11);
+  const std::vector<float> b_scale = make_floats(std::max(shape.k, shape.c), 12),
+                           bias = make_floats(shape.k, 13);
+  Result result{std::vector<std::int64_t>(static_cast<std::size_t>(elements), 99), make_floats(elements, 14)};
+  ConvArgs args{.a = a_data.data(), .b = b_data.data(), .a_scale = a_scale.data(), .b_scale = b_scale.data()};
+  args.a_scale_vector = options.a_scale_vector, args.b_scale_vector = options.b_scale_vector;
+  args.bias = options.bias && product == Product::forward ? bias.data() : nullptr;
+  args.accumulate = options.accumulate;
+  args.scratch = scratch.data();
+  args.out = result.out.data();
+  kernel->run(args, options.parallel);
+  args.out = nullptr;
+  args.integers = result.integers.data();
+  kernel->run(args, options.parallel);
+  return result;
+}
+
+const ConvS8Candidate& reference() { return conv_s8_candidates().back(); }
+
+/// Compares every candidate of the list but the reference; returns how many ran.
+int compare(const ConvShape& shape, Product product, Values values, const Options& options) {
+  const auto& [a_size, b_size] = product == Product::forward ? std::pair(x_elements(shape), w_elements(shape))
+                                 : product == Product::grad_input
+                                     ? std::pair(y_elements(shape), w_elements(shape))
+                                     : std::pair(x_elements(shape), y_elements(shape));
+  const auto a = make_values(a_size, values, 1), b = make_values(b_size, values, 2);
+  const Result expected = run(reference(), shape, product, a, b,
+                              {.a_scale_vector = options.a_scale_vector,
+                               .b_scale_vector = options.b_scale_vector,
+                               .bias = options.bias,
+                               .accumulate = options.accumulate});
+  int ran = 0;
+  for (const ConvS8Candidate& candidate : conv_s8_candidates().first(conv_s8_candidates().size() - 1)) {
+    if (!isa_supported(candidate.isa) || !candidate.refuse(shape, product).empty()) continue;
+    INFO(candidate.name << " " << product_name(product) << " " << describe(shape));
+    const Result found = run(candidate, shape, product, a, b, options);
+    ++ran;
+    CHECK(found.integers == expected.integers);
+    CHECK(found == expected);
+  }
+  return ran;
+}
+
+}  // namespace
+
+TEST_CASE("candidates that this CPU cannot run are named") {
+  for (const ConvS8Candidate& candidate : conv_s8_candidates())
+    if (!isa_supported(candidate.isa))
+      WARN(candidate.name << " is not tested: the CPU lacks " << isa_name(candidate.isa));
+  CHECK(std::string(reference().name) == "ref/conv_s8");
+  CHECK(isa_supported(Isa::ref));
+}
+
+TEST_CASE("views keep every element") {
+  for (const ConvShape& shape : shapes())
+    for (const ConvS8Candidate& candidate : conv_s8_candidates())
+      for (Product product : all_products) {
+        if (!candidate.refuse(shape, product).empty()) continue;
+        for (const View& view : {candidate.a_view(shape, product), candidate.b_view(shape, product)}) {
+          if (view.n == 0) continue;
+          INFO(candidate.name << " " << product_name(product) << " " << describe(shape));
+          const auto plain = make_values(view.n * view.h * view.w * view.c, Values::with_minus_128, 3);
+          auto back = plain;
+          Buffer bytes(view.bytes());
+          write_view(plain.data(), view, bytes.data());
+          if (view.layout != Layout::planes)
+            std::fill(back.begin(), back.end(), std::int8_t{1});  // may drop pixels
+          read_view(bytes.data(), view, back.data());
+          CHECK(back == plain);
+        }
+      }
+}
+
+TEST_CASE("views store what the byte map says") {
+  const std::vector<std::int8_t> plain = {1, -2, 3, -4, 5, -6};  // 1 x 3 x 2 x 1
+  std::vector<std::uint8_t> bytes(200, 7);
+  View rows{.layout = Layout::rows, .n = 1, .h = 3, .w = 2, .c = 1, .top = 1, .left = 1, .channel_pitch = 2};
+  write_view(plain.data(), rows, bytes.data());
+  CHECK(std::vector<std::uint8_t>(bytes.begin(), bytes.begin() + 18) ==
+        std::vector<std::uint8_t>{128, 128, 128, 128, 128, 128, 128, 128, 129, 128, 126, 128, 128, 128, 131,
+                                  128, 124, 128});
+  View planes{.layout = Layout::planes,
+              .n = 1,
+              .h = 3,
+              .w = 2,
+              .c = 1,
+              .top = 1,
+              .phase_h = 2,
+              .pitch = 3,
+              .plane = 6};
+  write_view(plain.data(), planes, bytes.data());
+  CHECK(std::vector<std::uint8_t>(bytes.begin(), bytes.begin() + 12) ==
+        std::vector<std::uint8_t>{128, 128, 128, 131, 124, 128, 129, 126, 128, 133, 122, 128});
+  View quads{
+      .layout = Layout::quads, .n = 1, .h = 3, .w = 2, .c = 1, .channel_pitch = 2, .pitch = 3, .plane = 8};
+  write_view(plain.data(), quads, bytes.data());
+  CHECK(std::vector<std::uint8_t>(bytes.begin(), bytes.begin() + 16) ==
+        std::vector<std::uint8_t>{1, 254, 0, 3, 0, 0, 0, 0, 252, 0, 5, 250, 0, 0, 0, 0});
+}
+
+TEST_CASE("merged views take the larger border") {
+  View into{.layout = Layout::rows, .n = 1, .h = 4, .w = 4, .c = 3, .top = 1, .right = 2, .channel_pitch = 4};
+  View other = into;
+  other.top = 0, other.left = 3, other.channel_pitch = 16;
+  REQUIRE(merge_views(into, other));
+  CHECK((into.top == 1 && into.left == 3 && into.right == 2 && into.channel_pitch == 16));
+  View planes = into;
+  planes.layout = Layout::planes;
+  CHECK_FALSE(merge_views(into, planes));
+  CHECK(merge_views(planes, View(planes)));
+}
+
+TEST_CASE("every candidate gives the reference's integers and floats") {
+  for (Product product : all_products)
+    for (Values values : {Values::random, Values::plus_minus_127, Values::with_minus_128}) {
+      int ran = 0;
+      for (const ConvShape& shape : shapes()) ran += compare(shape, product, values, {});
+      if (isa_supported(Isa::avx2)) CHECK(ran > 30);
+    }
+}
+
+TEST_CASE("scale vectors, bias, accumulation and wider borders") {
+  for (const ConvShape& shape : shapes())
+    for (Product product : all_products)
+      for (int bits = 1; bits < 16; bits += 2)
+        compare(shape, product, Values::random,
+                {.a_scale_vector = (bits & 2) != 0,
+                 .b_scale_vector = (bits & 4) != 0,
+                 .bias = (bits & 1) != 0,
+                 .accumulate = (bits & 8) != 0,
+                 .extra_border = bits / 4});
+}
+
+TEST_CASE("sums longer than int32 holds are exact") {
+  for (std::int64_t terms : {131071, 131072, 133145, 262144}) {
+    compare(linear(terms, 5, 17), Product::grad_weight, Values::all_127, {});
+    const std::vector<std::int8_t> lowest(static_cast<std::size_t>(terms) * 4, -128);
+    const ConvShape shape = linear(terms, 4, 4);
+    for (const ConvS8Candidate& candidate : conv_s8_candidates()) {
+      if (!isa_supported(candidate.isa) || !candidate.refuse(shape, Product::grad_weight).empty()) continue;
+      INFO(candidate.name << " " << terms);
+      const Result found = run(candidate, shape, Product::grad_weight, lowest, lowest, {});
+      CHECK(found.integers == std::vector<std::int64_t>(16, terms * 16384));
+    }
+  }
+  compare(conv(3, 300, 300, 4, 8, 1, 1), Product::grad_weight, Values::all_127, {});
+  compare(conv(2, 370, 370, 16, 16, 3, 3, 1, 1, 1, 16), Product::grad_weight, Values::all_127, {});
+  compare(linear(2, 131071, 2), Product::forward, Values::all_127, {});
+  compare(linear(2, 131072, 2), Product::forward, Values::all_127, {});
+}
+
+TEST_CASE("threads and the order of chunks do not change results") {
+  const Parallel backwards = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    for (std::int64_t i = chunks - 1; i >= 0; --i) body(i);
+  };
+  octavo::ThreadPool pool(3);
+  const Parallel pooled = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    pool.run(chunks, body);
+  };
+  for (const ConvShape& shape :
+       {conv(5, 20, 20, 16, 16, 3, 3, 1, 1), conv(40, 30, 30, 4, 16, 3, 3, 2, 1),
+        conv(2, 12, 12, 64, 70, 3, 3, 1, 1), conv(6, 30, 30, 24, 24, 3, 3, 1, 1, 1, 24)})
+    for (Product product : all_products)
+      for (const Parallel& parallel : {backwards, pooled}) {
+        Options options;
+        options.parallel = parallel;
+        compare(shape, product, Values::random, options);
+      }
+}
+
+TEST_CASE("the first candidate that is allowed is found, and refusals are logged") {
+  const Isa before = active_isa();
+  force_isa(Isa::ref);
+  std::vector<std::string> lines;
+  const auto log = [&](const std::string& line) { lines.push_back(line); };
+  CHECK(std::string(find_conv_s8(conv(1, 4, 4, 4, 4, 3, 3), Product::forward, log).name) == "ref/conv_s8");
+  CHECK(lines.size() == conv_s8_candidates().size() - 1);
+  if (isa_supported(Isa::avx512vnni)) {
+    force_isa(Isa::avx512vnni);
+    CHECK(find_conv_s8(conv(1, 4, 4, 4, 4, 3, 3), Product::forward).isa == Isa::avx512vnni);
+    lines.clear();
+    find_conv_s8(conv(1, 4, 4, 6, 6, 3, 3, 1, 0, 1, 2), Product::forward, log);
+    REQUIRE_FALSE(lines.empty());
+    CHECK_THAT(lines.back(), ContainsSubstring("multiple of 4"));
+  }
+  force_isa(before);
+}
