@@ -38,21 +38,23 @@ float NodeContext::uniform(std::uint32_t element) const {
   return kernels::random_uniform(program_.runtime().random(run_.stream), element);
 }
 
-void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
-                           bool accumulate) const {
-  const std::size_t p = static_cast<std::size_t>(which);
-  const ProductPlan& product = node_.products[p];
-  const ProductRun& run = run_.products[p];
+void NodeContext::multiply_float(LayerProduct which, const float* data, const void* other, const float* bias,
+                                 float* out, bool accumulate) const {
+  const kernels::ConvF32& kernel = *run_.products[static_cast<std::size_t>(which)].f32;
   Runtime& runtime = program_.runtime();
-  const std::int64_t macs = product.shape.macs();
-  runtime.macs.all[p] += macs;
-  if (!product.integer) {
-    run.f32->run({.a = data, .b = run.packed ? run.packed.data() : static_cast<const void*>(other), .bias = bias,
-                  .out = out, .accumulate = accumulate, .scratch = runtime.scratch(run.f32->scratch_bytes())},
-                 runtime.parallel);
-    return;
+  void* memory = runtime.scratch(kernel.scratch_bytes(static_cast<kernels::Product>(which), accumulate));
+  switch (which) {
+    case LayerProduct::forward: return kernel.forward(data, other, bias, out, memory, runtime.parallel);
+    case LayerProduct::grad_input: return kernel.grad_input(data, other, out, accumulate, memory, runtime.parallel);
+    case LayerProduct::grad_weight:
+      return kernel.grad_weight(data, static_cast<const float*>(other), out, accumulate, memory, runtime.parallel);
   }
-  runtime.macs.integer[p] += macs;
+}
+
+void NodeContext::multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const {
+  const ProductPlan& product = node_.products[static_cast<std::size_t>(which)];
+  const ProductRun& run = run_.products[static_cast<std::size_t>(which)];
+  Runtime& runtime = program_.runtime();
   const Slot& a = program_.slots[product.a_slot];
   const Slot& b = program_.slots[product.b_slot];
   kernels::ConvArgs args;
@@ -67,6 +69,21 @@ void NodeContext::multiply(LayerProduct which, const float* data, const float* o
   args.accumulate = accumulate;
   args.scratch = runtime.scratch(run.s8->scratch_bytes());
   run.s8->run(args, runtime.parallel);
+}
+
+void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
+                           bool accumulate) const {
+  const std::size_t p = static_cast<std::size_t>(which);
+  const ProductPlan& product = node_.products[p];
+  MacCount& macs = program_.runtime().macs;
+  macs.all[p] += product.shape.macs();
+  if (product.integer) {
+    macs.integer[p] += product.shape.macs();
+    multiply_integer(which, bias, out, accumulate);
+  } else {
+    const Tensor& packed = run_.products[p].packed;
+    multiply_float(which, data, packed ? packed.data() : other, bias, out, accumulate);
+  }
 }
 
 void NodeContext::multiply_forward() const {

@@ -40,6 +40,9 @@ class NodeContext final : public OpContext {
   }
   void multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
                 bool accumulate) const;
+  void multiply_float(LayerProduct which, const float* data, const void* other, const float* bias, float* out,
+                      bool accumulate) const;
+  void multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const;
 
   Program& program_;
   const Plan& plan_;

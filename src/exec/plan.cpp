@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "exec/runtime.h"
+#include "octavo/precision.h"
 
 namespace octavo {
 namespace {
@@ -84,6 +85,7 @@ void make_kernels(Plan& plan) {
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     Node& node = plan.graph.nodes[i];
     plan.runs[i].stream = stream_of(node.name);
+    std::shared_ptr<kernels::ConvF32> f32;
     for (std::size_t p = 0; p < node.products.size(); ++p) {
       ProductPlan& product = node.products[p];
       if (!product.used) continue;
@@ -94,9 +96,13 @@ void make_kernels(Plan& plan) {
                                          view_of(plan.graph, product.b));
         packed_bytes = run.s8->packed_bytes();
       } else {
-        run.f32 = kernels::make_conv_f32(product.shape, static_cast<kernels::Product>(p),
-                                         plan.graph.phase == Phase::eval, product.kernel);
-        packed_bytes = run.f32->packed_bytes();
+        const auto phase = plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
+        const kernels::ConvF32Candidate& candidate = kernels::find_conv_f32(product.shape, phase);
+        if (!f32) f32 = candidate.make(product.shape, phase);
+        run.f32 = f32;
+        product.kernel = candidate.name;
+        if (p != static_cast<std::size_t>(LayerProduct::grad_weight))
+          packed_bytes = f32->packed_bytes(static_cast<kernels::Product>(p));
       }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
     }

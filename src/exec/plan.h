@@ -14,7 +14,7 @@ namespace octavo {
 /// Kernels of one product of one node.
 struct ProductRun {
   std::unique_ptr<kernels::ConvS8> s8;
-  std::unique_ptr<kernels::ConvF32> f32;
+  std::shared_ptr<kernels::ConvF32> f32;  // one for all float products of a node
   Tensor packed;  // weights in the kernel's order (forward, grad_input)
 };
 

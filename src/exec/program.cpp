@@ -57,7 +57,7 @@ void fill(std::span<float> values, const Initializer& init, kernels::RandomKey k
 Program::Program(Graph graph, const BatchTypes& sample, Runtime& runtime, DispatchLog log)
     : graph_(std::move(graph)), runtime_(runtime), log_(std::move(log)) {
   bind_types(graph_, sample);
-  infer(graph_);
+  infer_types(graph_);
   initialize();
 }
 
@@ -89,7 +89,7 @@ Graph Program::instantiate(const BatchTypes& inputs, Phase phase) const {
   Graph graph = graph_;
   keep_phase(graph, phase);
   bind_types(graph, inputs);
-  infer(graph);
+  infer_types(graph);
   graph.first_backward = graph.nodes.size();
   if (phase == Phase::train) append_backward(graph);
   drop_reshapes(graph);
@@ -143,7 +143,8 @@ void Program::pack_weights(Plan& plan) {
       if (!product.used || !run.packed) continue;
       const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
       if (!product.integer) {
-        run.f32->pack(weights.as<float>().data(), run.packed.data(), runtime_.parallel);
+        run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(), run.packed.data(),
+                                 runtime_.parallel);
         continue;
       }
       Tensor& integers = plain[product.b_slot];

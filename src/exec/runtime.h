@@ -18,8 +18,8 @@ struct MacCount {
 
 class Runtime {
  public:
-  Runtime(int threads, std::uint64_t seed)
-      : pool(threads), parallel([this](std::int64_t chunks, const auto& body) { pool.run(chunks, body); }), seed(seed) {}
+  Runtime(int threads, std::uint64_t run_seed)
+      : pool(threads), parallel([this](std::int64_t chunks, const auto& body) { pool.run(chunks, body); }), seed(run_seed) {}
 
   /// At least `bytes` of memory, valid until the next call; grows in the first step only.
   void* scratch(std::int64_t bytes) {

@@ -140,7 +140,7 @@ void keep_phase(Graph& graph, Phase phase) {
               phase == Phase::train ? "evaluation" : "training", "; give this node the same `when`");
 }
 
-void infer(Graph& graph) {
+void infer_types(Graph& graph) {
   for (Node& node : graph.nodes) infer_node(graph, node);
 }
 

@@ -65,7 +65,7 @@ struct Node {
   const OpDef* op = nullptr;
   std::shared_ptr<const Attributes> attributes;
   Pass pass = Pass::forward;
-  std::shared_ptr<const Signature> signature;  // set by infer(); a backward node has its forward node's
+  std::shared_ptr<const Signature> signature;  // set by infer_types(); a backward node has its forward node's
   When when = When::always;
   std::string parameter_group;        // prefix of the parameter names; shared by nodes that share weights
   bool frozen = false;
@@ -136,10 +136,10 @@ Geometry geometry(const Shape& shape);
 /// "[conv2d 'stage1.0.conv1'] ": how messages name a node.
 std::string label(const Node& node);
 
-/// The passes, in this order. infer() runs shape inference over all nodes whose inputs carry types, and makes
+/// The passes, in this order. infer_types() runs shape inference over all nodes whose inputs carry types, and makes
 /// parameters and states (or checks them against those that exist); errors name the node and the shapes.
 void keep_phase(Graph& graph, Phase phase);  // drops the parts that the phase does not have
-void infer(Graph& graph);
+void infer_types(Graph& graph);
 void append_backward(Graph& graph);  // for everything that a loss and a trainable parameter depend on
 void drop_reshapes(Graph& graph);    // reshapes are aliases by now
 void fuse(Graph& graph);             // gradient sums into products, pointwise nodes into chains
