@@ -129,16 +129,17 @@ const ConvS8Candidate& find_conv_s8(const ConvShape&, Product, const std::functi
 enum class StepKind : std::uint8_t {
   scale_shift,  ///< v = a[c] * v + b[c]                                          (batch norm, forward)
   add,          ///< v = v + x
-  relu,         ///< v = max(v, 0)
-  clamp6,       ///< v = min(max(v, 0), 6)                                        (ReLU6)
+  relu,         ///< v = v < 0 ? 0 : v                                            (NaN stays)
+  clamp6,       ///< v = v < 0 ? 0 : v > 6 ? 6 : v                                (ReLU6)
   keep_where,   ///< v = v where lo < a[c] * x + b[c] < hi, else 0: the exact ReLU / ReLU6 mask from the saved value x
   keep_bits,    ///< v = v where bits, else 0
-  combine,      ///< v = a[c] * v + b[c] * x + d[c]                               (batch norm, gradient)
+  combine,      ///< v = (a[c] * v + b[c] * x) + d[c]                             (batch norm, gradient)
   store,        ///< out = v
   store_bits,   ///< bits = lo < v < hi, one bit per element, element i at bit i % 8 of byte i / 8
-  sums,         ///< sum_v[c] += v, sum_vx[c] += v * (x - b[c])  (x none: v * v); see ChainSums
+  sums,         ///< sum_v[c] += v, sum_vx[c] += v * (x - b[c])  (x none: v * v); at most one in a chain
 };
 
+/// A null a reads as ones, a null b or d as zeros.
 struct Step {
   StepKind kind;
   const float* a = nullptr;
@@ -157,7 +158,7 @@ enum class Granularity : std::uint8_t { tensor, channel, sample };
 /// What one quantize pass also counts, exactly and independent of order.
 struct QuantizeStats {
   std::uint32_t max_bits = 0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
-  std::int64_t saturated = 0;  // elements with |v| * inverse_scale > qmax + 0.5
+  std::int64_t saturated = 0;  // elements with |v * inverse_scale| > qmax + 0.5
   std::int64_t sum_abs = 0, sum_square = 0;  // of the integers
   void merge(const QuantizeStats& other);
 };
@@ -169,7 +170,7 @@ struct Histogram {
 };
 
 /// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
-/// Stochastic: floor(v * inverse_scale + u) with u = random_bits16(key, first_index + element) / 65536.
+/// Stochastic: floor(clamp(...) + u) with u = random_bits16(key, first_index + element) / 65536. A NaN gives 0.
 struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
@@ -182,21 +183,23 @@ struct Quantize {
 };
 
 /// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image rows of one
-/// sample, chosen by sizes alone. `ref` runs the steps one by one; results are bit-equal on all ISAs: plain multiply
+/// sample, or a part of one long row, chosen by sizes alone. `ref` runs the steps one by one; results are bit-equal on all ISAs: plain multiply
 /// then add, no contraction.
 struct Chain {
   std::int64_t n = 1, h = 1, w = 1, c = 1;
   const float* x = nullptr;
   std::vector<Step> steps;
   const Quantize* quantize = nullptr;  // tail: write integer views
-  bool want_max = false;               // tail: only max_bits (per granularity), nothing written
+  bool want_max = false;               // tail: fill max_bits; with or without quantize
   // Results of the tails and of `sums`; the vectors are sized by the caller.
-  QuantizeStats* stats = nullptr;             // one
+  QuantizeStats* stats = nullptr;             // one, merged into; needs quantize
   std::uint32_t* max_bits = nullptr;          // want_max: 1, c or n values by max_granularity, merged into
   Granularity max_granularity = Granularity::tensor;
-  Histogram* histogram = nullptr;             // counts |v| of the final value
-  double* sum_v = nullptr;                    // c values each, overwritten: FP32 inside fixed pixel tiles,
-  double* sum_vx = nullptr;                   // FP64 across tiles in tile order
+  Histogram* histogram = nullptr;             // counts |v| of the final value, added to
+  // `sums`, c values each, overwritten (or null): FP32 inside a tile, in fixed lanes that take every P-th pixel and
+  // are then added in order; FP64 across tiles, in the order of tiles, then of chunks.
+  double* sum_v = nullptr;
+  double* sum_vx = nullptr;
   void* scratch = nullptr;                    // chain_scratch_bytes(chain)
 };
 std::int64_t chain_scratch_bytes(const Chain& chain);

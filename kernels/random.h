@@ -36,7 +36,7 @@ constexpr std::uint32_t random_bits(RandomKey key, std::uint32_t counter) {
 /// lanes 16-31 the high halves, so that a vector unit needs no shuffles.
 constexpr std::uint32_t random_bits16(RandomKey key, std::uint64_t index) {
   const auto block = static_cast<std::uint32_t>(index >> 5), lane = static_cast<std::uint32_t>(index & 15);
-  const RandomKey high{key.a ^ (static_cast<std::uint32_t>(index >> 37) * 0x85EBCA6Bu), key.b};
+  const RandomKey high{key.a ^ (static_cast<std::uint32_t>(index >> 33) * 0x85EBCA6Bu), key.b};
   return random_bits(high, block * 16 + lane) >> (index & 16) & 0xFFFFu;
 }
 

@@ -1,0 +1,123 @@
+// How a chain is cut into tiles and chunks, and where its working memory lies: decided by sizes alone and shared by
+// all instruction sets, so that borders of tiles never change a result.
+#pragma once
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+
+/// Floats of a tile (16 KiB), unless one pixel alone is longer.
+constexpr std::int64_t chain_tile_floats = 4096;
+/// Bytes after the integers of a tile that vector code may read and clear.
+constexpr std::int64_t chain_slack = 64;
+/// Working memory of a tile up to this size lies on the stack of the thread, else in the scratch.
+constexpr std::int64_t chain_stack_bytes = 65536;
+
+/// Counts of one chunk, merged in chunk order.
+struct ChunkCounts {
+  std::uint32_t max_bits;
+  std::int64_t saturated, sum_abs, sum_square;
+};
+
+/// Pixels [row, row_end) x [column, column_end) of one sample; columns are cut only when rows == 1.
+struct ChainTile {
+  std::int64_t sample, row, row_end, column, column_end;
+  std::int64_t first, count;  // elements: offset in the tensor, number
+  std::int64_t index;         // of the tile inside its sample
+};
+
+struct ChainPlan {
+  std::int64_t n, h, w, c;
+  std::int64_t rows, columns;        // of a tile
+  std::int64_t segments;             // tiles in one row of tiles
+  std::int64_t tiles;                // in one sample
+  std::int64_t tiles_in_unit, units; // a unit is the least that a chunk takes; units in one sample
+  std::int64_t chunks;
+  std::int64_t period;               // floats after which per-channel vectors repeat; a multiple of c
+  std::int64_t tile_floats;          // of the largest tile
+  std::int64_t zero_bytes;           // zeros in front of the integers of a tile: the border pixel
+
+  const float* x;
+  const Step* steps;
+  std::int64_t step_count;
+  const Quantize* quantize;
+  const View* views;
+  void* const* targets;
+  std::int64_t view_count;
+  bool want_max, want_histogram, want_sums;
+  Granularity max_granularity;
+
+  // Offsets into the scratch, bytes; see chain_plan.cpp.
+  std::int64_t counts_at, sums_at, channel_max_at, tile_max_at, histogram_at, vectors_at, tables_at, work_at;
+  std::int64_t work_bytes;  // of one chunk; 0 when a tile fits the stack
+  std::int64_t scratch_bytes;
+  char* scratch;
+
+  ChunkCounts* counts() const { return reinterpret_cast<ChunkCounts*>(scratch + counts_at); }
+  double* sums(std::int64_t chunk) const { return reinterpret_cast<double*>(scratch + sums_at) + chunk * 2 * c; }
+  std::uint32_t* channel_max(std::int64_t chunk) const {
+    return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * period;
+  }
+  std::uint32_t* tile_max() const { return reinterpret_cast<std::uint32_t*>(scratch + tile_max_at); }
+  std::uint32_t* histogram(std::int64_t chunk) const {
+    return reinterpret_cast<std::uint32_t*>(scratch + histogram_at) + chunk * Histogram::bins;
+  }
+  /// `which` of a, b, d of a step, repeated to `period`; a null vector reads as 1 (a) or 0 (b, d).
+  float* vector(std::int64_t step, int which) const {
+    return reinterpret_cast<float*>(scratch + vectors_at) + (step * 3 + which) * period;
+  }
+  /// inverse_scale per channel, repeated to `period`.
+  float* inverse_vector() const { return vector(step_count, 0); }
+  char* work(std::int64_t chunk) const { return scratch + work_at + chunk * work_bytes; }
+};
+
+ChainPlan plan_chain(const Chain& chain);
+/// Fills vectors, tables and counters of the scratch, before the first chunk.
+void prepare_chain(const ChainPlan& plan);
+/// Merges what the chunks counted into the results of the chain.
+void finish_chain(const ChainPlan& plan, const Chain& chain);
+
+/// Tile `index` of sample `sample`.
+ChainTile chain_tile(const ChainPlan& plan, std::int64_t sample, std::int64_t index);
+
+/// First unit of a chunk; units are numbered across samples.
+std::int64_t chunk_first_unit(const ChainPlan& plan, std::int64_t chunk);
+
+/// Calls body(tile) for the tiles of a chunk, in order.
+template <class Body>
+void for_tiles(const ChainPlan& plan, std::int64_t chunk, const Body& body) {
+  const std::int64_t end = chunk_first_unit(plan, chunk + 1);
+  for (std::int64_t unit = chunk_first_unit(plan, chunk); unit < end; ++unit) {
+    const std::int64_t sample = unit / plan.units, first = unit % plan.units * plan.tiles_in_unit;
+    const std::int64_t last = first + plan.tiles_in_unit < plan.tiles ? first + plan.tiles_in_unit : plan.tiles;
+    for (std::int64_t index = first; index < last; ++index) body(chain_tile(plan, sample, index));
+  }
+}
+
+/// Positions [first, last) of a plane of `view` (planes: of one phase) that a tile writes: its pixels and the
+/// border next to them.
+struct PlaneRange {
+  std::int64_t first, last;
+};
+PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile);
+
+/// For planes and quads: where in the tile's integers the pixel of each plane position lies (byte offset from the
+/// zero pixel in front of them; 0 is the zero pixel). One table for all samples, phase after phase.
+std::int32_t* position_table(const ChainPlan& plan, std::int64_t view);
+
+/// Working memory of one tile.
+struct ChainWork {
+  float* values;
+  std::int8_t* integers;  // zero_bytes of zeros lie in front
+  std::uint16_t* random;  // room for 32 more on each side
+  std::uint8_t* bits;
+  float* sums;            // sum_v, then sum_vx: `period` floats each
+  ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
+};
+
+/// One chunk of a chain, per instruction set.
+void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk);
+void run_chunk_avx2(const ChainPlan& plan, std::int64_t chunk);
+void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk);
+
+}  // namespace octavo::kernels

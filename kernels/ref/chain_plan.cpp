@@ -1,0 +1,264 @@
+// Tiles, chunks and working memory of a chain; what happens before the first chunk and after the last.
+#include "chain_plan.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace octavo::kernels {
+namespace {
+
+constexpr std::int64_t chunk_floats = 32768;  // at least so much work in a chunk
+constexpr std::int64_t max_chunks = 64;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+std::int64_t align(std::int64_t bytes) { return round_up(bytes, 64); }
+
+/// Vectors of 16 floats should divide the period, and the inner loops should be long.
+std::int64_t period_floats(std::int64_t c) {
+  if (c >= 128) return c;
+  return c * round_up(ceil_div(128, c), 16 / std::gcd(c, std::int64_t{16}));
+}
+
+/// Four neighbouring pixels of a `quads` view must not be shared by two chunks: borders of units are multiples of
+/// four pixels from the start of a row, or of four rows.
+void cut_tiles(ChainPlan& plan) {
+  const std::int64_t line = plan.w * plan.c;
+  plan.columns = plan.w;
+  plan.rows = std::min(plan.h, chain_tile_floats / std::max<std::int64_t>(line, 1));
+  if (plan.rows == 0) {
+    const std::int64_t pixels = std::max<std::int64_t>(1, chain_tile_floats / plan.c);
+    plan.rows = 1;
+    plan.columns = std::min(plan.w, pixels >= 16 ? pixels / 16 * 16 : pixels >= 4 ? pixels / 4 * 4 : pixels >= 2 ? 2 : 1);
+  } else if (plan.rows < plan.h) {
+    plan.rows = plan.rows >= 4 ? plan.rows / 4 * 4 : plan.rows == 3 ? 2 : plan.rows;
+    if (plan.rows >= 4) plan.rows = round_up(ceil_div(plan.h, ceil_div(plan.h, plan.rows)), 4);
+  }
+  plan.segments = ceil_div(plan.w, plan.columns);
+  plan.tiles = ceil_div(plan.h, plan.rows) * plan.segments;
+  if (plan.h == 1)
+    plan.tiles_in_unit = plan.columns >= 4 ? 1 : 4 / plan.columns;
+  else
+    plan.tiles_in_unit = (plan.rows >= 4 ? 1 : 4 / plan.rows) * plan.segments;
+  plan.units = ceil_div(plan.tiles, plan.tiles_in_unit);
+  const std::int64_t size = plan.n * plan.h * line;
+  plan.chunks = std::clamp<std::int64_t>(size / chunk_floats, 1, std::min(max_chunks, plan.n * plan.units));
+  plan.tile_floats = plan.rows * plan.columns * plan.c;
+}
+
+std::int64_t table_entries(const View& view) {
+  if (view.layout == Layout::planes) return view.phase_h * view.phase_w * view.plane;
+  return view.layout == Layout::quads ? view.plane : 0;
+}
+
+void place_scratch(ChainPlan& plan) {
+  std::int64_t at = 0;
+  const auto take = [&at](std::int64_t bytes) {
+    const std::int64_t start = at;
+    at += align(bytes);
+    return start;
+  };
+  plan.counts_at = take(plan.chunks * static_cast<std::int64_t>(sizeof(ChunkCounts)));
+  plan.sums_at = take(plan.want_sums ? plan.chunks * 2 * plan.c * 8 : 0);
+  const bool by_channel = plan.max_granularity == Granularity::channel;
+  plan.channel_max_at = take(plan.want_max && by_channel ? plan.chunks * plan.period * 4 : 0);
+  plan.tile_max_at = take(plan.want_max && !by_channel ? plan.n * plan.tiles * 4 : 0);
+  plan.histogram_at = take(plan.want_histogram ? plan.chunks * Histogram::bins * 4 : 0);
+  plan.vectors_at = take((plan.step_count * 3 + 1) * plan.period * 4);
+  plan.tables_at = at;
+  for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
+  plan.work_at = at;
+  // Floats, integers, random bits, bits, sums: see ChainWork.
+  const std::int64_t work = align(plan.tile_floats * 4) + align(plan.zero_bytes + plan.tile_floats + chain_slack) +
+                            align(plan.tile_floats * 2 + 256) + align(plan.tile_floats / 8 + 16) +
+                            2 * align(plan.period * 4);
+  plan.work_bytes = work > chain_stack_bytes ? work : 0;
+  at += plan.work_bytes * plan.chunks;
+  plan.scratch_bytes = at + 64;
+}
+
+void repeat_vector(const float* vector, float missing, std::int64_t c, std::int64_t period, float* out) {
+  for (std::int64_t first = 0; first < period; first += c)
+    for (std::int64_t i = 0; i < c; ++i) out[first + i] = vector ? vector[i] : missing;
+}
+
+void fill_table(const ChainPlan& plan, const View& view, std::int32_t* table) {
+  const bool planes = view.layout == Layout::planes;
+  const std::int64_t ph = planes ? view.phase_h : 1, pw = planes ? view.phase_w : 1;
+  const std::int64_t top = planes ? view.top : 0, left = planes ? view.left : 0;
+  std::fill(table, table + table_entries(view), 0);
+  for (std::int64_t i = 0; i < plan.h; ++i)
+    for (std::int64_t j = 0; j < plan.w; ++j) {
+      const std::int64_t y = i + top, x = j + left, phase = y % ph * pw + x % pw;
+      if (x / pw >= view.pitch || y / ph * view.pitch + x / pw >= view.plane) continue;  // not stored
+      const std::int64_t pixel = plan.segments > 1 ? j % plan.columns : i % plan.rows * plan.w + j;
+      table[phase * view.plane + y / ph * view.pitch + x / pw] =
+          static_cast<std::int32_t>(plan.zero_bytes + pixel * plan.c);
+    }
+}
+
+/// Bytes of a bit tensor that two tiles share are joined by OR, from zero.
+void clear_shared_bytes(const ChainPlan& plan, std::uint8_t* bits) {
+  const std::int64_t size = plan.n * plan.h * plan.w * plan.c;
+  if (size % 8 != 0) bits[size / 8] = 0;
+  for (std::int64_t sample = 0; sample < plan.n; ++sample)
+    for (std::int64_t index = 0; index < plan.tiles; ++index) {
+      const std::int64_t first = chain_tile(plan, sample, index).first;
+      if (first % 8 != 0) bits[first / 8] = 0;
+    }
+}
+
+void merge_max(const ChainPlan& plan, std::uint32_t* out) {
+  if (plan.max_granularity == Granularity::channel) {
+    for (std::int64_t chunk = 0; chunk < plan.chunks; ++chunk)
+      for (std::int64_t i = 0; i < plan.period; ++i)
+        out[i % plan.c] = std::max(out[i % plan.c], plan.channel_max(chunk)[i]);
+    return;
+  }
+  const bool by_sample = plan.max_granularity == Granularity::sample;
+  for (std::int64_t i = 0; i < plan.n * plan.tiles; ++i) {
+    std::uint32_t& value = out[by_sample ? i / plan.tiles : 0];
+    value = std::max(value, plan.tile_max()[i]);
+  }
+}
+
+void merge_sums(const ChainPlan& plan, int which, double* out) {
+  if (out == nullptr) return;
+  std::fill(out, out + plan.c, 0.0);
+  for (std::int64_t chunk = 0; chunk < plan.chunks; ++chunk)
+    for (std::int64_t i = 0; i < plan.c; ++i) out[i] += plan.sums(chunk)[which * plan.c + i];
+}
+
+}  // namespace
+
+void QuantizeStats::merge(const QuantizeStats& other) {
+  max_bits = std::max(max_bits, other.max_bits);
+  saturated += other.saturated;
+  sum_abs += other.sum_abs;
+  sum_square += other.sum_square;
+}
+
+ChainPlan plan_chain(const Chain& chain) {
+  ChainPlan plan{};
+  plan.n = chain.n, plan.h = chain.h, plan.w = chain.w, plan.c = chain.c;
+  plan.x = chain.x;
+  plan.steps = chain.steps.data();
+  plan.step_count = static_cast<std::int64_t>(chain.steps.size());
+  plan.quantize = chain.quantize;
+  if (chain.quantize != nullptr) {
+    plan.views = chain.quantize->views.data();
+    plan.targets = chain.quantize->targets.data();
+    plan.view_count = static_cast<std::int64_t>(chain.quantize->views.size());
+  }
+  plan.want_max = chain.want_max;
+  plan.max_granularity = chain.max_granularity;
+  plan.want_histogram = chain.histogram != nullptr;
+  for (const Step& step : chain.steps) plan.want_sums |= step.kind == StepKind::sums;
+  plan.period = period_floats(plan.c);
+  plan.zero_bytes = align(plan.c + chain_slack);
+  cut_tiles(plan);
+  place_scratch(plan);
+  plan.scratch = static_cast<char*>(chain.scratch);
+  if (plan.scratch != nullptr) {
+    const auto address = reinterpret_cast<std::uintptr_t>(plan.scratch);
+    plan.scratch += (64 - address % 64) % 64;
+  }
+  return plan;
+}
+
+void prepare_chain(const ChainPlan& plan) {
+  std::memset(plan.scratch, 0, static_cast<std::size_t>(plan.vectors_at));
+  for (std::int64_t i = 0; i < plan.step_count; ++i) {
+    const Step& step = plan.steps[i];
+    repeat_vector(step.a, 1.0f, plan.c, plan.period, plan.vector(i, 0));
+    repeat_vector(step.b, 0.0f, plan.c, plan.period, plan.vector(i, 1));
+    repeat_vector(step.d, 0.0f, plan.c, plan.period, plan.vector(i, 2));
+    if (step.kind == StepKind::store_bits) clear_shared_bytes(plan, step.bits_out);
+  }
+  if (plan.quantize != nullptr && plan.quantize->granularity == Granularity::channel)
+    repeat_vector(plan.quantize->inverse_scale, 1.0f, plan.c, plan.period, plan.inverse_vector());
+  for (std::int64_t i = 0; i < plan.view_count; ++i)
+    if (table_entries(plan.views[i]) > 0) fill_table(plan, plan.views[i], position_table(plan, i));
+}
+
+void finish_chain(const ChainPlan& plan, const Chain& chain) {
+  if (chain.want_max) merge_max(plan, chain.max_bits);
+  if (plan.want_sums) {
+    merge_sums(plan, 0, chain.sum_v);
+    merge_sums(plan, 1, chain.sum_vx);
+  }
+  for (std::int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const ChunkCounts& counts = plan.counts()[chunk];
+    if (chain.stats != nullptr)
+      chain.stats->merge({counts.max_bits, counts.saturated, counts.sum_abs, counts.sum_square});
+    if (chain.histogram != nullptr)
+      for (int bin = 0; bin < Histogram::bins; ++bin)
+        chain.histogram->counts[static_cast<std::size_t>(bin)] += plan.histogram(chunk)[bin];
+  }
+}
+
+ChainTile chain_tile(const ChainPlan& plan, std::int64_t sample, std::int64_t index) {
+  ChainTile tile{};
+  tile.sample = sample, tile.index = index;
+  tile.row = index / plan.segments * plan.rows;
+  tile.row_end = std::min(tile.row + plan.rows, plan.h);
+  tile.column = index % plan.segments * plan.columns;
+  tile.column_end = std::min(tile.column + plan.columns, plan.w);
+  tile.first = ((sample * plan.h + tile.row) * plan.w + tile.column) * plan.c;
+  tile.count = (tile.row_end - tile.row) * (tile.column_end - tile.column) * plan.c;
+  return tile;
+}
+
+std::int64_t chunk_first_unit(const ChainPlan& plan, std::int64_t chunk) {
+  const std::int64_t units = plan.n * plan.units;
+  return units / plan.chunks * chunk + std::min(chunk, units % plan.chunks);
+}
+
+namespace {
+
+/// Positions of a phase's plane that belong to the tiles before `tile`.
+std::int64_t positions_before(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile) {
+  if (tile.index == 0) return 0;
+  if (tile.index == plan.tiles) return view.plane;
+  const bool planes = view.layout == Layout::planes;
+  const std::int64_t ph = planes ? view.phase_h : 1, pw = planes ? view.phase_w : 1;
+  const std::int64_t a = phase / pw, b = phase % pw;
+  const std::int64_t y = tile.row + (planes ? view.top : 0);
+  const std::int64_t x = tile.column == 0 ? 0 : tile.column + (planes ? view.left : 0);
+  const std::int64_t u = y / ph;
+  if (y % ph != a) return std::min(view.plane, (y % ph > a ? u + 1 : u) * view.pitch);
+  return std::min(view.plane, u * view.pitch + (x <= b ? 0 : std::min(view.pitch, ceil_div(x - b, pw))));
+}
+
+}  // namespace
+
+ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
+  char* at = plan.work_bytes > 0 ? plan.work(chunk) : stack;
+  const auto take = [&at](std::int64_t bytes) {
+    char* start = at;
+    at += align(bytes);
+    return start;
+  };
+  values = reinterpret_cast<float*>(take(plan.tile_floats * 4));
+  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_floats + chain_slack)) + plan.zero_bytes;
+  std::memset(integers - plan.zero_bytes, 0, static_cast<std::size_t>(plan.zero_bytes));
+  random = reinterpret_cast<std::uint16_t*>(take(plan.tile_floats * 2 + 256)) + 32;
+  bits = reinterpret_cast<std::uint8_t*>(take(plan.tile_floats / 8 + 16));
+  sums = reinterpret_cast<float*>(take(2 * align(plan.period * 4)));
+}
+
+PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile) {
+  ChainTile next{};
+  next.index = tile.index + 1;
+  if (next.index < plan.tiles) next = chain_tile(plan, tile.sample, next.index);
+  return {positions_before(plan, view, phase, tile), positions_before(plan, view, phase, next)};
+}
+
+std::int32_t* position_table(const ChainPlan& plan, std::int64_t view) {
+  std::int64_t at = plan.tables_at;
+  for (std::int64_t i = 0; i < view; ++i) at += align(table_entries(plan.views[i]) * 4);
+  return reinterpret_cast<std::int32_t*>(plan.scratch + at);
+}
+
+}  // namespace octavo::kernels

@@ -1,0 +1,311 @@
+// Chains: every step and tail, on every instruction set and thread count, equals the reference bit for bit.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+
+#include "core/thread_pool.h"
+#include "kernels.h"
+#include "support/catch.h"
+
+using namespace octavo;
+using namespace octavo::kernels;
+
+namespace {
+
+struct Sizes {
+  std::int64_t n, h, w, c;
+  std::int64_t elements() const { return n * h * w * c; }
+};
+
+const std::vector<Sizes> shapes = {
+    {1, 1, 1, 1},   {1, 7, 5, 3},    {3, 5, 9, 10},   {1, 9, 7, 17},  {3, 8, 8, 64},    {2, 33, 31, 16},
+    {1, 3, 5, 100}, {1, 13, 11, 96}, {1, 1, 37, 650}, {5, 1, 3, 144}, {1, 2, 300, 24},  {1, 6, 100, 100},
+    {1, 1, 3, 5000}, {9, 4, 4, 1},   {1, 21, 64, 24}, {2, 3, 2, 576}, {1, 1, 1030, 13},
+};
+
+Parallel parallel_of(ThreadPool& pool) {
+  return [&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); };
+}
+
+std::vector<float> random_values(std::int64_t count, unsigned seed, float scale = 1.0f) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, scale);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = normal(random);
+  return values;
+}
+
+/// Zeros, denormals, Inf, NaN and huge values between ordinary ones.
+std::vector<float> hostile_values(std::int64_t count) {
+  std::vector<float> values = random_values(count, 3);
+  const float inf = std::numeric_limits<float>::infinity();
+  const float specials[] = {0.0f, -0.0f, 1e-41f, -1e-45f, inf, -inf, NAN, 3e38f, -3e38f, 0.5f, -1.5f, 127.5f};
+  for (std::size_t i = 0; i < values.size(); i += 3) values[i] = specials[i / 3 % std::size(specials)];
+  return values;
+}
+
+/// Views of every layout, with borders, pitches and phases that no vector divides.
+std::vector<View> all_views(const Sizes& s) {
+  const View plain{.layout = Layout::plain, .n = s.n, .h = s.h, .w = s.w, .c = s.c};
+  std::vector<View> views(9, plain);
+  for (int i = 1; i < 4; ++i) views[i].layout = Layout::rows, views[i].channel_pitch = s.c;
+  views[2].top = 1, views[2].left = 2, views[2].bottom = 3, views[2].right = 1;
+  views[3].left = 1, views[3].bottom = 1, views[3].channel_pitch = (s.c + 4) / 4 * 4;
+  for (int i = 4; i < 7; ++i) views[i].layout = Layout::planes, views[i].pitch = s.w, views[i].plane = s.h * s.w;
+  views[5].top = views[5].left = 1, views[5].pitch = s.w + 1, views[5].plane = (s.h + 2) * (s.w + 1) + 5;
+  views[6].top = 2, views[6].left = 1, views[6].phase_h = 2, views[6].phase_w = 3;
+  views[6].pitch = s.w / 3 + 1, views[6].plane = (s.h / 2 + 1) * (s.w / 3 + 1);
+  for (int i = 7; i < 9; ++i) views[i].layout = Layout::quads, views[i].pitch = s.w, views[i].channel_pitch = s.c;
+  views[7].plane = (s.h * s.w + 3) / 4 * 4;
+  views[8].pitch = s.w + 1, views[8].plane = (s.h * (s.w + 1) + 7) / 4 * 4, views[8].channel_pitch = (s.c + 16) / 16 * 16;
+  return views;
+}
+
+std::int64_t layout_bytes(const View& view) { return view.bytes() - 64; }
+
+/// A 64-byte aligned buffer full of a marker, so that bytes not written are seen.
+struct Buffer {
+  explicit Buffer(std::int64_t bytes) : storage(static_cast<std::size_t>(bytes + 64), char{0x55}) {}
+  void* data() { return storage.data() + (64 - reinterpret_cast<std::uintptr_t>(storage.data()) % 64) % 64; }
+  std::vector<char> storage;
+};
+
+struct Outcome {
+  std::vector<float> stored, stored_late;
+  std::vector<std::uint8_t> bits;
+  std::vector<std::vector<char>> views;
+  QuantizeStats stats;
+  std::vector<std::uint32_t> max_bits;
+  Histogram histogram;
+  std::vector<double> sum_v, sum_vx;
+};
+
+bool same_floats(const std::vector<float>& a, const std::vector<float>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (std::memcmp(&a[i], &b[i], 4) != 0 && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
+  return a.size() == b.size();
+}
+
+bool same_doubles(const std::vector<double>& a, const std::vector<double>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
+  return a.size() == b.size();
+}
+
+void check_equal(const Outcome& a, const Outcome& b) {
+  CHECK(same_floats(a.stored, b.stored));
+  CHECK(same_floats(a.stored_late, b.stored_late));
+  CHECK(a.bits == b.bits);
+  REQUIRE(a.views.size() == b.views.size());
+  for (std::size_t i = 0; i < a.views.size(); ++i) {
+    INFO("view " << i);
+    CHECK(a.views[i] == b.views[i]);
+  }
+  CHECK(a.stats.max_bits == b.stats.max_bits);
+  CHECK(a.stats.saturated == b.stats.saturated);
+  CHECK(a.stats.sum_abs == b.stats.sum_abs);
+  CHECK(a.stats.sum_square == b.stats.sum_square);
+  CHECK(a.max_bits == b.max_bits);
+  CHECK(a.histogram.counts == b.histogram.counts);
+  CHECK(same_doubles(a.sum_v, b.sum_v));
+  CHECK(same_doubles(a.sum_vx, b.sum_vx));
+}
+
+/// Inputs of one shape, shared by all runs.
+struct Inputs {
+  explicit Inputs(const Sizes& s)
+      : sizes(s), x(random_values(s.elements(), 1)), y(random_values(s.elements(), 2)), a(random_values(s.c, 4)),
+        b(random_values(s.c, 5)), d(random_values(s.c, 6)), bits(static_cast<std::size_t>(s.elements() / 8 + 1)),
+        inverse(random_values(std::max(s.n, s.c), 7, 30.0f)) {
+    std::mt19937 random(8);
+    for (auto& byte : bits) byte = static_cast<std::uint8_t>(random());
+    for (float& value : inverse) value = std::fabs(value) + 1.0f;
+  }
+  Sizes sizes;
+  std::vector<float> x, y, a, b, d;
+  std::vector<std::uint8_t> bits;
+  std::vector<float> inverse;
+};
+
+struct Options {
+  Granularity granularity = Granularity::tensor;
+  Rounding rounding = Rounding::nearest;
+  std::uint64_t first_index = 0;
+  bool statistics = false;
+};
+
+Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, const Options& options,
+            bool with_quantize = true) {
+  const Sizes& s = in.sizes;
+  const auto size = static_cast<std::size_t>(s.elements()), channels = static_cast<std::size_t>(s.c);
+  Outcome out{.stored = std::vector<float>(size), .stored_late = std::vector<float>(size),
+              .bits = std::vector<std::uint8_t>(size / 8 + 1, 0xFF),
+              .max_bits = std::vector<std::uint32_t>(std::max<std::size_t>(channels, static_cast<std::size_t>(s.n))),
+              .sum_v = std::vector<double>(channels, -1), .sum_vx = std::vector<double>(channels, -1)};
+  for (Step& step : steps) {
+    if (step.kind == StepKind::store) step.out = step.d == nullptr ? out.stored.data() : out.stored_late.data();
+    if (step.kind == StepKind::store_bits) step.bits_out = out.bits.data();
+  }
+  Quantize quantize{.granularity = options.granularity, .inverse_scale = in.inverse.data(), .qmax = 127,
+                    .rounding = options.rounding, .key = random_key(1, 2, 3), .first_index = options.first_index};
+  std::vector<Buffer> buffers;
+  if (with_quantize) quantize.views = all_views(s);
+  for (const View& view : quantize.views) buffers.emplace_back(view.bytes());
+  for (Buffer& buffer : buffers) quantize.targets.push_back(buffer.data());
+  Chain chain{.n = s.n, .h = s.h, .w = s.w, .c = s.c, .x = in.x.data(), .steps = std::move(steps),
+              .quantize = with_quantize ? &quantize : nullptr, .want_max = true, .stats = &out.stats,
+              .max_bits = out.max_bits.data(), .max_granularity = options.granularity,
+              .histogram = options.statistics ? &out.histogram : nullptr, .sum_v = out.sum_v.data(),
+              .sum_vx = out.sum_vx.data()};
+  Buffer scratch(chain_scratch_bytes(chain));
+  chain.scratch = scratch.data();
+  ThreadPool pool(threads);
+  run_chain(isa, chain, parallel_of(pool));
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    const char* data = static_cast<const char*>(buffers[i].data());
+    out.views.emplace_back(data, data + layout_bytes(quantize.views[i]));
+  }
+  return out;
+}
+
+/// Every kind of step at least once.
+std::vector<Step> forward_steps(const Inputs& in) {
+  const float *a = in.a.data(), *b = in.b.data();
+  return {{.kind = StepKind::store},
+          {.kind = StepKind::scale_shift, .a = a, .b = b},
+          {.kind = StepKind::add, .x = in.y.data()},
+          {.kind = StepKind::store_bits, .lo = 0.0f, .hi = 1.5f},
+          {.kind = StepKind::relu},
+          {.kind = StepKind::store, .d = in.d.data()},
+          {.kind = StepKind::sums},
+          {.kind = StepKind::clamp6}};
+}
+
+std::vector<Step> backward_steps(const Inputs& in) {
+  const float *a = in.a.data(), *b = in.b.data(), *d = in.d.data(), *y = in.y.data();
+  return {{.kind = StepKind::keep_where, .a = a, .b = b, .x = y, .lo = -0.5f, .hi = 1.0f},
+          {.kind = StepKind::keep_bits, .bits = in.bits.data()},
+          {.kind = StepKind::sums, .b = b, .x = y},
+          {.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = y},
+          {.kind = StepKind::store}};
+}
+
+const Options all_options[] = {
+    {Granularity::tensor, Rounding::nearest, 0, true},
+    {Granularity::channel, Rounding::stochastic, 12345, false},
+    {Granularity::sample, Rounding::stochastic, (std::uint64_t{5} << 33) - 77, true},
+    {Granularity::channel, Rounding::nearest, 0, true},
+};
+
+void check_all(const Inputs& in, const std::vector<Step>& steps) {
+  for (const Options& options : all_options) {
+    const Outcome expected = run(Isa::ref, 1, in, steps, options);
+    for (Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni}) {
+      if (!isa_supported(isa)) continue;
+      for (int threads : {1, 3}) {
+        INFO(isa_name(isa) << ' ' << threads << " threads, granularity " << static_cast<int>(options.granularity));
+        check_equal(run(isa, threads, in, steps, options), expected);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("chains are bit-equal on every instruction set and thread count") {
+  for (const Sizes& s : shapes) {
+    INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c);
+    const Inputs in(s);
+    check_all(in, forward_steps(in));
+    check_all(in, backward_steps(in));
+  }
+}
+
+TEST_CASE("chains are bit-equal on zeros, denormals, Inf, NaN and huge values") {
+  for (const Sizes& s : {Sizes{1, 7, 5, 3}, Sizes{3, 8, 8, 64}, Sizes{2, 9, 11, 17}}) {
+    Inputs in(s);
+    in.x = hostile_values(s.elements());
+    check_all(in, forward_steps(in));
+    check_all(in, backward_steps(in));
+    std::fill(in.x.begin(), in.x.end(), 0.0f);
+    check_all(in, {});
+  }
+}
+
+TEST_CASE("a chain without quantize leaves the same floats, bits, sums and maxima") {
+  for (const Sizes& s : shapes) {
+    const Inputs in(s);
+    const Outcome expected = run(Isa::ref, 1, in, forward_steps(in), {}, false);
+    for (Isa isa : {Isa::avx2, Isa::avx512vnni})
+      if (isa_supported(isa)) check_equal(run(isa, 2, in, forward_steps(in), {}, false), expected);
+  }
+}
+
+TEST_CASE("the reference quantizes as the formula says, and its views are those of write_view") {
+  for (const Sizes& s : shapes)
+    for (const Options& options : all_options) {
+      const Inputs in(s);
+      const Outcome outcome = run(Isa::ref, 1, in, {}, options);
+      std::vector<std::int8_t> plain(static_cast<std::size_t>(s.elements()));
+      QuantizeStats stats;
+      for (std::int64_t i = 0; i < s.elements(); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        const std::int64_t scale_at = options.granularity == Granularity::tensor    ? 0
+                                      : options.granularity == Granularity::channel ? i % s.c
+                                                                                    : i / (s.h * s.w * s.c);
+        const float t = in.x[at] * in.inverse[static_cast<std::size_t>(scale_at)];
+        const double clamped = std::fmin(std::fmax(static_cast<double>(t), -127.0), 127.0);
+        const std::uint32_t u = random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
+        const double q = options.rounding == Rounding::nearest
+                             ? std::nearbyint(clamped)
+                             : std::floor(static_cast<float>(clamped) + static_cast<float>(u) / 65536.0f);
+        plain[at] = static_cast<std::int8_t>(q);
+        stats.merge({std::bit_cast<std::uint32_t>(std::fabs(in.x[at])), std::fabs(t) > 127.5f,
+                     std::abs(plain[at]), plain[at] * plain[at]});
+      }
+      CHECK(outcome.stats.max_bits == stats.max_bits);
+      CHECK(outcome.stats.saturated == stats.saturated);
+      CHECK(outcome.stats.sum_abs == stats.sum_abs);
+      CHECK(outcome.stats.sum_square == stats.sum_square);
+      const std::vector<View> views = all_views(s);
+      for (std::size_t i = 0; i < views.size(); ++i) {
+        INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c << " view " << i);
+        Buffer expected(views[i].bytes());
+        write_view(plain.data(), views[i], expected.data());
+        CHECK(std::memcmp(expected.data(), outcome.views[i].data(), outcome.views[i].size()) == 0);
+      }
+    }
+}
+
+TEST_CASE("sums of a chain are those of the tensor") {
+  for (const Sizes& s : shapes) {
+    const Inputs in(s);
+    const Outcome outcome = run(active_isa(), 2, in, {{.kind = StepKind::sums, .b = in.b.data(), .x = in.y.data()}}, {}, false);
+    for (std::int64_t channel = 0; channel < s.c; ++channel) {
+      double sum = 0, product = 0, scale = 0;
+      for (auto i = static_cast<std::size_t>(channel); i < in.x.size(); i += static_cast<std::size_t>(s.c)) {
+        const double centred = static_cast<double>(in.y[i]) - in.b[static_cast<std::size_t>(channel)];
+        sum += in.x[i];
+        product += in.x[i] * centred;
+        scale += std::fabs(in.x[i]) * (1 + std::fabs(centred));
+      }
+      const auto at = static_cast<std::size_t>(channel);
+      CHECK(std::fabs(outcome.sum_v[at] - sum) <= 1e-6 * scale);
+      CHECK(std::fabs(outcome.sum_vx[at] - product) <= 1e-6 * scale);
+    }
+  }
+}
+
+TEST_CASE("a NaN quantizes to zero and shows in max_bits") {
+  const Sizes s{1, 4, 4, 3};
+  Inputs in(s);
+  in.x[7] = NAN;
+  for (Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni}) {
+    if (!isa_supported(isa)) continue;
+    const Outcome outcome = run(isa, 1, in, {}, {});
+    CHECK(outcome.stats.max_bits >= 0x7F800000u);
+    CHECK(outcome.views[0][7] == 0);
+  }
+}
