@@ -32,12 +32,17 @@ constexpr std::uint32_t random_bits(RandomKey key, std::uint32_t counter) {
   return x ^ (x >> 15);
 }
 
+/// Key of the draws of block `index / 32`: counters repeat after 2^28 blocks.
+constexpr RandomKey random_block_key(RandomKey key, std::uint64_t block) {
+  return {key.a ^ (static_cast<std::uint32_t>(block >> 28) * 0x85EBCA6Bu), key.b};
+}
+
 /// 16 random bits for element `index`. Lanes 0-15 of a block of 32 elements take the low halves of 16 draws,
 /// lanes 16-31 the high halves, so that a vector unit needs no shuffles.
 constexpr std::uint32_t random_bits16(RandomKey key, std::uint64_t index) {
-  const auto block = static_cast<std::uint32_t>(index >> 5), lane = static_cast<std::uint32_t>(index & 15);
-  const RandomKey high{key.a ^ (static_cast<std::uint32_t>(index >> 33) * 0x85EBCA6Bu), key.b};
-  return random_bits(high, block * 16 + lane) >> (index & 16) & 0xFFFFu;
+  const std::uint64_t block = index >> 5;
+  const std::uint32_t counter = static_cast<std::uint32_t>(block) * 16 + static_cast<std::uint32_t>(index & 15);
+  return random_bits(random_block_key(key, block), counter) >> (index & 16) & 0xFFFFu;
 }
 
 /// Uniform in [0, 1) with 24 bits, for initializers, dropout and augmentation.

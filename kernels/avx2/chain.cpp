@@ -1,2 +1,151 @@
+// Chains with AVX2.
+#include <immintrin.h>
+
+#include <cstring>
+
 #include "chain_plan.h"
-namespace octavo::kernels { void run_chunk_avx2(const ChainPlan& plan, std::int64_t chunk) { run_chunk_ref(plan, chunk); } }
+
+namespace octavo::kernels {
+namespace {
+
+struct Simd {
+  using Bytes = __m256i;
+  static constexpr std::int64_t block = 32;  // bytes of a vector
+
+  /// 16 values to integers; counts maxima and saturations.
+  class Quantizer {
+   public:
+    Quantizer(float qmax, float inverse)
+        : inverse_(_mm256_set1_ps(inverse)), limit_(_mm256_set1_ps(qmax)), saturation_(_mm256_set1_ps(qmax + 0.5f)) {}
+
+    template <bool stochastic>
+    void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
+      const __m256i low = round8<stochastic>(v, inverse, random);
+      const __m256i high = round8<stochastic>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
+      const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
+      const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    }
+
+    void finish(ChunkCounts& counts) const {
+      alignas(32) std::uint32_t largest[8], saturated[8];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(largest), max_);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(saturated), saturated_);
+      for (int i = 0; i < 8; ++i) {
+        counts.max_bits = largest[i] > counts.max_bits ? largest[i] : counts.max_bits;
+        counts.saturated += saturated[i];
+      }
+    }
+
+   private:
+    template <bool stochastic>
+    __m256i round8(const float* v, const float* inverse, const std::uint16_t* random) {
+      const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)), x = _mm256_loadu_ps(v);
+      max_ = _mm256_max_epu32(max_, _mm256_castps_si256(_mm256_and_ps(x, magnitude)));
+      __m256 t = _mm256_mul_ps(x, inverse != nullptr ? _mm256_loadu_ps(inverse) : inverse_);
+      const __m256 saturated = _mm256_cmp_ps(_mm256_and_ps(t, magnitude), saturation_, _CMP_GT_OQ);
+      saturated_ = _mm256_sub_epi32(saturated_, _mm256_castps_si256(saturated));
+      t = _mm256_and_ps(t, _mm256_cmp_ps(t, t, _CMP_ORD_Q));  // NaN: zero
+      t = _mm256_min_ps(_mm256_max_ps(t, _mm256_sub_ps(_mm256_setzero_ps(), limit_)), limit_);
+      if (stochastic) {
+        const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
+        t = _mm256_floor_ps(_mm256_add_ps(t, _mm256_mul_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f))));
+      }
+      return _mm256_cvtps_epi32(t);
+    }
+
+    __m256 inverse_, limit_, saturation_;
+    __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();
+  };
+
+  /// Zeros follow the integers up to a multiple of 64.
+  static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
+    constexpr std::int64_t exact = 1 << 19;  // elements whose squares cannot overflow a lane
+    for (std::int64_t first = 0; first < count; first += exact) {
+      __m256i absolute = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
+      const std::int64_t end = first + exact < count ? first + exact : count;
+      for (std::int64_t i = first; i < end; i += 32) {
+        const __m256i a = _mm256_abs_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i)));
+        absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(a, _mm256_setzero_si256()));
+        // Two squares of 127 fit 16 bits, so nothing saturates.
+        squares = _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
+      }
+      alignas(32) std::int64_t sums[4];
+      alignas(32) std::uint32_t square[8];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(sums), absolute);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(square), squares);
+      for (std::int64_t sum : sums) counts.sum_abs += sum;
+      for (std::uint32_t sum : square) counts.sum_square += sum;
+    }
+  }
+
+  /// random_bits16 of one block of 32 elements.
+  static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
+    const __m256i low = random8(key, counter), high = random8(key, counter + 8);
+    const __m256i mask = _mm256_set1_epi32(0xFFFF);
+    const auto store = [](std::uint16_t* to, __m256i a, __m256i b) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8));
+    };
+    store(out, _mm256_and_si256(low, mask), _mm256_and_si256(high, mask));
+    store(out + 16, _mm256_srli_epi32(low, 16), _mm256_srli_epi32(high, 16));
+  }
+
+  static void keep16(const float* v, std::uint16_t mask, float* out) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (int half = 0; half < 2; ++half) {
+      const __m256i bits = _mm256_and_si256(_mm256_set1_epi32(mask >> (8 * half)), lane);
+      const __m256 keep = _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, lane));
+      _mm256_storeu_ps(out + 8 * half, _mm256_and_ps(_mm256_loadu_ps(v + 8 * half), keep));
+    }
+  }
+  static std::uint16_t between16(const float* v, float lo, float hi) {
+    int mask = 0;
+    for (int half = 0; half < 2; ++half) {
+      const __m256 x = _mm256_loadu_ps(v + 8 * half);
+      const __m256 above = _mm256_cmp_ps(_mm256_set1_ps(lo), x, _CMP_LT_OQ);
+      mask |= _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(x, _mm256_set1_ps(hi), _CMP_LT_OQ))) << (8 * half);
+    }
+    return static_cast<std::uint16_t>(mask);
+  }
+
+  /// 16 bytes from each of two pixels, 16 pixels apart.
+  static Bytes gather(const std::int8_t* base, const std::int32_t* from) {
+    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i])); };
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(16), 1);
+  }
+  static Bytes low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }
+  static Bytes high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
+  static void store_offset(std::uint8_t* out, Bytes v, std::int64_t count) {
+    v = _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(0x80)));
+    if (count == block) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), v);
+      return;
+    }
+    alignas(32) std::uint8_t bytes[32];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), v);
+    std::memcpy(out, bytes, static_cast<std::size_t>(count));
+  }
+
+ private:
+  static __m256i random8(RandomKey key, std::uint32_t counter) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const auto constant = [](std::uint32_t bits) { return _mm256_set1_epi32(static_cast<int>(bits)); };
+    __m256i x = _mm256_mullo_epi32(_mm256_add_epi32(lane, constant(counter)), constant(0x9E3779B9u));
+    x = _mm256_add_epi32(x, constant(key.a));
+    x = _mm256_mullo_epi32(_mm256_xor_si256(x, _mm256_srli_epi32(x, 16)), constant(0x21F0AAADu));
+    x = _mm256_xor_si256(_mm256_xor_si256(x, _mm256_srli_epi32(x, 15)), constant(key.b));
+    x = _mm256_mullo_epi32(x, constant(0x735A2D97u));
+    return _mm256_xor_si256(x, _mm256_srli_epi32(x, 15));
+  }
+};
+
+}  // namespace
+}  // namespace octavo::kernels
+
+#include "chain_tile.h"
+
+namespace octavo::kernels {
+
+void run_chunk_avx2(const ChainPlan& plan, std::int64_t chunk) { run_tiles(plan, chunk); }
+
+}  // namespace octavo::kernels

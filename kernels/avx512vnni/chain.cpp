@@ -1,2 +1,115 @@
+// Chains with AVX-512.
+#include <immintrin.h>
+
 #include "chain_plan.h"
-namespace octavo::kernels { void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk) { run_chunk_ref(plan, chunk); } }
+
+namespace octavo::kernels {
+namespace {
+
+struct Simd {
+  using Bytes = __m512i;
+  static constexpr std::int64_t block = 64;  // bytes of a vector
+
+  /// 16 values to integers; counts maxima and saturations.
+  class Quantizer {
+   public:
+    Quantizer(float qmax, float inverse)
+        : inverse_(_mm512_set1_ps(inverse)), limit_(_mm512_set1_ps(qmax)), saturation_(_mm512_set1_ps(qmax + 0.5f)) {}
+
+    template <bool stochastic>
+    void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
+      const __m512 x = _mm512_loadu_ps(v);
+      max_ = _mm512_max_epu32(max_, _mm512_castps_si512(_mm512_abs_ps(x)));
+      __m512 t = _mm512_mul_ps(x, inverse != nullptr ? _mm512_loadu_ps(inverse) : inverse_);
+      const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
+      saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
+      // A NaN is not ordered with itself and becomes zero here.
+      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, _mm512_sub_ps(_mm512_setzero_ps(), limit_));
+      t = _mm512_min_ps(t, limit_);
+      if (stochastic) {
+        const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
+        const __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f));
+        t = _mm512_roundscale_ps(_mm512_add_ps(t, u), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+      }
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(t)));
+    }
+
+    void finish(ChunkCounts& counts) const {
+      const std::uint32_t largest = _mm512_reduce_max_epu32(max_);
+      counts.max_bits = largest > counts.max_bits ? largest : counts.max_bits;
+      counts.saturated += _mm512_reduce_add_epi32(saturated_);
+    }
+
+   private:
+    __m512 inverse_, limit_, saturation_;
+    __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();
+  };
+
+  /// Zeros follow the integers up to a multiple of 64.
+  static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
+    constexpr std::int64_t exact = 1 << 20;  // elements whose squares cannot overflow a lane
+    for (std::int64_t first = 0; first < count; first += exact) {
+      __m512i absolute = _mm512_setzero_si512(), squares = _mm512_setzero_si512();
+      const std::int64_t end = first + exact < count ? first + exact : count;
+      for (std::int64_t i = first; i < end; i += 64) {
+        const __m512i a = _mm512_abs_epi8(_mm512_loadu_si512(q + i));
+        absolute = _mm512_add_epi64(absolute, _mm512_sad_epu8(a, _mm512_setzero_si512()));
+        squares = _mm512_dpbusd_epi32(squares, a, a);
+      }
+      counts.sum_abs += _mm512_reduce_add_epi64(absolute);
+      counts.sum_square += _mm512_reduce_add_epi64(_mm512_add_epi64(
+          _mm512_cvtepu32_epi64(_mm512_castsi512_si256(squares)),
+          _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(squares, 1))));
+    }
+  }
+
+  /// random_bits16 of one block of 32 elements.
+  static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const auto constant = [](std::uint32_t bits) { return _mm512_set1_epi32(static_cast<int>(bits)); };
+    __m512i x = _mm512_mullo_epi32(_mm512_add_epi32(lane, constant(counter)), constant(0x9E3779B9u));
+    x = _mm512_add_epi32(x, constant(key.a));
+    x = _mm512_mullo_epi32(_mm512_xor_si512(x, _mm512_srli_epi32(x, 16)), constant(0x21F0AAADu));
+    x = _mm512_xor_si512(_mm512_xor_si512(x, _mm512_srli_epi32(x, 15)), constant(key.b));
+    x = _mm512_mullo_epi32(x, constant(0x735A2D97u));
+    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(x));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), _mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
+  }
+
+  static void keep16(const float* v, std::uint16_t mask, float* out) {
+    _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(mask, v));
+  }
+  static std::uint16_t between16(const float* v, float lo, float hi) {
+    const __m512 x = _mm512_loadu_ps(v);
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), x, _CMP_LT_OQ), x, _mm512_set1_ps(hi),
+                                   _CMP_LT_OQ);
+  }
+
+  /// 16 bytes from each of four pixels, 16 pixels apart.
+  static Bytes gather(const std::int8_t* base, const std::int32_t* from) {
+    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i])); };
+    const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(load(0)), load(16), 1);
+    return _mm512_inserti32x4(_mm512_inserti32x4(low, load(32), 2), load(48), 3);
+  }
+  static Bytes low(Bytes a, Bytes b) { return _mm512_unpacklo_epi8(a, b); }
+  static Bytes high(Bytes a, Bytes b) { return _mm512_unpackhi_epi8(a, b); }
+  static void store_offset(std::uint8_t* out, Bytes v, std::int64_t count) {
+    v = _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(0x80)));
+    if (count == block)
+      _mm512_storeu_si512(out, v);
+    else
+      _mm512_mask_storeu_epi8(out, (__mmask64{1} << count) - 1, v);
+  }
+};
+
+}  // namespace
+}  // namespace octavo::kernels
+
+#include "chain_tile.h"
+
+namespace octavo::kernels {
+
+void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk) { run_tiles(plan, chunk); }
+
+}  // namespace octavo::kernels

@@ -1,0 +1,322 @@
+// Chains on one tile in L1, compiled once for each instruction set by a file that defines `Simd` before including
+// this. Loops over floats are left to the compiler's vectorizer; everything on integers goes through Simd.
+#pragma once
+
+#include <atomic>
+#include <cstring>
+
+#include "chain_plan.h"
+#include "chain_view_tile.h"
+
+namespace octavo::kernels {
+namespace {
+
+template <class Body>
+inline void each(std::int64_t count, const Body& body) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) body(i);
+}
+
+/// body(i, k) with k = i % period.
+template <class Body>
+inline void each_in_period(std::int64_t count, std::int64_t period, const Body& body) {
+  for (std::int64_t first = 0; first < count; first += period) {
+    const std::int64_t size = count - first < period ? count - first : period;
+#pragma GCC ivdep
+    for (std::int64_t k = 0; k < size; ++k) body(first + k, k);
+  }
+}
+
+/// What one step sees of its tile: reads `in`, writes `out` (which may be the same).
+struct StepTile {
+  const ChainPlan& plan;
+  const ChainTile& tile;
+  const Step& step;
+  const ChainWork& work;
+  const float *a, *b, *d, *x, *in;
+  float* out;
+  StepTile(const ChainPlan& p, const ChainTile& t, const ChainWork& w, std::int64_t index, const float* input)
+      : plan(p), tile(t), step(p.steps[index]), work(w), a(p.vector(index, 0)), b(p.vector(index, 1)),
+        d(p.vector(index, 2)), x(step.x != nullptr ? step.x + t.first : nullptr), in(input), out(w.values) {}
+};
+
+inline float positive(float v) { return v < 0.0f ? 0.0f : v; }
+inline float positive_to_six(float v) {
+  const float p = positive(v);
+  return p > 6.0f ? 6.0f : p;
+}
+
+/// The step itself and, in the same pass, a ReLU that follows it: same arithmetic, one pass less.
+template <class Body>
+bool with_activation(const StepKind* next, std::int64_t count, std::int64_t period, float* out, const Body& body) {
+  if (next != nullptr && *next == StepKind::relu) {
+    each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = positive(body(i, k)); });
+    return true;
+  }
+  if (next != nullptr && *next == StepKind::clamp6) {
+    each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = positive_to_six(body(i, k)); });
+    return true;
+  }
+  each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = body(i, k); });
+  return false;
+}
+
+bool scale_shift(const StepTile& s, const StepKind* next) {
+  const float *a = s.a, *b = s.b, *in = s.in;
+  return with_activation(next, s.tile.count, s.plan.period, s.out,
+                         [=](std::int64_t i, std::int64_t k) { return a[k] * in[i] + b[k]; });
+}
+
+bool add(const StepTile& s, const StepKind* next) {
+  const float *x = s.x, *in = s.in;
+  return with_activation(next, s.tile.count, s.tile.count, s.out,
+                         [=](std::int64_t i, std::int64_t) { return in[i] + x[i]; });
+}
+
+void keep_where(const StepTile& s) {
+  const float *a = s.a, *b = s.b, *x = s.x, *in = s.in, lo = s.step.lo, hi = s.step.hi;
+  float* out = s.out;
+  each_in_period(s.tile.count, s.plan.period, [=](std::int64_t i, std::int64_t k) {
+    const float seen = a[k] * x[i] + b[k], v = in[i];
+    const float above = lo < seen ? v : 0.0f;
+    out[i] = seen < hi ? above : 0.0f;
+  });
+}
+
+void combine(const StepTile& s) {
+  const float *a = s.a, *b = s.b, *d = s.d, *x = s.x, *in = s.in;
+  float* out = s.out;
+  each_in_period(s.tile.count, s.plan.period,
+                 [=](std::int64_t i, std::int64_t k) { out[i] = a[k] * in[i] + b[k] * x[i] + d[k]; });
+}
+
+/// Bits of the tile from its first element on, whatever bit of a byte that is in the tensor.
+const std::uint8_t* tile_bits(const std::uint8_t* bits, const ChainTile& tile, std::uint8_t* buffer) {
+  bits += tile.first / 8;
+  const int shift = static_cast<int>(tile.first % 8);
+  if (shift == 0) return bits;
+  const std::int64_t bytes = (tile.count + 7) / 8, stored = (shift + tile.count + 7) / 8;
+  for (std::int64_t i = 0; i < bytes; ++i) {
+    const int high = i + 1 < stored ? bits[i + 1] << (8 - shift) : 0;
+    buffer[i] = static_cast<std::uint8_t>(bits[i] >> shift | high);
+  }
+  return buffer;
+}
+
+void keep_bits(const StepTile& s) {
+  const std::uint8_t* bits = tile_bits(s.step.bits, s.tile, s.work.bits);
+  std::int64_t i = 0;
+  for (; i + 16 <= s.tile.count; i += 16) {
+    std::uint16_t mask;
+    std::memcpy(&mask, bits + i / 8, 2);
+    Simd::keep16(s.in + i, mask, s.out + i);
+  }
+  for (; i < s.tile.count; ++i) s.out[i] = (bits[i / 8] >> (i % 8) & 1) != 0 ? s.in[i] : 0.0f;
+}
+
+/// Joins bits into a byte that another tile, perhaps on another thread, also writes.
+void join_byte(std::uint8_t& byte, int bits) {
+  std::atomic_ref(byte).fetch_or(static_cast<std::uint8_t>(bits), std::memory_order_relaxed);
+}
+
+void store_bits(const StepTile& s) {
+  const std::int64_t count = s.tile.count, whole = count / 16 * 16;
+  std::uint8_t* packed = s.work.bits;
+  for (std::int64_t i = 0; i < whole; i += 16) {
+    const std::uint16_t mask = Simd::between16(s.in + i, s.step.lo, s.step.hi);
+    std::memcpy(packed + i / 8, &mask, 2);
+  }
+  int mask = 0;
+  for (std::int64_t i = whole; i < count; ++i) mask |= (s.step.lo < s.in[i] && s.in[i] < s.step.hi ? 1 : 0) << (i - whole);
+  packed[whole / 8] = static_cast<std::uint8_t>(mask), packed[whole / 8 + 1] = static_cast<std::uint8_t>(mask >> 8);
+
+  std::uint8_t* out = s.step.bits_out + s.tile.first / 8;
+  const int shift = static_cast<int>(s.tile.first % 8);
+  const std::int64_t end = shift + count;  // in bits from out[0]
+  if (shift == 0) {
+    std::memcpy(out, packed, static_cast<std::size_t>(count / 8));
+  } else {
+    if (end >= 8) join_byte(out[0], packed[0] << shift);
+    for (std::int64_t i = 1; i < end / 8; ++i)
+      out[i] = static_cast<std::uint8_t>(packed[i] << shift | packed[i - 1] >> (8 - shift));
+  }
+  if (end % 8 == 0) return;
+  const std::int64_t last = end / 8;
+  const int low = last > 0 && shift != 0 ? packed[last - 1] >> (8 - shift) : 0;
+  const int high = last * 8 - shift < count ? packed[last] << shift : 0;
+  join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
+}
+
+/// Lanes of FP32 over one period, folded in order, then FP64: the order of the reference.
+void add_sums(const StepTile& s, std::int64_t chunk) {
+  const std::int64_t c = s.plan.c, period = s.plan.period;
+  float *first = s.work.sums, *second = s.work.sums + period;
+  const float *x = s.x, *in = s.in, *b = s.b;
+  std::memset(first, 0, static_cast<std::size_t>(2 * period) * sizeof(float));
+  if (x != nullptr)
+    each_in_period(s.tile.count, period, [=](std::int64_t i, std::int64_t k) {
+      first[k] = first[k] + in[i];
+      second[k] = second[k] + in[i] * (x[i] - b[k]);
+    });
+  else
+    each_in_period(s.tile.count, period, [=](std::int64_t i, std::int64_t k) {
+      first[k] = first[k] + in[i];
+      second[k] = second[k] + in[i] * in[i];
+    });
+  double* sums = s.plan.sums(chunk);
+  for (float* lanes : {first, second}) {
+    for (std::int64_t group = c; group < period; group += c)
+      each(c, [=](std::int64_t k) { lanes[k] = lanes[k] + lanes[group + k]; });
+    double* target = lanes == first ? sums : sums + c;
+    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(lanes[k]); });
+  }
+}
+
+/// Runs step `index` (and perhaps the one after it); answers how many it ran.
+int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
+  const StepKind* next = index + 1 < s.plan.step_count ? &s.plan.steps[index + 1].kind : nullptr;
+  const float* in = s.in;
+  float* out = s.out;
+  switch (s.step.kind) {
+    case StepKind::scale_shift: return scale_shift(s, next) ? 2 : 1;
+    case StepKind::add: return add(s, next) ? 2 : 1;
+    case StepKind::relu: each(s.tile.count, [=](std::int64_t i) { out[i] = positive(in[i]); }); break;
+    case StepKind::clamp6: each(s.tile.count, [=](std::int64_t i) { out[i] = positive_to_six(in[i]); }); break;
+    case StepKind::keep_where: keep_where(s); break;
+    case StepKind::keep_bits: keep_bits(s); break;
+    case StepKind::combine: combine(s); break;
+    case StepKind::store: std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4); break;
+    case StepKind::store_bits: store_bits(s); break;
+    case StepKind::sums: add_sums(s, chunk); break;
+  }
+  return 1;
+}
+
+bool changes_value(StepKind kind) {
+  return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
+}
+
+/// The next tile of every input follows this one in memory; it is fetched while this one is worked on.
+void prefetch_next(const ChainPlan& plan, const ChainTile& tile) {
+  const std::int64_t first = tile.first + tile.count, size = plan.n * plan.h * plan.w * plan.c;
+  const std::int64_t end = first + tile.count < size ? first + tile.count : size;
+  const auto fetch = [=](const float* x) {
+    if (x == nullptr) return;
+    for (std::int64_t i = first; i < end; i += 16) __builtin_prefetch(x + i, 0, 2);
+  };
+  fetch(plan.x);
+  for (std::int64_t i = 0; i < plan.step_count; ++i) fetch(plan.steps[i].x);
+}
+
+std::uint32_t max_magnitude(const float* v, std::int64_t count) {
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, v + i, 4);
+    bits &= 0x7FFFFFFFu;
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
+  if (plan.max_granularity != Granularity::channel) {
+    plan.tile_max()[tile.sample * plan.tiles + tile.index] = max_magnitude(v, tile.count);
+    return;
+  }
+  std::uint32_t* largest = plan.channel_max(chunk);
+  each_in_period(tile.count, plan.period, [=](std::int64_t i, std::int64_t k) {
+    std::uint32_t bits;
+    std::memcpy(&bits, v + i, 4);
+    bits &= 0x7FFFFFFFu;
+    largest[k] = bits > largest[k] ? bits : largest[k];
+  });
+}
+
+void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, v + i, 4);
+    ++bins[(bits & 0x7FFFFFFFu) >> 19];
+  }
+}
+
+/// 16 random bits for each element of the tile; answers where the first lies in the buffer.
+const std::uint16_t* fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
+  const std::uint64_t begin = q.first_index + static_cast<std::uint64_t>(tile.first);
+  const std::uint64_t end = begin + static_cast<std::uint64_t>(tile.count);
+  std::uint16_t* out = buffer - (begin & 31);
+  for (std::uint64_t block = begin >> 5; block << 5 < end; ++block, out += 32)
+    Simd::random32(random_block_key(q.key, block), static_cast<std::uint32_t>(block) * 16, out);
+  return buffer;
+}
+
+/// Quantizes `count` values, 16 at a time; per channel, `inverse` moves along with them.
+template <bool stochastic, bool vector>
+void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const float* inverse,
+                  const std::uint16_t* random, std::int64_t count, std::int8_t* out) {
+  std::int64_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    quantizer.template block<stochastic>(v + i, vector ? inverse + i : nullptr, random + i, out + i);
+  if (i == count) return;
+  alignas(64) float values[16] = {}, scales[16] = {};
+  alignas(64) std::uint16_t bits[16] = {};
+  alignas(64) std::int8_t integers[16];
+  const auto left = static_cast<std::size_t>(count - i);
+  std::memcpy(values, v + i, left * sizeof(float));
+  if (vector) std::memcpy(scales, inverse + i, left * sizeof(float));
+  if (stochastic) std::memcpy(bits, random + i, left * sizeof(std::uint16_t));
+  quantizer.template block<stochastic>(values, vector ? scales : nullptr, bits, integers);
+  std::memcpy(out + i, integers, left);
+}
+
+template <bool stochastic>
+void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
+                     const ChainWork& work) {
+  const Quantize& q = *plan.quantize;
+  const std::uint16_t* random = stochastic ? fill_random(q, tile, work.random) : nullptr;
+  if (q.granularity == Granularity::channel) {
+    typename Simd::Quantizer quantizer(q.qmax, 0.0f);
+    const float* inverse = plan.inverse_vector();
+    for (std::int64_t i = 0; i < tile.count; i += plan.period) {
+      const std::int64_t size = tile.count - i < plan.period ? tile.count - i : plan.period;
+      quantize_run<stochastic, true>(quantizer, v + i, inverse, stochastic ? random + i : nullptr, size,
+                                     work.integers + i);
+    }
+    quantizer.finish(counts);
+  } else {
+    typename Simd::Quantizer quantizer(q.qmax, q.inverse_scale[q.granularity == Granularity::sample ? tile.sample : 0]);
+    quantize_run<stochastic, false>(quantizer, v, nullptr, random, tile.count, work.integers);
+    quantizer.finish(counts);
+  }
+  std::memset(work.integers + tile.count, 0, chain_slack);
+  Simd::sum_integers(work.integers, tile.count, counts);
+}
+
+void run_tile(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work) {
+  const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
+  if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
+  for (std::int64_t i = 0; i < plan.step_count;) {
+    const StepTile step(plan, tile, work, i, v);
+    i += run_step(step, i, chunk);
+    if (changes_value(step.step.kind)) v = work.values;
+  }
+  prefetch_next(plan, tile);
+  if (plan.want_max) count_max(plan, chunk, tile, v);
+  if (plan.want_histogram) count_bins(plan.histogram(chunk), v, tile.count);
+  if (plan.quantize == nullptr) return;
+  if (plan.quantize->rounding == Rounding::stochastic)
+    quantize_values<true>(plan, plan.counts()[chunk], tile, v, work);
+  else
+    quantize_values<false>(plan, plan.counts()[chunk], tile, v, work);
+  write_views(plan, tile, work);
+}
+
+void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
+  alignas(64) char stack[chain_stack_bytes];
+  const ChainWork work(plan, chunk, stack);
+  for_tiles(plan, chunk, [&](const ChainTile& tile) { run_tile(plan, chunk, tile, work); });
+}
+
+}  // namespace
+}  // namespace octavo::kernels
