@@ -263,7 +263,7 @@ TEST_CASE("durations, remaining time and progress lines") {
   CHECK(duration_text(125.4) == "2:05");
   CHECK(duration_text(3725) == "1:02:05");
   CHECK(duration_text(3 * 86400 + 4 * 3600) == "3d 4:00:00");
-  for (const double unknown : {-1.0, std::nan(""), INFINITY, 1e300}) CHECK(duration_text(unknown) == "--:--");
+  for (const double unknown : {-1.0, std::nan(""), HUGE_VAL, 1e300}) CHECK(duration_text(unknown) == "--:--");
 
   Eta eta(100);
   CHECK(eta.seconds() == -1);
