@@ -27,8 +27,8 @@ std::string resnet8() {
          "conv1 conv2d image {out: 8, kernel: 3, pad: 1}\nbn1 batch_norm conv1\nrelu1 relu bn1\n" +
          block("stage1.0", "relu1", 8, 1, false) + block("stage2.0", "stage1.0.relu2", 16, 2, true) +
          block("stage3.0", "stage2.0.relu2", 32, 2, true) +
-         "pool global_avg_pool stage3.0.relu2\nhead linear pool {out: 10}\nloss softmax_cross_entropy head,label\n"
-         "output logits head\nloss loss\n";
+         "pool global_avg_pool stage3.0.relu2\nhead linear pool {out: 10}\nce softmax_cross_entropy head,label\n"
+         "output logits head\nloss ce\n";
 }
 
 struct Golden {
