@@ -1,0 +1,61 @@
+// The parts of one training, and what steps, evaluates, saves and restores them. Knows no files.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data/loader.h"
+#include "exec/program.h"
+#include "octavo/trainer.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "precision/controller.h"
+#include "tasks/task.h"
+#include "train/checkpoint.h"
+
+namespace octavo {
+
+class Engine {
+ public:
+  explicit Engine(const Config& config);
+
+  /// Errc::numeric, weights unchanged, when a loss or gradient is not finite.
+  StepReport step(const Controller::EventSink& precision_events = {});
+  EvalReport evaluate();
+
+  CheckpointContent state() const;
+  void load_state(const CheckpointContent& content);  ///< Errc::checkpoint with every difference
+
+  std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  std::int64_t total_steps() const { return total_steps_; }
+  std::int64_t steps_done() const { return runtime_.step; }
+  const MacCount& macs() const { return runtime_.macs; }
+  const Config& config() const { return config_; }
+  const DatasetInfo& train_info() const { return train_data_->data().info(); }
+  Program& program() { return *program_; }
+  const Program& program() const { return *program_; }
+  Task& task() { return *task_; }
+  /// The training plan for full batches (made now if need be), for tables and graph printing.
+  Plan& training_plan();
+
+ private:
+  BatchTypes sample_types() const;
+  double forward_backward();  // one micro-step; returns its loss
+  void update(double rate, double norm);
+
+  Config config_;
+  Runtime runtime_;
+  std::unique_ptr<Loader> train_data_, test_data_;
+  std::unique_ptr<Program> program_;
+  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Task> task_;
+  Schedule schedule_;
+  std::int64_t steps_per_epoch_ = 0, total_steps_ = 0;
+};
+
+/// Names and types of a batch, as Program::plan wants them.
+BatchTypes batch_types(const Batch& batch);
+BatchPointers batch_pointers(const Batch& batch);
+
+}  // namespace octavo
