@@ -176,7 +176,7 @@ std::vector<std::string> AttrReader::texts(std::string_view name) const {
 AttrReader AttrReader::map(std::string_view name) const {
   const YamlNode* node = look(*impl_, name);
   if (node == nullptr || !node->is_map()) fail_value(*this, name, "a map", node);
-  return AttrReader(std::make_shared<Impl>(Impl{*node, impl_->op, concat(impl_->path, "' ", name, " '"), {}}));
+  return AttrReader(std::make_shared<Impl>(Impl{*node, impl_->op, concat(impl_->path, ".", name), {}}));
 }
 
 void AttrReader::finish() const {
