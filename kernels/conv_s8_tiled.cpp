@@ -48,9 +48,11 @@ std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View
 
 }  // namespace
 
-extern const ConvIsa conv_isa_avx512vnni;
-extern const ConvS8Candidate conv_s8_avx512vnni;
+extern const ConvIsa conv_isa_avx512vnni, conv_isa_avx2;
+extern const ConvS8Candidate conv_s8_avx512vnni, conv_s8_avx2;
 const ConvS8Candidate conv_s8_avx512vnni = {"avx512vnni/conv_s8", Isa::avx512vnni, refuse_tiled,
                                             tiled_a_view,         tiled_b_view,    make<conv_isa_avx512vnni>};
+const ConvS8Candidate conv_s8_avx2 = {"avx2/conv_s8", Isa::avx2,    refuse_tiled,
+                                      tiled_a_view,   tiled_b_view, make<conv_isa_avx2>};
 
 }  // namespace octavo::kernels

@@ -51,7 +51,7 @@ struct ConvFinishColumns {
 /// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
 /// max_rows[width]].
 struct ConvIsa {
-  static constexpr int widest = 32, most_rows = 28, most_elements = 448;
+  static constexpr int widest = 32, most_rows = 14, most_elements = 448;
   int max_rows[2];  // 0: has no tile of this width
   const ConvTileFunction* tiles[2];
   void (*finish_rows)(const ConvFinishRows&);

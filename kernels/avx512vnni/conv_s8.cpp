@@ -1,4 +1,4 @@
-// Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 columns and 28 rows x 16 columns.
+// Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 or 16 columns.
 #include <immintrin.h>
 
 #include <cstring>
@@ -11,39 +11,38 @@ namespace {
 
 #define OCTAVO_INLINE __attribute__((always_inline)) inline
 
+struct Accumulators {
+  __m512i low, high;
+};
+
+OCTAVO_INLINE void clear(Accumulators& acc) { acc.low = acc.high = _mm512_setzero_si512(); }
+
+OCTAVO_INLINE void multiply(Accumulators& acc, __m512i a, __m512i low, __m512i high) {
+  acc.low = _mm512_dpbusd_epi32(acc.low, a, low);
+  acc.high = _mm512_dpbusd_epi32(acc.high, a, high);
+}
+
 OCTAVO_INLINE __m512i broadcast4(const std::uint8_t* source) {
   std::int32_t value;
   std::memcpy(&value, source, 4);
   return _mm512_set1_epi32(value);
 }
 
-template <int vectors>
-OCTAVO_INLINE void clear_row(__m512i (&acc)[vectors]) {
-  acc[0] = _mm512_setzero_si512();
-  if constexpr (vectors == 2) acc[1] = _mm512_setzero_si512();
+OCTAVO_INLINE __m512i broadcast8(const std::uint8_t* source) {
+  std::int64_t value;
+  std::memcpy(&value, source, 8);
+  return _mm512_set1_epi64(value);
 }
 
-template <int vectors>
-OCTAVO_INLINE void multiply_row(__m512i (&acc)[vectors], const std::uint8_t* row,
-                                const __m512i (&b)[vectors]) {
-  const __m512i a = broadcast4(row);
-  acc[0] = _mm512_dpbusd_epi32(acc[0], a, b[0]);
-  if constexpr (vectors == 2) acc[1] = _mm512_dpbusd_epi32(acc[1], a, b[1]);
-}
+// In both tiles rows are unrolled by fold expressions: a loop over an array of accumulators is unrolled after
+// GCC 12 has decided what lives in registers, and the accumulators then stay in memory. noipa keeps argument
+// values out of the loop for the same reason.
 
-template <int vectors>
-OCTAVO_INLINE void store_row(std::int32_t* target, const __m512i (&acc)[vectors]) {
-  _mm512_store_si512(target, acc[0]);
-  if constexpr (vectors == 2) _mm512_store_si512(target + 16, acc[1]);
-}
-
-// Rows are unrolled by fold expressions: a loop over an array of accumulators is unrolled after GCC 12 has
-// decided what lives in registers, and the accumulators then stay in memory. noipa keeps argument values out
-// of the loop for the same reason.
-template <int vectors, std::size_t... row>
-__attribute__((noipa)) void tile(const ConvTile& args) {
-  __m512i acc[sizeof...(row)][vectors];
-  (clear_row<vectors>(acc[row]), ...);
+/// 32 columns: each broadcast of four bytes meets the two halves of a step.
+template <std::size_t... row>
+__attribute__((noipa)) void wide_tile(const ConvTile& args) {
+  Accumulators acc[sizeof...(row)];
+  (clear(acc[row]), ...);
   const std::uint8_t* const* rows = args.rows;
   const std::int8_t* segment = args.b;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
@@ -51,29 +50,63 @@ __attribute__((noipa)) void tile(const ConvTile& args) {
     const std::int8_t* b = segment;
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
-      __m512i column[vectors];
-      column[0] = _mm512_loadu_si512(b);
-      if constexpr (vectors == 2) column[1] = _mm512_loadu_si512(b + 64);
-      (multiply_row<vectors>(acc[row], rows[row] + at, column), ...);
+      const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
+      (multiply(acc[row], broadcast4(rows[row] + at), low, high), ...);
     }
   }
-  (store_row<vectors>(args.acc + row * vectors * 16, acc[row]), ...);
+  ((_mm512_store_si512(args.acc + row * 32, acc[row].low),
+    _mm512_store_si512(args.acc + row * 32 + 16, acc[row].high)),
+   ...);
 }
 
-template <int vectors, std::size_t... row>
-constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
-  return tile<vectors, row...>;
+/// Sums of neighbouring lanes, back in the order of the columns.
+OCTAVO_INLINE void store_narrow(std::int32_t* target, const Accumulators& acc) {
+  const __m512 low = _mm512_castsi512_ps(acc.low), high = _mm512_castsi512_ps(acc.high);
+  const __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88));
+  const __m512i odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
+  _mm512_store_si512(target, _mm512_add_epi32(even, odd));
 }
 
-template <int vectors, std::size_t... rows>
+/// 16 columns: two steps at once, so that a broadcast (of eight bytes) again meets two vectors; loads would
+/// be the limit otherwise. An odd last step meets zeros in place of its partner.
+template <std::size_t... row>
+__attribute__((noipa)) void narrow_tile(const ConvTile& args) {
+  Accumulators acc[sizeof...(row)];
+  (clear(acc[row]), ...);
+  const std::uint8_t* const* rows = args.rows;
+  const std::int8_t* segment = args.b;
+  const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
+  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
+    const std::int8_t* b = segment;
+    std::int64_t at = args.offsets[t];
+    for (const std::int64_t end = at + length; at != end; at += 8, b += 2 * b_step) {
+      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
+      const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
+      (multiply(acc[row], broadcast8(rows[row] + at), low, high), ...);
+    }
+    if (args.steps % 2) {
+      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_setzero_si512();
+      const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
+      (multiply(acc[row], broadcast4(rows[row] + at), low, high), ...);
+    }
+  }
+  (store_narrow(args.acc + row * 16, acc[row]), ...);
+}
+
+template <std::size_t... row>
+constexpr ConvTileFunction tile_of(bool wide, std::index_sequence<row...>) {
+  return wide ? wide_tile<row...> : narrow_tile<row...>;
+}
+
+template <bool wide, std::size_t... rows>
 struct TileTable {
   static constexpr ConvTileFunction functions[] = {nullptr,
-                                                   tile_of<vectors>(std::make_index_sequence<rows + 1>())...};
+                                                   tile_of(wide, std::make_index_sequence<rows + 1>())...};
 };
 
-template <int vectors, std::size_t... rows>
+template <bool wide, std::size_t... rows>
 constexpr const ConvTileFunction* tile_table(std::index_sequence<rows...>) {
-  return TileTable<vectors, rows...>::functions;
+  return TileTable<wide, rows...>::functions;
 }
 
 __mmask16 first_lanes(std::int64_t count) {
@@ -218,8 +251,8 @@ void column_sums(const ConvTile& args, std::int64_t columns) {
 
 extern const ConvIsa conv_isa_avx512vnni;
 const ConvIsa conv_isa_avx512vnni = {
-    {28, 14},
-    {tile_table<1>(std::make_index_sequence<28>()), tile_table<2>(std::make_index_sequence<14>())},
+    {14, 14},
+    {tile_table<false>(std::make_index_sequence<14>()), tile_table<true>(std::make_index_sequence<14>())},
     finish_rows,
     add_sums,
     finish_columns,

@@ -1,0 +1,134 @@
+// Register tiles of the integer convolution with vpmaddwd on widened operands (vpmaddubsw would saturate): 3
+// rows x 16 columns.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "conv_s8_tiled.h"
+
+namespace octavo::kernels {
+namespace {
+
+#define OCTAVO_INLINE __attribute__((always_inline)) inline
+
+/// Sums of four columns each; every column is two lanes.
+struct Accumulators {
+  __m256i v0, v1, v2, v3;
+};
+
+OCTAVO_INLINE void clear(Accumulators& acc) { acc.v0 = acc.v1 = acc.v2 = acc.v3 = _mm256_setzero_si256(); }
+
+OCTAVO_INLINE __m256i widen_b(const std::int8_t* source) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+}
+
+OCTAVO_INLINE void multiply(Accumulators& acc, const std::uint8_t* row, __m256i b0, __m256i b1, __m256i b2,
+                            __m256i b3) {
+  std::int32_t value;
+  std::memcpy(&value, row, 4);
+  const __m256i a = _mm256_cvtepu8_epi16(_mm_set1_epi32(value));
+  acc.v0 = _mm256_add_epi32(acc.v0, _mm256_madd_epi16(a, b0));
+  acc.v1 = _mm256_add_epi32(acc.v1, _mm256_madd_epi16(a, b1));
+  acc.v2 = _mm256_add_epi32(acc.v2, _mm256_madd_epi16(a, b2));
+  acc.v3 = _mm256_add_epi32(acc.v3, _mm256_madd_epi16(a, b3));
+}
+
+OCTAVO_INLINE void store(std::int32_t* target, __m256i first, __m256i second) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(target),
+                     _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), 0xd8));
+}
+
+// noipa and fold expressions keep the accumulators in registers, as in the tiles of avx512vnni.
+template <std::size_t... row>
+__attribute__((noipa)) void tile(const ConvTile& args) {
+  Accumulators acc[sizeof...(row)];
+  (clear(acc[row]), ...);
+  const std::uint8_t* const* rows = args.rows;
+  const std::int8_t* segment = args.b;
+  const std::int64_t b_step = args.b_step, length = args.steps * 4;
+  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
+    const std::int8_t* b = segment;
+    std::int64_t at = args.offsets[t];
+    for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
+      const __m256i b0 = widen_b(b), b1 = widen_b(b + 16), b2 = widen_b(b + 32), b3 = widen_b(b + 48);
+      (multiply(acc[row], rows[row] + at, b0, b1, b2, b3), ...);
+    }
+  }
+  ((store(args.acc + row * 16, acc[row].v0, acc[row].v1),
+    store(args.acc + row * 16 + 8, acc[row].v2, acc[row].v3)),
+   ...);
+}
+
+constexpr ConvTileFunction tiles[] = {nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>};
+
+/// Subtraction modulo 2^32.
+OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(acc) - static_cast<std::uint32_t>(correction));
+}
+
+void finish_row(const ConvFinishRows& args, const std::int32_t* acc, float a_scale, float* out) {
+  float values[ConvIsa::widest];
+  for (std::int64_t j = 0; j < args.columns; ++j) {
+    const float scale = a_scale * args.b_scale[args.b_scale_vector ? j : 0];
+    values[j] = static_cast<float>(corrected(acc[j], args.correction[j])) * scale;
+  }
+  if (args.bias)
+    for (std::int64_t j = 0; j < args.columns; ++j) values[j] += args.bias[j];
+  if (args.accumulate)
+    for (std::int64_t j = 0; j < args.columns; ++j) values[j] += out[j];
+  for (std::int64_t j = 0; j < args.columns; ++j) out[j] = values[j];
+}
+
+void finish_rows(const ConvFinishRows& args) {
+  for (std::int64_t i = 0; i < args.rows; ++i) {
+    const std::int32_t* acc = args.acc + i * args.pitch;
+    if (args.integers) {
+      for (std::int64_t j = 0; j < args.columns; ++j)
+        args.integers[args.out_index[i] + j] = corrected(acc[j], args.correction[j]);
+    } else {
+      finish_row(args, acc, args.a_scale[args.a_scale_vector ? i : 0], args.out + args.out_index[i]);
+    }
+  }
+}
+
+void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,
+              std::int64_t pitch, bool first) {
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < pitch; ++j) {
+      std::int64_t& sum = sums[i * pitch + j];
+      sum = (first ? 0 : sum) + corrected(acc[i * pitch + j], correction[j]);
+    }
+}
+
+void finish_columns(const ConvFinishColumns& args) {
+  for (std::int64_t j = 0; j < args.columns; ++j)
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const std::int64_t sum = args.sums[i * args.pitch + j], index = j * args.out_pitch + i;
+      if (args.integers) {
+        args.integers[index] = sum;
+        continue;
+      }
+      const float scale =
+          args.a_scale[args.a_scale_vector ? i : 0] * args.b_scale[args.b_scale_vector ? j : 0];
+      const float value = static_cast<float>(sum) * scale;
+      args.out[index] = args.accumulate ? value + args.out[index] : value;
+    }
+}
+
+void column_sums(const ConvTile& args, std::int64_t columns) {
+  std::memset(args.acc, 0, static_cast<std::size_t>(columns) * sizeof(std::int32_t));
+  for (std::int64_t t = 0; t < args.segments; ++t)
+    for (std::int64_t q = 0; q < args.steps; ++q) {
+      const std::int8_t* b = args.b + t * args.b_segment + q * args.b_step;
+      for (std::int64_t j = 0; j < columns; ++j)
+        args.acc[j] += b[j * 4] + b[j * 4 + 1] + b[j * 4 + 2] + b[j * 4 + 3];
+    }
+}
+
+}  // namespace
+
+extern const ConvIsa conv_isa_avx2;
+const ConvIsa conv_isa_avx2 = {{3, 0}, {tiles, nullptr}, finish_rows, add_sums, finish_columns, column_sums};
+
+}  // namespace octavo::kernels

@@ -1,0 +1,216 @@
+// Speed of every line of the integer convolution list at training shapes: GOP/s (a multiply-add counts 2) and
+// the share of the vpdpbusd peak that the same run measured.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "core/thread_pool.h"
+#include "kernels.h"
+
+using namespace octavo;
+using namespace octavo::kernels;
+
+namespace {
+
+struct Layer {
+  std::string network, name;
+  ConvShape shape;
+};
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Shortest of the runs that fit into `budget` seconds, at least three.
+double shortest(const std::function<void()>& work, double budget) {
+  work();
+  double best = 1e30, spent = 0;
+  for (int run = 0; run < 3 || spent < budget; ++run) {
+    const double seconds = seconds_of(work);
+    best = std::min(best, seconds);
+    spent += seconds;
+  }
+  return best;
+}
+
+// Inline assembly: in intrinsics the compiler adds moves, and the peak halves.
+void multiply_only(std::int64_t rounds) {
+  asm volatile(
+      "1:\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm0\n vpdpbusd %%zmm15, %%zmm14, %%zmm1\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm2\n vpdpbusd %%zmm15, %%zmm14, %%zmm3\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm4\n vpdpbusd %%zmm15, %%zmm14, %%zmm5\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm6\n vpdpbusd %%zmm15, %%zmm14, %%zmm7\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm8\n vpdpbusd %%zmm15, %%zmm14, %%zmm9\n"
+      "vpdpbusd %%zmm15, %%zmm14, %%zmm10\n vpdpbusd %%zmm15, %%zmm14, %%zmm11\n"
+      "dec %0\n jnz 1b\n vzeroupper\n"
+      : "+r"(rounds)
+      :
+      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+        "xmm14", "xmm15", "cc");
+}
+
+/// GOP/s of vpdpbusd alone on all threads; 0 when the CPU lacks it.
+double measure_peak(ThreadPool& pool) {
+  if (!isa_supported(Isa::avx512vnni)) return 0;
+  constexpr std::int64_t rounds = 100000;
+  const int chunks = pool.threads();
+  const double seconds =
+      shortest([&] { pool.run(chunks, [](std::int64_t) { multiply_only(rounds); }); }, 0.02);
+  return 12.0 * 128 * rounds * chunks / seconds / 1e9;
+}
+
+ConvShape square(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k, std::int64_t kernel,
+                 std::int64_t stride = 1, std::int64_t groups = 1) {
+  ConvShape shape{.n = n, .h = size, .w = size, .c = c, .k = k, .r = kernel, .s = kernel};
+  shape.stride_h = shape.stride_w = stride;
+  shape.pad_h = shape.pad_w = kernel / 2;
+  shape.groups = groups;
+  shape.ho = shape.wo = (size + 2 * (kernel / 2) - kernel) / stride + 1;
+  return shape;
+}
+
+std::vector<Layer> layers() {
+  ConvShape head{.n = 1, .h = 1, .w = 128, .c = 64, .k = 10, .ho = 1, .wo = 128};
+  ConvShape gates{.n = 1, .h = 1, .w = 700, .c = 1300, .k = 2600, .ho = 1, .wo = 700};
+  ConvShape gate_step{.n = 1, .h = 1, .w = 20, .c = 1300, .k = 2600, .ho = 1, .wo = 20};
+  return {{"resnet20", "stem 3-16", square(128, 32, 3, 16, 3)},
+          {"resnet20", "16-16 32x32", square(128, 32, 16, 16, 3)},
+          {"resnet20", "16-32 s2", square(128, 32, 16, 32, 3, 2)},
+          {"resnet20", "16-32 1x1 s2", square(128, 32, 16, 32, 1, 2)},
+          {"resnet20", "32-32 16x16", square(128, 16, 32, 32, 3)},
+          {"resnet20", "32-64 s2", square(128, 16, 32, 64, 3, 2)},
+          {"resnet20", "64-64 8x8", square(128, 8, 64, 64, 3)},
+          {"resnet20", "linear 64-10", head},
+          {"resnet18", "stem 7x7 s2", square(16, 224, 3, 64, 7, 2)},
+          {"resnet18", "64-64 56x56", square(16, 56, 64, 64, 3)},
+          {"resnet18", "64-128 s2", square(16, 56, 64, 128, 3, 2)},
+          {"resnet18", "64-128 1x1 s2", square(16, 56, 64, 128, 1, 2)},
+          {"resnet18", "128-128 28x28", square(16, 28, 128, 128, 3)},
+          {"resnet18", "256-256 14x14", square(16, 14, 256, 256, 3)},
+          {"resnet18", "256-512 s2", square(16, 14, 256, 512, 3, 2)},
+          {"resnet18", "512-512 7x7", square(16, 7, 512, 512, 3)},
+          {"mobilenetv2", "16-96 1x1 112", square(16, 112, 16, 96, 1)},
+          {"mobilenetv2", "96-24 1x1 56", square(16, 56, 96, 24, 1)},
+          {"mobilenetv2", "192-32 1x1 28", square(16, 28, 192, 32, 1)},
+          {"mobilenetv2", "96-576 1x1 14", square(16, 14, 96, 576, 1)},
+          {"mobilenetv2", "960-160 1x1 7", square(16, 7, 960, 160, 1)},
+          {"mobilenetv2", "dw 32 112x112", square(16, 112, 32, 32, 3, 1, 32)},
+          {"mobilenetv2", "dw 96 112 s2", square(16, 112, 96, 96, 3, 2, 96)},
+          {"mobilenetv2", "dw 144 56x56", square(16, 56, 144, 144, 3, 1, 144)},
+          {"mobilenetv2", "dw 384 14x14", square(16, 14, 384, 384, 3, 1, 384)},
+          {"mobilenetv2", "dw 960 7x7", square(16, 7, 960, 960, 3, 1, 960)},
+          {"lstm", "linear 700 rows", gates},
+          {"lstm", "linear 20 rows", gate_step}};
+}
+
+/// Aligned memory of random bytes: the speed does not depend on the values.
+struct Buffer {
+  explicit Buffer(std::int64_t bytes) {
+    const auto size = static_cast<std::size_t>(bytes + 127) / 64 * 64;
+    data.reset(static_cast<std::uint8_t*>(std::aligned_alloc(64, size)));
+    std::mt19937 generator(1);
+    for (std::size_t i = 0; i < size; ++i) data.get()[i] = static_cast<std::uint8_t>(generator() >> 24);
+  }
+  struct Free {
+    void operator()(void* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<std::uint8_t, Free> data;
+};
+
+/// Seconds of one product: {run, pack}.
+std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
+                                  ThreadPool& pool, double budget) {
+  const Parallel parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    pool.run(chunks, body);
+  };
+  const View a_view = candidate.a_view(shape, product), b_view = candidate.b_view(shape, product);
+  const auto kernel = candidate.make(shape, product, a_view, b_view);
+  const bool weights = product != Product::grad_weight;
+  const std::int64_t x = shape.n * shape.h * shape.w * shape.c, y = shape.n * shape.ho * shape.wo * shape.k;
+  const std::int64_t w = shape.k * shape.r * shape.s * (shape.c / shape.groups);
+  Buffer a(a_view.bytes()), b(weights ? kernel->packed_bytes() : b_view.bytes()),
+      scratch(kernel->scratch_bytes());
+  Buffer plain(w), out(4 * (product == Product::forward ? y : product == Product::grad_input ? x : w));
+  double pack_seconds = 0;
+  if (weights) {
+    const auto pack = [&] {
+      kernel->pack(reinterpret_cast<const std::int8_t*>(plain.data.get()), b.data.get(), parallel);
+    };
+    pack_seconds = shortest(pack, budget / 8);
+  }
+  const float scale = 0.01F;
+  ConvArgs args{.a = a.data.get(), .b = b.data.get(), .a_scale = &scale, .b_scale = &scale};
+  args.out = reinterpret_cast<float*>(out.data.get());
+  args.scratch = scratch.data.get();
+  return {shortest([&] { kernel->run(args, parallel); }, budget), pack_seconds};
+}
+
+struct Options {
+  int threads = 2;
+  double budget = 0.15;
+  bool json = false, reference = false;
+  std::string filter, isa;
+};
+
+void report(const nlohmann::json& line, bool json) {
+  if (json) {
+    std::cout << line.dump() << std::endl;
+    return;
+  }
+  std::cout << std::left << std::setw(12) << line["network"].get<std::string>() << std::setw(16)
+            << line["layer"].get<std::string>() << std::setw(26) << line["kernel"].get<std::string>()
+            << std::setw(12) << line["product"].get<std::string>() << std::right << std::fixed
+            << std::setprecision(3) << std::setw(9) << line["ms"].get<double>() << " ms"
+            << std::setprecision(0) << std::setw(6) << line["gops"].get<double>() << " GOP/s" << std::setw(5)
+            << line["peak_share"].get<double>() * 100 << " %" << std::setprecision(3) << std::setw(9)
+            << line["pack_ms"].get<double>() << " ms pack" << std::endl;
+}
+
+void run_layer(const Layer& layer, const Options& options, ThreadPool& pool, double& peak) {
+  for (const ConvS8Candidate& candidate : conv_s8_candidates())
+    for (Product product : {Product::forward, Product::grad_input, Product::grad_weight}) {
+      if (!isa_supported(candidate.isa) || !candidate.refuse(layer.shape, product).empty()) continue;
+      if (candidate.isa == Isa::ref && !options.reference) continue;
+      if (!options.isa.empty() && options.isa != isa_name(candidate.isa)) continue;
+      const auto [seconds, pack] = measure(candidate, layer.shape, product, pool, options.budget);
+      peak = std::max(peak, measure_peak(pool));
+      const double gops = 2e-9 * static_cast<double>(layer.shape.macs()) / seconds;
+      report({{"network", layer.network},
+              {"layer", layer.name},
+              {"kernel", candidate.name},
+              {"product", product_name(product)},
+              {"ms", seconds * 1e3},
+              {"pack_ms", pack * 1e3},
+              {"gops", gops},
+              {"peak_gops", peak},
+              {"peak_share", peak > 0 ? gops / peak : 0}},
+             options.json);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Speed of the integer convolution kernels");
+  app.add_option("--threads", options.threads, "threads");
+  app.add_option("--seconds", options.budget, "measuring time of each line");
+  app.add_option("--filter", options.filter, "only layers whose `network layer` contains this text");
+  app.add_option("--isa", options.isa, "only this instruction set");
+  app.add_flag("--ref", options.reference, "the reference too (slow)");
+  app.add_flag("--json", options.json, "one JSON object per line");
+  CLI11_PARSE(app, argc, argv);
+  ThreadPool pool(options.threads);
+  double peak = measure_peak(pool);
+  for (const Layer& layer : layers())
+    if ((layer.network + " " + layer.name).find(options.filter) != std::string::npos)
+      run_layer(layer, options, pool, peak);
+  return 0;
+}
