@@ -189,8 +189,10 @@ TEST_CASE("an error reaches the consumer with the sample, and the batch can be a
     const auto data = std::make_shared<Patterns>(83);
     LoaderOptions options = options_with(workers);
     options.shuffle = false;
-    Loader reference(data, options);
-    const std::vector<Copy> expected = take(reference, 10);
+    const std::vector<Copy> expected = [&] {
+      Loader reference(data, options);
+      return take(reference, 10);
+    }();
     data->failing = 43;
     data->failures = 1;
     Loader loader(data, options);

@@ -74,23 +74,23 @@ struct Scene {
   int count = 0;
 };
 
-/// A direction on the full circle without sine and cosine, whose last bit differs among mathematics
+/// A direction near upright, without sine and cosine, whose last bit differs among mathematics
 /// libraries.
-void draw_direction(Draws& draws, Item& item) {
-  const float t = draws.uniform(-1, 1);
-  const float sign = draws.bits() & 1 ? 1.0f : -1.0f;
-  item.cosine = sign * (1 - t * t) / (1 + t * t);
-  item.sine = sign * 2 * t / (1 + t * t);
+void draw_direction(Draws& draws, float turn, Item& item) {
+  const float t = draws.uniform(-turn, turn);
+  item.cosine = (1 - t * t) / (1 + t * t);
+  item.sine = 2 * t / (1 + t * t);
 }
 
-Item draw_item(Draws& draws, int kind, float side, float radius, const Colour& colour, float texture) {
+Item draw_item(const ShapesStyle& style, Draws& draws, int kind, float side, float radius,
+               const Colour& colour) {
   Item item;
   item.distance = distances[kind];
   item.radius = radius * side;
-  draw_direction(draws, item);
+  draw_direction(draws, style.turn, item);
   item.aspect = draws.uniform(0.85f, 1.18f);
   item.colour = colour;
-  item.stripes = draws.colour(-texture, texture);
+  item.stripes = draws.colour(-style.texture, style.texture);
   item.frequency = draws.uniform(0.8f, 2.2f);
   item.phase = draws.uniform(0, 1);
   return item;
@@ -118,13 +118,13 @@ Scene draw_scene(const ShapesStyle& style, Draws& draws, int kind, float side) {
   for (int i = 0; i < clutter; ++i) {
     const int other = static_cast<int>(draws.bits() % shape_kinds);
     const float radius = draws.uniform(0.25f, 0.45f) * style.smallest_radius;
-    Item item = draw_item(draws, other, side, radius, draws.colour(0.1f, 0.9f), style.texture);
+    Item item = draw_item(style, draws, other, side, radius, draws.colour(0.1f, 0.9f));
     item.x = draws.uniform(0, side);
     item.y = draws.uniform(0, side);
     scene.items[static_cast<std::size_t>(scene.count++)] = item;
   }
   const float radius = draws.uniform(style.smallest_radius, style.largest_radius);
-  Item item = draw_item(draws, kind, side, radius, contrasting(draws, base, style.contrast), style.texture);
+  Item item = draw_item(style, draws, kind, side, radius, contrasting(draws, base, style.contrast));
   const float margin = std::min(0.9f * radius, 0.5f) * side;
   item.x = draws.uniform(margin, side - margin);
   item.y = draws.uniform(margin, side - margin);
