@@ -4,7 +4,8 @@
 Every variant of PyTorch (interpreter, malloc setting, memory format, precision) is a process of its own that waits
 between its rounds; a round times some steps of each variant in turn, then `octavo bench CONFIG --json`, so that drift
 of the machine's clock or memory meets all of them. Prints JSON: per variant the median and the minimum over all steps
-in milliseconds, the best PyTorch FP32 variant, and octavo's ratio to it.
+in milliseconds, the best PyTorch FP32 variant (smallest median), and octavo's ratio to it. On a machine that does
+other work at the same time only the minima mean something.
 
   tools/bench_vs_torch.py --network resnet20 --octavo build/tools/octavo --config configs/cifar10_resnet20.yaml
 
@@ -152,6 +153,9 @@ def main():
     if arguments.worker:
         worker(arguments.worker)
         return
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"other work is running (load average {load:.1f}): these times will not mean much", file=sys.stderr)
     peers, octavo_times = start_peers(arguments), []
     for _ in range(arguments.rounds):
         for peer in peers:
@@ -160,7 +164,7 @@ def main():
             octavo_times.append(octavo_step_ms(arguments))
     for peer in peers:
         peer.close()
-    print(json.dumps(summarize(peers, octavo_times), indent=1))
+    print(json.dumps({"load_average_before": load, **summarize(peers, octavo_times)}, indent=1))
 
 
 if __name__ == "__main__":
