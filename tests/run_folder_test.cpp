@@ -246,13 +246,13 @@ TEST_CASE("top-1 accuracy: ties, NaN and bad labels") {
   CHECK(!top1.accuracy());
   const float nan = std::nanf("");
   const float logits[] = {1, 2, 0, 3, 3, 0, nan, 5, 0, -INFINITY, -INFINITY, -1};
-  const std::int32_t labels[] = {1, 0, 1, 2};
+  const std::int64_t labels[] = {1, 0, 1, 2};
   top1.add(logits, 3, labels);
   CHECK(top1.accuracy() == 0.75);
-  const std::int32_t tie[] = {1};
+  const std::int64_t tie[] = {1};
   top1.add(std::span(logits).subspan(3, 3), 3, tie);
   CHECK(top1.accuracy() == 0.6);
-  const std::int32_t bad[] = {3}, negative[] = {-1};
+  const std::int64_t bad[] = {3}, negative[] = {-1};
   failure(Errc::data, [&] { top1.add(std::span(logits).first(3), 3, bad); });
   failure(Errc::data, [&] { top1.add(std::span(logits).first(3), 3, negative); });
   failure(Errc::internal, [&] { top1.add(std::span(logits).first(4), 3, tie); });

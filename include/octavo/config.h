@@ -107,8 +107,8 @@ struct OptionValue {
 
 struct PrecisionSettings {
   std::string policy = "fp32";
-  bool keep_fp32_given = false;        ///< else the policy's own exemptions hold
-  std::vector<std::string> keep_fp32;  ///< layer names or globs
+  /// Layer names or globs, "@first_conv", "@<op>" for all layers of an op, "@policy" for the policy's own exemptions.
+  std::vector<std::string> keep_fp32{"@policy"};
   ProductSettings products;
   BitSettings bits;
   bool strict = false;

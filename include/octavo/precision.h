@@ -101,7 +101,7 @@ struct PolicyDef {
   std::vector<std::string> aliases;
   std::string help;
   std::vector<OptionSpec> options;
-  /// The paper's own exemptions, used unless the configuration has a list: names, globs, @first_conv, @linear.
+  /// The paper's own exemptions, which "@policy" in precision.keep_fp32 stands for: @first_conv, @linear, names, globs.
   std::vector<std::string> keep_fp32;
   std::function<std::unique_ptr<Policy>(const PolicyRequest&)> make;
 };

@@ -105,7 +105,7 @@ void add_precision(Table& t, const Catalog& catalog) {
   }
   const std::vector<std::string> product{"int8", "fp32"};
   t.choice(FIELD(precision.policy), policies, "precision policy");
-  t.key(FIELD(precision.keep_fp32), "layers that stay in FP32, names or globs");
+  t.key(FIELD(precision.keep_fp32), "layers that stay in FP32: names, globs, @first_conv, @<op>, @policy (the policy's own exemptions)");
   t.choice(FIELD(precision.products.forward), product, "arithmetic of the forward product");
   t.choice(FIELD(precision.products.grad_input), product, "arithmetic of the data gradient");
   t.choice(FIELD(precision.products.grad_weight), product, "arithmetic of the weight gradient");

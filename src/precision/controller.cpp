@@ -69,33 +69,39 @@ Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& la
     : layers_(layers), slots_(slots) {
   const PolicyDef& def = find_policy(settings.policy);
   policy_ = def.make({settings.options, settings.bits});
-  PrecisionSettings resolved = settings;
-  if (!settings.keep_fp32_given) resolved.keep_fp32 = def.keep_fp32;
-  resolve(resolved);
+  resolve(settings);
+  for (const std::string& pattern : settings.keep_fp32) {
+    if (pattern != "@policy") {
+      keep_fp32(pattern, true);
+      continue;
+    }
+    // The policy's own exemptions may name kinds of layers that this model does not have.
+    for (const std::string& own : def.keep_fp32) keep_fp32(own, false);
+  }
 }
 
 void Controller::resolve(const PrecisionSettings& settings) {
-  std::vector<std::string> names;
   for (Layer& layer : layers_) {
-    names.push_back(layer.info.name);
     layer.formats = policy_->formats(layer.info);
     if (settings.products.forward == "fp32") layer.formats.forward.integer = false;
     if (settings.products.grad_input == "fp32") layer.formats.grad_input.integer = false;
     if (settings.products.grad_weight == "fp32") layer.formats.grad_weight.integer = false;
     check_formats(layer);
   }
-  for (const std::string& pattern : settings.keep_fp32) {
-    bool any = false;
-    for (Layer& layer : layers_) {
-      if (!matches(pattern, layer.info)) continue;
-      any = true;
-      layer.kept_fp32 = true;
-      layer.kept_by = pattern;
-    }
-    // The policy's own exemptions may name kinds of layers that this model does not have.
-    require(any || !settings.keep_fp32_given, Errc::config, "precision.keep_fp32: '", pattern,
-            "' matches no layer of the model", suggestion(pattern, names));
+}
+
+void Controller::keep_fp32(const std::string& pattern, bool must_match) {
+  bool any = false;
+  std::vector<std::string> names;
+  for (Layer& layer : layers_) {
+    names.push_back(layer.info.name);
+    if (!matches(pattern, layer.info)) continue;
+    any = true;
+    layer.kept_fp32 = true;
+    layer.kept_by = pattern;
   }
+  require(any || !must_match, Errc::config, "precision.keep_fp32: '", pattern, "' matches no layer of the model",
+          suggestion(pattern, names));
 }
 
 void Controller::begin_step(std::int64_t step) {

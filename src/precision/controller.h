@@ -33,6 +33,7 @@ class Controller {
 
  private:
   void resolve(const PrecisionSettings& settings);
+  void keep_fp32(const std::string& pattern, bool must_match);
   void decide(Slot& slot, std::int64_t step, const EventSink& sink);
 
   std::unique_ptr<Policy> policy_;

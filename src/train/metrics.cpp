@@ -29,7 +29,7 @@ std::optional<double> MeanAccumulator::mean() const {
 }
 
 void Top1Accumulator::add(std::span<const float> logits, std::int64_t classes,
-                          std::span<const std::int32_t> labels) {
+                          std::span<const std::int64_t> labels) {
   require(classes > 0 && logits.size() == labels.size() * static_cast<std::size_t>(classes), Errc::internal,
           "accuracy: ", logits.size(), " logits for ", labels.size(), " labels of ", classes, " classes");
   for (std::size_t row = 0; row < labels.size(); ++row) {

@@ -26,7 +26,7 @@ class MeanAccumulator {
 class Top1Accumulator {
  public:
   /// logits [rows, classes]; Errc::internal when sizes do not fit, Errc::data when a label is no class.
-  void add(std::span<const float> logits, std::int64_t classes, std::span<const std::int32_t> labels);
+  void add(std::span<const float> logits, std::int64_t classes, std::span<const std::int64_t> labels);
   std::optional<double> accuracy() const;  ///< a fraction; none when empty
   std::int64_t samples() const { return samples_; }
   void reset() { *this = {}; }

@@ -19,7 +19,8 @@ Catalog catalog() {
   Catalog result;
   result.data_sets.clear();
   for (const DatasetListing& set : list_datasets()) result.data_sets.push_back(set.name);
-  result.augmentations = transform_names();
+  result.augmentations.clear();
+  for (const Transform& transform : transforms()) result.augmentations.push_back(transform.name);
   result.optimizers.clear();
   for (const OptimizerEntry& entry : optimizer_entries()) result.optimizers.push_back(entry.name);
   result.policies.clear();
