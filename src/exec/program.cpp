@@ -121,6 +121,7 @@ void* Program::address(const Plan& plan, ValueId id) const {
 const void* Program::value(const Plan& plan, ValueId id) const { return address(plan, id); }
 
 void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
+  if (before_pass) before_pass();
   for (std::size_t i = begin; i < end; ++i) {
     const Node& node = plan.graph.nodes[i];
     NodeContext context(*this, plan, node, plan.runs[i]);

@@ -55,7 +55,8 @@ class Program {
   std::vector<StateData> states;
   std::vector<Layer> layers;
   SlotTable slots;
-  /// Tests and diagnosis: sees every node after it ran.
+  /// Tests and diagnosis: called when a forward or backward pass begins, and with every node after it ran.
+  std::function<void()> before_pass;
   std::function<void(const Plan&, const Node&)> after_node;
 
   const Graph& graph() const { return graph_; }

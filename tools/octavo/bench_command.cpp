@@ -1,0 +1,129 @@
+// octavo bench: times whole training steps, and every node of the plan.
+#include <algorithm>
+#include <chrono>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "train/engine.h"
+#include "train/summary.h"
+
+namespace octavo::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct BenchArguments {
+  ConfigArguments config;
+  bool json = false;
+  int steps = 30, warmup = 5;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+// Times of one node over the steps, in order of execution.
+struct NodeTimes {
+  std::string name, op, kernel;
+  std::int64_t macs = 0;
+  std::vector<double> seconds;
+};
+
+std::string kernels_of(const Node& node) {
+  std::string text;
+  for (const ProductPlan& product : node.products)
+    if (product.used) text += (text.empty() ? "" : ", ") + product.kernel;
+  return text;
+}
+
+std::vector<NodeTimes> time_nodes(Engine& engine, int steps) {
+  std::vector<NodeTimes> times;
+  for (const Node& node : engine.training_plan().graph.nodes) {
+    std::int64_t macs = 0;
+    for (const ProductPlan& product : node.products)
+      if (product.used) macs += product.shape.macs();
+    times.push_back({node.name, node.op->type, kernels_of(node), macs, {}});
+  }
+  std::size_t next = 0;
+  Clock::time_point before = Clock::now();
+  engine.program().before_pass = [&] { before = Clock::now(); };
+  engine.program().after_node = [&](const Plan&, const Node&) {
+    const Clock::time_point now = Clock::now();
+    times[next].seconds.push_back(std::chrono::duration<double>(now - before).count());
+    next = (next + 1) % times.size();
+    before = Clock::now();
+  };
+  for (int i = 0; i < steps; ++i) engine.step();
+  engine.program().before_pass = {};
+  engine.program().after_node = {};
+  return times;
+}
+
+nlohmann::ordered_json to_json(const std::vector<NodeTimes>& nodes) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const NodeTimes& node : nodes) {
+    const double ms = 1000 * median(node.seconds);
+    nlohmann::ordered_json row{{"node", node.name}, {"op", node.op}, {"ms", ms}};
+    if (node.macs > 0) {
+      row["kernel"] = node.kernel;
+      row["gops"] = 2e-6 * static_cast<double>(node.macs) / ms;
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void print(const nlohmann::ordered_json& result) {
+  std::cout << std::fixed << std::setprecision(3);
+  for (const auto& row : result.at("nodes")) {
+    std::cout << std::setw(10) << row.at("ms").get<double>() << " ms  " << std::left << std::setw(12)
+              << row.at("op").get<std::string>() << std::right;
+    if (row.contains("gops"))
+      std::cout << std::setw(9) << std::setprecision(0) << row.at("gops").get<double>() << std::setprecision(3)
+                << " GOP/s  " << row.at("kernel").get<std::string>() << "  ";
+    std::cout << row.at("node").get<std::string>() << '\n';
+  }
+  std::cout << "step: median " << result.at("step_ms_median").get<double>() << " ms, minimum "
+            << result.at("step_ms_min").get<double>() << " ms\n";
+}
+
+int bench_command(const BenchArguments& arguments) {
+  Engine engine(arguments.config.load());
+  for (int i = 0; i < arguments.warmup; ++i) engine.step();
+  std::vector<double> steps;
+  for (int i = 0; i < arguments.steps; ++i) steps.push_back(1000 * engine.step().seconds);
+  const Int8MacShare macs = mac_share(engine.macs());
+  const nlohmann::ordered_json result{
+      {"config", arguments.config.path},
+      {"policy", engine.config().precision().policy},
+      {"isa", kernels::isa_name(kernels::active_isa())},
+      {"threads", engine.program().runtime().pool.threads()},
+      {"batch", engine.config().data().batch},
+      {"step_ms_median", median(steps)},
+      {"step_ms_min", *std::min_element(steps.begin(), steps.end())},
+      {"int8_mac_share", {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
+      {"arena_bytes", engine.training_plan().arena_bytes},
+      {"nodes", to_json(time_nodes(engine, std::max(3, arguments.steps / 2)))}};
+  if (arguments.json)
+    std::cout << result.dump(1) << '\n';
+  else
+    print(result);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  auto arguments = std::make_shared<BenchArguments>();
+  CLI::App* sub = app.add_subcommand("bench", "time training steps and every node of the plan");
+  arguments->config.add_to(*sub);
+  sub->add_flag("--json", arguments->json, "machine-readable result");
+  sub->add_option("--steps", arguments->steps, "timed steps")->check(CLI::Range(1, 100000));
+  sub->add_option("--warmup", arguments->warmup, "steps before")->check(CLI::Range(0, 100000));
+  sub->callback([arguments, &action] { action = [arguments] { return bench_command(*arguments); }; });
+}
+
+}  // namespace octavo::cli

@@ -1,0 +1,30 @@
+// The commands of the octavo program. Each adds itself to the command line and returns its exit code when chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "octavo/config.h"
+
+namespace octavo::cli {
+
+using Action = std::function<int()>;
+
+/// A configuration file and its overrides, as most commands take them.
+struct ConfigArguments {
+  std::string path;
+  std::vector<std::string> overrides;
+  void add_to(CLI::App& command);
+  Config load() const;  // with everything that is registered
+};
+
+void add_train(CLI::App& app, Action& action);        // train, resume
+void add_check(CLI::App& app, Action& action);        // check, summary, print-graph
+void add_eval(CLI::App& app, Action& action);         // eval
+void add_bench(CLI::App& app, Action& action);        // bench
+void add_inspect(CLI::App& app, Action& action);      // inspect
+void add_information(CLI::App& app, Action& action);  // list, doctor
+
+}  // namespace octavo::cli
