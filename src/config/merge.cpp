@@ -40,6 +40,11 @@ void expand_shorthands(YamlNode& root) {
 }
 
 void drop_replaced(YamlNode& base, const YamlNode& over) {
+  for (const char* chosen : {"model.use", "model.file"}) {  // values for the parameters of another model
+    const YamlNode *name = find_path(over, chosen), *former = find_path(base, chosen);
+    if (name != nullptr && base.find("model") != nullptr && (former == nullptr || former->text != name->text))
+      base.find("model")->erase("with");
+  }
   for (const Exclusive& rule : exclusives) {
     const YamlNode* chosen = over.find(rule.section);
     YamlNode* former = base.find(rule.section);

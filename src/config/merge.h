@@ -14,7 +14,7 @@ namespace octavo {
 YamlNode read_with_includes(const std::string& path);
 
 /// Merges maps key by key, `over` wins. A choice that `over` makes drops what it replaces in `base`:
-/// train.steps drops train.epochs, another policy drops the options of the former.
+/// train.steps drops train.epochs, another model or policy drops the values given to the former.
 void merge_into(YamlNode& base, const YamlNode& over);
 
 /// "optimizer.lr=0.1" as nested maps; Errc::config when it is not of that form. `number` counts from 1.

@@ -29,19 +29,20 @@ Variables with_turn(const Scope& scope, const Turn& turn) {
   return variables;
 }
 
-When read_when(const YamlNode* node, When outer) {
-  if (node == nullptr) return outer;
+When read_when(const YamlNode* written, const Variables& variables, When outer) {
+  if (written == nullptr) return outer;
+  const YamlNode node = evaluate(*written, variables);
   When own = When::always;
-  if (node->text == "train") {
+  if (node.text == "train") {
     own = When::train;
-  } else if (node->text == "eval") {
+  } else if (node.text == "eval") {
     own = When::eval;
-  } else if (node->text != "always") {
-    fail_at(node->position, "'when' expects one of always, train, eval, found " + describe(*node));
+  } else if (node.text != "always") {
+    fail_at(node.position, "'when' expects one of always, train, eval, found " + describe(node));
   }
   if (own == When::always) return outer;
   if (outer != When::always && outer != own)
-    fail_at(node->position, "a part of training cannot stand inside a part of evaluation, nor the reverse");
+    fail_at(node.position, "a part of training cannot stand inside a part of evaluation, nor the reverse");
   return own;
 }
 
@@ -241,7 +242,7 @@ Binding Expander::turn(const Entry& entry, const Scope& scope, const Turn& turn,
   Scope inner = scope.inside();
   inner.path = scope.path + entry.name + (turn.key.empty() ? "" : "." + turn.key);
   inner.share = share_of(entry, scope, turn);
-  inner.when = read_when(entry.key("when"), scope.when);
+  inner.when = read_when(entry.key("when"), scope.variables, scope.when);
   inner.frozen = scope.frozen || read_flag(entry.key("frozen"), "frozen");
   if (entry.kind == "op") return operation(entry, inner, turn, inputs);
   const std::string share = inner.share;
