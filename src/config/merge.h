@@ -23,7 +23,7 @@ YamlNode parse_override(std::string_view text, int number);
 /// Absolute places of a relative path, from the folder of the file that names it, then the working folder.
 std::vector<std::string> places_of(const std::string& path, const std::string& folder);
 
-std::string parent_folder(const std::string& path);   ///< absolute
+std::string parent_folder(const std::string& path);                  ///< absolute
 std::string first_existing(const std::vector<std::string>& places);  ///< "" when there is none
 
 }  // namespace octavo
