@@ -47,12 +47,12 @@ struct DataSettings {
   std::string path;  ///< absolute; the first place that exists, else the first place tried
   std::int64_t batch = 128;
   std::vector<std::string> augment;
-  std::int64_t threads = 0;       ///< loader threads; 0: chosen by the loader
+  std::int64_t threads = 0;  ///< loader threads; 0: chosen by the loader
   NormalizeSettings normalize;
-  double fraction = 1;            ///< leading share of the training set that is used
-  std::int64_t classes = 0;       ///< procedural sets only; 0: the set's own
-  std::int64_t size = 0;          ///< image side of procedural sets; 0: the set's own
-  std::int64_t samples = 0;       ///< training samples of procedural sets; 0: the set's own
+  double fraction = 1;       ///< leading share of the training set that is used
+  std::int64_t classes = 0;  ///< procedural sets only; 0: the set's own
+  std::int64_t size = 0;     ///< image side of procedural sets; 0: the set's own
+  std::int64_t samples = 0;  ///< training samples of procedural sets; 0: the set's own
 };
 
 struct OptimizerSettings {

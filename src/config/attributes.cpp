@@ -46,7 +46,8 @@ AttrReader AttrReader::from_text(const std::string& yaml, std::string op, std::s
 }
 
 AttrReader attributes_of(const ModelNode& node) {
-  return AttrReader(std::make_shared<AttrReader::Impl>(AttrReader::Impl{node.attributes, node.op, node.path, {}}));
+  return AttrReader(
+      std::make_shared<AttrReader::Impl>(AttrReader::Impl{node.attributes, node.op, node.path, {}}));
 }
 
 bool AttrReader::has(std::string_view name) const {
@@ -86,20 +87,23 @@ std::int64_t take_integer(const AttrReader& reader, std::string_view name, const
 
 }  // namespace
 
-std::int64_t AttrReader::integer(std::string_view name, std::optional<std::int64_t> fallback, std::int64_t min,
-                                 std::int64_t max) const {
+std::int64_t AttrReader::integer(std::string_view name, std::optional<std::int64_t> fallback,
+                                 std::int64_t min, std::int64_t max) const {
   const YamlNode* node = look(*impl_, name);
   if (node == nullptr && fallback) return *fallback;
   return take_integer(*this, name, node, min, max, "a whole number");
 }
 
-double AttrReader::number(std::string_view name, std::optional<double> fallback, double min, double max) const {
+double AttrReader::number(std::string_view name, std::optional<double> fallback, double min,
+                          double max) const {
   const YamlNode* node = look(*impl_, name);
   if (node == nullptr && fallback) return *fallback;
   const auto value = node != nullptr ? to_number(*node) : std::nullopt;
   if (!value || *value < min || *value > max) {
-    const bool limited = min > std::numeric_limits<double>::lowest() || max < std::numeric_limits<double>::max();
-    fail_value(*this, name, limited ? range_text("a number", format_number(min), format_number(max)) : "a number", node);
+    const bool limited =
+        min > std::numeric_limits<double>::lowest() || max < std::numeric_limits<double>::max();
+    fail_value(*this, name,
+               limited ? range_text("a number", format_number(min), format_number(max)) : "a number", node);
   }
   return *value;
 }
@@ -124,7 +128,8 @@ std::string AttrReader::choice(std::string_view name, std::span<const std::strin
   const YamlNode* node = look(*impl_, name);
   if (node == nullptr && fallback) return *fallback;
   const std::vector<std::string> names(choices.begin(), choices.end());
-  const bool known = node != nullptr && node->is_scalar() && std::find(names.begin(), names.end(), node->text) != names.end();
+  const bool known = node != nullptr && node->is_scalar() &&
+                     std::find(names.begin(), names.end(), node->text) != names.end();
   if (!known) {
     std::string list;
     for (const std::string& choice : names) list += (list.empty() ? "" : ", ") + choice;
@@ -147,7 +152,8 @@ std::array<std::int64_t, 2> AttrReader::pair(std::string_view name, std::optiona
           take_integer(*this, name, &node->items[1], min, max, type)};
 }
 
-std::vector<std::int64_t> AttrReader::integers(std::string_view name, std::int64_t min, std::int64_t max) const {
+std::vector<std::int64_t> AttrReader::integers(std::string_view name, std::int64_t min,
+                                               std::int64_t max) const {
   std::vector<std::int64_t> values;
   for (const YamlNode* item : as_list(look(*impl_, name)))
     values.push_back(take_integer(*this, name, item, min, max, "whole numbers"));
@@ -184,8 +190,8 @@ void AttrReader::finish() const {
   const std::vector<std::string> names(impl_->read.begin(), impl_->read.end());
   for (const YamlEntry& entry : impl_->attributes.entries)
     if (!impl_->read.contains(entry.key))
-      problems.add(entry.position, concat("[", impl_->op, " '", impl_->path, "'] unknown attribute '", entry.key, "'",
-                                          suggestion(entry.key, names)));
+      problems.add(entry.position, concat("[", impl_->op, " '", impl_->path, "'] unknown attribute '",
+                                          entry.key, "'", suggestion(entry.key, names)));
   problems.throw_if_any();
 }
 

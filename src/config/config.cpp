@@ -31,10 +31,12 @@ void locate_model(Config::Impl& impl, Problems& problems) {
   try {
     if (!model.use.empty())
       model.file = find_model(model.use, impl.folders, find_path(impl.document, "model.use")->position);
-    if (const YamlNode* file = find_path(impl.document, "model.file"); file != nullptr && !model.file.empty() && model.use.empty()) {
+    if (const YamlNode* file = find_path(impl.document, "model.file");
+        file != nullptr && !model.file.empty() && model.use.empty()) {
       const auto places = places_of(model.file, folder_of(*file, impl.path));
       model.file = first_existing(places);
-      if (model.file.empty()) fail_at(file->position, "model file '" + file->text + "' not found; tried " + join(places));
+      if (model.file.empty())
+        fail_at(file->position, "model file '" + file->text + "' not found; tried " + join(places));
     }
   } catch (const Error& error) {
     problems.add(error);
@@ -75,10 +77,12 @@ std::int64_t Duration::steps(std::int64_t steps_per_epoch) const {
 }
 
 std::string Duration::str() const {
-  return format_number(count) + (in_epochs ? (count == 1 ? " epoch" : " epochs") : (count == 1 ? " step" : " steps"));
+  return format_number(count) +
+         (in_epochs ? (count == 1 ? " epoch" : " epochs") : (count == 1 ? " step" : " steps"));
 }
 
-Config Config::load(const std::string& path, const std::vector<std::string>& overrides, const Catalog& catalog) {
+Config Config::load(const std::string& path, const std::vector<std::string>& overrides,
+                    const Catalog& catalog) {
   auto impl = std::make_shared<Impl>();
   impl->path = path;
   impl->catalog = catalog;

@@ -29,7 +29,9 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { fail_at(position_, concat(what, " in '${", text_, "}'")); }
+  [[noreturn]] void fail(const std::string& what) const {
+    fail_at(position_, concat(what, " in '${", text_, "}'"));
+  }
 
   void skip_spaces() {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
@@ -143,7 +145,8 @@ class Parser {
     const std::size_t wanted = name == "round_to" ? 2 : 1;
     if (name != "ceil" && name != "round_to")
       fail("unknown function '" + name + "'" + suggestion(name, {"min", "max", "ceil", "round_to"}));
-    if (arguments.size() != wanted) fail(concat(name, " takes ", wanted, " values, found ", arguments.size()));
+    if (arguments.size() != wanted)
+      fail(concat(name, " takes ", wanted, " values, found ", arguments.size()));
     if (name == "ceil") return real(std::ceil(number(arguments[0])));
     return round_to(number(arguments[0]), number(arguments[1]));
   }
@@ -188,15 +191,18 @@ class Parser {
     if (std::abs(x) > largest || std::abs(y) > largest) fail("a value exceeds 2^40");
     std::int64_t result = 0;
     switch (operation) {
-      case '+': return whole(*a + *b);
-      case '-': return whole(*a - *b);
+      case '+':
+        return whole(*a + *b);
+      case '-':
+        return whole(*a - *b);
       case '*':
         if (__builtin_mul_overflow(*a, *b, &result)) fail("the result exceeds 2^40");
         return whole(result);
       case '/':
         if (*a % *b != 0) return real(x / y);
         return whole(*a / *b);
-      default: break;
+      default:
+        break;
     }
     const std::int64_t remainder = (*a % *b + *b) % *b;  // takes the sign of the divisor
     return whole(operation == '%' ? remainder : (*a - remainder) / *b);
@@ -204,12 +210,18 @@ class Parser {
 
   YamlNode combine_reals(char operation, double x, double y) const {
     switch (operation) {
-      case '+': return real(x + y);
-      case '-': return real(x - y);
-      case '*': return real(x * y);
-      case '/': return real(x / y);
-      case 'd': return real(std::floor(x / y));
-      default: return real(x - y * std::floor(x / y));
+      case '+':
+        return real(x + y);
+      case '-':
+        return real(x - y);
+      case '*':
+        return real(x * y);
+      case '/':
+        return real(x / y);
+      case 'd':
+        return real(std::floor(x / y));
+      default:
+        return real(x - y * std::floor(x / y));
     }
   }
 
@@ -231,7 +243,8 @@ YamlNode evaluate_text(const YamlNode& node, const Variables& variables) {
     YamlNode value = Parser(inner, variables, node.position).run();
     value.position = node.position;
     if (open == 0 && close + 1 == text.size()) return value;
-    if (!value.is_scalar()) fail_at(node.position, concat("'${", inner, "}' inside a text gives ", describe(value)));
+    if (!value.is_scalar())
+      fail_at(node.position, concat("'${", inner, "}' inside a text gives ", describe(value)));
     result += text.substr(at, open - at) + value.text;
     at = close + 1;
   }
@@ -241,7 +254,8 @@ YamlNode evaluate_text(const YamlNode& node, const Variables& variables) {
 }  // namespace
 
 YamlNode evaluate(const YamlNode& node, const Variables& variables) {
-  if (node.is_scalar()) return node.text.find("${") == std::string::npos ? node : evaluate_text(node, variables);
+  if (node.is_scalar())
+    return node.text.find("${") == std::string::npos ? node : evaluate_text(node, variables);
   YamlNode result = node;
   for (YamlNode& item : result.items) item = evaluate(item, variables);
   for (YamlEntry& entry : result.entries) entry.value = evaluate(entry.value, variables);

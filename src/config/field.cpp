@@ -37,7 +37,8 @@ std::string write_list(const std::vector<T>& values) {
 }  // namespace
 
 void fail_expected(const YamlNode& node, const KeySpec& spec, const std::string& more) {
-  fail_at(node.position, concat("'", spec.path, "' expects ", spec.allowed(), ", found ", describe(node), more));
+  fail_at(node.position,
+          concat("'", spec.path, "' expects ", spec.allowed(), ", found ", describe(node), more));
 }
 
 void read_field(const YamlNode& node, const KeySpec& spec, bool& out) {
@@ -72,7 +73,8 @@ void read_field(const YamlNode& node, const KeySpec& spec, Duration& out) {
   const auto count = parse_number(std::string_view(text).substr(0, space));
   const std::string unit = text.substr(std::min(text.find_first_not_of(' ', space), text.size()));
   if (count && unit.empty())
-    fail_at(node.position, concat("'", spec.path, "' has no unit; write '", text, " epochs' or '", text, " steps'"));
+    fail_at(node.position,
+            concat("'", spec.path, "' has no unit; write '", text, " epochs' or '", text, " steps'"));
   const bool in_epochs = unit == "epoch" || unit == "epochs", in_steps = unit == "step" || unit == "steps";
   if (!count || !(in_epochs || in_steps) || !spec.accepts(*count)) fail_expected(node, spec);
   if (in_steps && std::floor(*count) != *count) fail_expected(node, spec, "; steps are whole");

@@ -8,7 +8,8 @@ namespace octavo {
 namespace {
 
 // Path of a key and access to its field; both from one name, so that they cannot differ.
-#define FIELD(name) #name, [](auto& s) -> auto& { return s.name; }
+#define FIELD(name) \
+#name, [](auto& s) -> auto& { return s.name; }
 
 constexpr double most_steps = 1e9;
 constexpr Limits at_least_1{1, most_steps};
@@ -170,8 +171,8 @@ std::string KeySpec::allowed() const {
   text = type == "true or false" ? type : "a " + type;
   if (type.ends_with("duration")) text += " such as '500 steps' or '1 epoch'";
   if (limits)
-    text += concat(" in ", limits->open_min ? "(" : "[", format_number(limits->min), ", ", format_number(limits->max),
-                   limits->open_max ? ")" : "]");
+    text += concat(" in ", limits->open_min ? "(" : "[", format_number(limits->min), ", ",
+                   format_number(limits->max), limits->open_max ? ")" : "]");
   return text;
 }
 

@@ -40,6 +40,11 @@ void expand_shorthands(YamlNode& root) {
 }
 
 void drop_replaced(YamlNode& base, const YamlNode& over) {
+  for (const char* chosen : {"model.use", "model.file"}) {  // values for the parameters of another model
+    const YamlNode *name = find_path(over, chosen), *former = find_path(base, chosen);
+    if (name != nullptr && base.find("model") != nullptr && (former == nullptr || former->text != name->text))
+      base.find("model")->erase("with");
+  }
   for (const Exclusive& rule : exclusives) {
     const YamlNode* chosen = over.find(rule.section);
     YamlNode* former = base.find(rule.section);
@@ -67,7 +72,8 @@ void merge_maps(YamlNode& base, const YamlNode& over) {
 }
 
 std::string located(const YamlNode& name, const std::string& folder) {
-  if (!name.is_scalar()) fail_at(name.position, "'include' expects a file or a list of files, found " + describe(name));
+  if (!name.is_scalar())
+    fail_at(name.position, "'include' expects a file or a list of files, found " + describe(name));
   const std::vector<std::string> places = places_of(name.text, folder);
   const std::string found = first_existing(places);
   std::string tried;
@@ -82,13 +88,15 @@ YamlNode read_layers(const std::string& path, std::vector<std::string>& open) {
   const YamlNode* include = own.find("include");
   if (include == nullptr) return own;
   open.push_back(fs::weakly_canonical(path).string());
-  const std::vector<YamlNode> names = include->is_sequence() ? include->items : std::vector<YamlNode>{*include};
+  const std::vector<YamlNode> names =
+      include->is_sequence() ? include->items : std::vector<YamlNode>{*include};
   YamlNode merged = make_map(own.position);
   for (const YamlNode& name : names) {
     const std::string file = fs::weakly_canonical(located(name, parent_folder(path))).string();
     if (std::find(open.begin(), open.end(), file) != open.end())
       fail_at(name.position, "'" + name.text + "' includes itself, directly or through other files");
-    if (open.size() > most_includes) fail_at(name.position, concat("includes nest deeper than ", most_includes));
+    if (open.size() > most_includes)
+      fail_at(name.position, concat("includes nest deeper than ", most_includes));
     merge_into(merged, read_layers(file, open));
   }
   open.pop_back();

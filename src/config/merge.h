@@ -14,7 +14,7 @@ namespace octavo {
 YamlNode read_with_includes(const std::string& path);
 
 /// Merges maps key by key, `over` wins. A choice that `over` makes drops what it replaces in `base`:
-/// train.steps drops train.epochs, another policy drops the options of the former.
+/// train.steps drops train.epochs, another model or policy drops the values given to the former.
 void merge_into(YamlNode& base, const YamlNode& over);
 
 /// "optimizer.lr=0.1" as nested maps; Errc::config when it is not of that form. `number` counts from 1.
@@ -23,7 +23,7 @@ YamlNode parse_override(std::string_view text, int number);
 /// Absolute places of a relative path, from the folder of the file that names it, then the working folder.
 std::vector<std::string> places_of(const std::string& path, const std::string& folder);
 
-std::string parent_folder(const std::string& path);   ///< absolute
+std::string parent_folder(const std::string& path);                  ///< absolute
 std::string first_existing(const std::vector<std::string>& places);  ///< "" when there is none
 
 }  // namespace octavo

@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, 12> steering{"name", "op",   "use",    "b
                                                     "for",  "from", "frozen", "when", "share", "first"};
 const std::vector<std::string> use_keys{"name",   "use",  "if",    "repeat", "for", "from",
                                         "frozen", "when", "share", "first",  "with"};
-const std::vector<std::string> group_keys{"name",   "body", "if",    "repeat", "for", "from",
+const std::vector<std::string> group_keys{"name",   "body", "if",    "repeat", "for",    "from",
                                           "frozen", "when", "share", "carry",  "outputs"};
 
 bool is_steering(std::string_view key) {
@@ -29,19 +29,20 @@ Variables with_turn(const Scope& scope, const Turn& turn) {
   return variables;
 }
 
-When read_when(const YamlNode* node, When outer) {
-  if (node == nullptr) return outer;
+When read_when(const YamlNode* written, const Variables& variables, When outer) {
+  if (written == nullptr) return outer;
+  const YamlNode node = evaluate(*written, variables);
   When own = When::always;
-  if (node->text == "train") {
+  if (node.text == "train") {
     own = When::train;
-  } else if (node->text == "eval") {
+  } else if (node.text == "eval") {
     own = When::eval;
-  } else if (node->text != "always") {
-    fail_at(node->position, "'when' expects one of always, train, eval, found " + describe(*node));
+  } else if (node.text != "always") {
+    fail_at(node.position, "'when' expects one of always, train, eval, found " + describe(node));
   }
   if (own == When::always) return outer;
   if (outer != When::always && outer != own)
-    fail_at(node->position, "a part of training cannot stand inside a part of evaluation, nor the reverse");
+    fail_at(node.position, "a part of training cannot stand inside a part of evaluation, nor the reverse");
   return own;
 }
 
@@ -52,11 +53,13 @@ bool read_flag(const YamlNode* node, const char* key) {
   return *value;
 }
 
-std::int64_t read_count(const YamlNode& node, const Variables& variables, const char* key, std::int64_t most) {
+std::int64_t read_count(const YamlNode& node, const Variables& variables, const char* key,
+                        std::int64_t most) {
   const YamlNode value = evaluate(node, variables);
   const auto count = to_integer(value);
   if (!count || *count < 0 || *count > most)
-    fail_at(node.position, concat("'", key, "' expects a whole number in [0, ", most, "], found ", describe(value)));
+    fail_at(node.position,
+            concat("'", key, "' expects a whole number in [0, ", most, "], found ", describe(value)));
   return *count;
 }
 
@@ -77,7 +80,8 @@ std::vector<YamlNode> range_items(const YamlNode& range, const Variables& variab
 
 // Part of a path: the item itself where it is a short name or number, else its index.
 std::string turn_key(const YamlNode& item, std::size_t index) {
-  const bool plain = item.is_scalar() && (is_identifier(item.text) || (to_integer(item) && item.text[0] != '-'));
+  const bool plain =
+      item.is_scalar() && (is_identifier(item.text) || (to_integer(item) && item.text[0] != '-'));
   return plain ? item.text : std::to_string(index);
 }
 
@@ -110,21 +114,25 @@ Binding Expander::guarded(const YamlNode& node, Scope& scope, const Binding& pre
   Binding result = missing_binding();
   try {
     spend(1, node.position);
-    if (!node.is_map()) fail_at(node.position, "expected a node such as {name: a, op: relu}, found " + describe(node));
+    if (!node.is_map())
+      fail_at(node.position, "expected a node such as {name: a, op: relu}, found " + describe(node));
     Entry entry{node, "", "", node.position};
     const YamlNode* own_name = entry.key("name");
     if (own_name == nullptr) fail_at(node.position, "a node needs a 'name'");
     if (!is_identifier(own_name->text) || own_name->text == "in")
-      fail_at(own_name->position, concat("'", own_name->text, "' is not a name; use letters, digits and _, not 'in'"));
+      fail_at(own_name->position,
+              concat("'", own_name->text, "' is not a name; use letters, digits and _, not 'in'"));
     if (scope.values.contains(own_name->text))
       fail_at(own_name->position, concat("the name '", own_name->text, "' is taken"));
     name = entry.name = own_name->text;
     for (const char* kind : {"op", "use", "body"}) {
       if (entry.key(kind) == nullptr) continue;
-      if (!entry.kind.empty()) fail_at(node.position, concat("'", name, "' has both '", entry.kind, "' and '", kind, "'"));
+      if (!entry.kind.empty())
+        fail_at(node.position, concat("'", name, "' has both '", entry.kind, "' and '", kind, "'"));
       entry.kind = kind;
     }
-    if (entry.kind.empty()) fail_at(node.position, concat("'", name, "' needs one of 'op', 'use' and 'body'"));
+    if (entry.kind.empty())
+      fail_at(node.position, concat("'", name, "' needs one of 'op', 'use' and 'body'"));
     result = expand(entry, scope, previous);
   } catch (const Error& error) {
     if (exhausted_) throw;
@@ -138,7 +146,8 @@ Binding Expander::expand(const Entry& entry, const Scope& scope, const Binding& 
   if (entry.kind != "op") {
     Problems unknown;
     check_keys(entry.node, entry.kind == "use" ? use_keys : group_keys,
-               concat("'", entry.name, "'", entry.kind == "use" ? " (arguments go under 'with')" : ""), unknown);
+               concat("'", entry.name, "'", entry.kind == "use" ? " (arguments go under 'with')" : ""),
+               unknown);
     unknown.throw_if_any();
   }
   const YamlNode* condition = entry.key("if");
@@ -193,14 +202,16 @@ std::vector<Turn> Expander::loop_turns(const YamlNode& loop, const Scope& scope)
   if (!loop.is_map() || loop.entries.size() != 1)
     fail_at(loop.position, "'for' expects one variable and its values, such as {level: [3, 4, 5]}");
   const YamlEntry& declared = loop.entries.front();
-  if (!is_identifier(declared.key)) fail_at(declared.position, "'" + declared.key + "' is not a variable name");
+  if (!is_identifier(declared.key))
+    fail_at(declared.position, "'" + declared.key + "' is not a variable name");
   std::vector<YamlNode> items;
   if (const YamlNode* range = declared.value.find("range")) {
     items = range_items(*range, scope.variables);
   } else {
     const YamlNode list = evaluate(declared.value, scope.variables);
     if (!list.is_sequence())
-      fail_at(declared.value.position, "'for' expects a list or {range: [begin, end]}, found " + describe(list));
+      fail_at(declared.value.position,
+              "'for' expects a list or {range: [begin, end]}, found " + describe(list));
     items = list.items;
   }
   spend(static_cast<std::int64_t>(items.size()), loop.position);
@@ -211,7 +222,8 @@ std::vector<Turn> Expander::loop_turns(const YamlNode& loop, const Scope& scope)
     if (std::find(keys.begin(), keys.end(), key) != keys.end())
       fail_at(items[i].position, concat("'for' has the value '", key, "' twice"));
     keys.push_back(key);
-    all.push_back({key, {{"index", make_scalar(std::to_string(i), loop.position)}, {declared.key, items[i]}}, i == 0});
+    all.push_back(
+        {key, {{"index", make_scalar(std::to_string(i), loop.position)}, {declared.key, items[i]}}, i == 0});
   }
   return all;
 }
@@ -222,12 +234,14 @@ std::string Expander::share_of(const Entry& entry, const Scope& scope, const Tur
   if (share == nullptr) return own;
   if (share->is_scalar() && share->text == "weights") {
     if (turn.key.empty())
-      fail_at(share->position, "'share: weights' joins the turns of a loop; name the other node: {weights: NAME}");
+      fail_at(share->position,
+              "'share: weights' joins the turns of a loop; name the other node: {weights: NAME}");
     return scope.share + entry.name;
   }
   const YamlNode* other = share->find("weights");
   if (other == nullptr || share->entries.size() != 1)
-    fail_at(share->position, "'share' expects weights (in a loop) or {weights: NAME}, found " + describe(*share));
+    fail_at(share->position,
+            "'share' expects weights (in a loop) or {weights: NAME}, found " + describe(*share));
   const YamlNode name = evaluate(*other, scope.variables);
   std::vector<Binding> found = resolve(name, scope, false);
   if (found.size() != 1) fail_at(share->position, concat("'", name.text, "' stands for several nodes"));
@@ -241,13 +255,14 @@ Binding Expander::turn(const Entry& entry, const Scope& scope, const Turn& turn,
   Scope inner = scope.inside();
   inner.path = scope.path + entry.name + (turn.key.empty() ? "" : "." + turn.key);
   inner.share = share_of(entry, scope, turn);
-  inner.when = read_when(entry.key("when"), scope.when);
+  inner.when = read_when(entry.key("when"), scope.variables, scope.when);
   inner.frozen = scope.frozen || read_flag(entry.key("frozen"), "frozen");
   if (entry.kind == "op") return operation(entry, inner, turn, inputs);
   const std::string share = inner.share;
   inner.path += ".";
   inner.share += ".";
-  Binding result = entry.kind == "use" ? use(entry, inner, turn, inputs) : group(entry, inner, inputs, carried);
+  Binding result =
+      entry.kind == "use" ? use(entry, inner, turn, inputs) : group(entry, inner, inputs, carried);
   result.share = share;
   return result;
 }
@@ -267,23 +282,27 @@ Binding Expander::operation(const Entry& entry, const Scope& inner, const Turn& 
   node.frozen = inner.frozen;
   node.position = entry.position;
   const YamlNode op = evaluate(*entry.key("op"), inner.variables);
-  if (!is_identifier(op.text)) fail_at(op.position, "'op' expects the name of an operation, found " + describe(op));
+  if (!is_identifier(op.text))
+    fail_at(op.position, "'op' expects the name of an operation, found " + describe(op));
   node.op = op.text;
   node.attributes = make_map(entry.position);
   for (const YamlEntry& attribute : entry.node.entries)
     if (!is_steering(attribute.key))
-      node.attributes.entries.push_back({attribute.key, attribute.position, evaluate(attribute.value, inner.variables)});
+      node.attributes.entries.push_back(
+          {attribute.key, attribute.position, evaluate(attribute.value, inner.variables)});
   if (const YamlNode* first = entry.key("first"); first != nullptr && turn.first)
     for (const YamlEntry& attribute : first->entries) {
       node.attributes.erase(attribute.key);
-      node.attributes.entries.push_back({attribute.key, attribute.position, evaluate(attribute.value, inner.variables)});
+      node.attributes.entries.push_back(
+          {attribute.key, attribute.position, evaluate(attribute.value, inner.variables)});
     }
   for (const GivenInput& input : inputs) node.inputs.push_back({input.binding.value, input.position});
   Binding result;
   result.value = node.path;
   result.share = node.share;
   if (const YamlNode* outputs = entry.key("outputs")) {
-    if (!outputs->is_sequence()) fail_at(outputs->position, "'outputs' of an operation expects a list of names");
+    if (!outputs->is_sequence())
+      fail_at(outputs->position, "'outputs' of an operation expects a list of names");
     result.declared_outputs = true;
     for (const YamlNode& name : outputs->items) {
       if (!is_identifier(name.text)) fail_at(name.position, "'" + name.text + "' is not a name");
@@ -299,18 +318,24 @@ Binding Expander::operation(const Entry& entry, const Scope& inner, const Turn& 
   return result;
 }
 
-Binding Expander::group(const Entry& entry, Scope& inner, const std::vector<GivenInput>& inputs, Carried& carried) {
+Binding Expander::group(const Entry& entry, Scope& inner, const std::vector<GivenInput>& inputs,
+                        Carried& carried) {
   const YamlNode* carry = entry.key("carry");
-  if (carry != nullptr && !carry->is_map()) fail_at(carry->position, "'carry' expects {name: {first: .., next: ..}}");
-  if (inputs.size() > 1) fail_at(entry.position, "a group takes one value by 'from'; its nodes see all values around it");
-  const Binding incoming = inputs.empty() ? missing_binding("nothing flows into '" + entry.name + "'") : inputs.front().binding;
+  if (carry != nullptr && !carry->is_map())
+    fail_at(carry->position, "'carry' expects {name: {first: .., next: ..}}");
+  if (inputs.size() > 1)
+    fail_at(entry.position, "a group takes one value by 'from'; its nodes see all values around it");
+  const Binding incoming =
+      inputs.empty() ? missing_binding("nothing flows into '" + entry.name + "'") : inputs.front().binding;
   if (!inputs.empty()) inner.values.emplace("in", incoming);
   for (const YamlEntry& value : carry != nullptr ? carry->entries : std::vector<YamlEntry>{}) {
-    if (value.value.find("first") == nullptr || value.value.find("next") == nullptr || value.value.entries.size() != 2)
+    if (value.value.find("first") == nullptr || value.value.find("next") == nullptr ||
+        value.value.entries.size() != 2)
       fail_at(value.position, concat("carried value '", value.key, "' expects {first: VALUE, next: VALUE}"));
     const auto former = carried.find(value.key);
     const YamlNode first = evaluate(*value.value.find("first"), inner.variables);
-    inner.values.emplace(value.key, former == carried.end() ? resolve_one(first, *inner.outer) : former->second);
+    inner.values.emplace(value.key,
+                         former == carried.end() ? resolve_one(first, *inner.outer) : former->second);
   }
   const Binding last = body(*entry.key("body"), inner, incoming);
   for (const YamlEntry& value : carry != nullptr ? carry->entries : std::vector<YamlEntry>{})

@@ -35,7 +35,8 @@ class Expander {
   /// Expands a list of nodes in `scope`; the binding of the last one, or `previous` for an empty list.
   Binding body(const YamlNode& list, Scope& scope, Binding previous);
 
-  /// Parameters of a file with `given` values (a map or null); data set facts fill the rest before defaults do.
+  /// Parameters of a file with `given` values (a map or null); data set facts fill the rest before defaults
+  /// do.
   Variables parameters(const ModelFile& file, const YamlNode& given, const Position& position);
 
   std::vector<ModelNode>& nodes() { return nodes_; }
@@ -49,11 +50,13 @@ class Expander {
   Binding expand(const Entry& entry, const Scope& scope, const Binding& previous);
   std::vector<Turn> turns(const Entry& entry, const Scope& scope);
   std::vector<Turn> loop_turns(const YamlNode& loop, const Scope& scope);
-  Binding turn(const Entry& entry, const Scope& scope, const Turn& turn, const std::vector<GivenInput>& inputs,
-               Carried& carried);
-  Binding operation(const Entry& entry, const Scope& inner, const Turn& turn, const std::vector<GivenInput>& inputs);
+  Binding turn(const Entry& entry, const Scope& scope, const Turn& turn,
+               const std::vector<GivenInput>& inputs, Carried& carried);
+  Binding operation(const Entry& entry, const Scope& inner, const Turn& turn,
+                    const std::vector<GivenInput>& inputs);
   Binding group(const Entry& entry, Scope& inner, const std::vector<GivenInput>& inputs, Carried& carried);
-  Binding use(const Entry& entry, const Scope& inner, const Turn& turn, const std::vector<GivenInput>& inputs);
+  Binding use(const Entry& entry, const Scope& inner, const Turn& turn,
+              const std::vector<GivenInput>& inputs);
   Binding use_block(const Entry& entry, const std::string& name, const Scope& inner, const YamlNode& with,
                     const std::vector<GivenInput>& inputs);
   Binding use_model(const Entry& entry, const std::string& path, const Scope& inner, const YamlNode& with,

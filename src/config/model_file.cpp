@@ -26,7 +26,8 @@ void check_block(const YamlEntry& entry, Problems& problems) {
   if (!entry.value.is_map())
     return problems.add(entry.value.position,
                         concat("block '", entry.key, "' expects a map, found ", describe(entry.value)));
-  check_keys(entry.value, {"arguments", "inputs", "body", "outputs"}, concat("block '", entry.key, "'"), problems);
+  check_keys(entry.value, {"arguments", "inputs", "body", "outputs"}, concat("block '", entry.key, "'"),
+             problems);
   check_kind(entry.value, "arguments", YamlNode::Kind::map, problems);
   check_kind(entry.value, "outputs", YamlNode::Kind::map, problems);
   check_kind(entry.value, "body", YamlNode::Kind::sequence, problems);
@@ -71,7 +72,8 @@ void check_keys(const YamlNode& map, const std::vector<std::string>& allowed, co
                 Problems& problems) {
   for (const YamlEntry& entry : map.entries)
     if (std::find(allowed.begin(), allowed.end(), entry.key) == allowed.end())
-      problems.add(entry.position, concat("unknown key '", entry.key, "' in ", place, suggestion(entry.key, allowed)));
+      problems.add(entry.position,
+                   concat("unknown key '", entry.key, "' in ", place, suggestion(entry.key, allowed)));
 }
 
 bool is_identifier(std::string_view text) {
@@ -95,10 +97,12 @@ std::vector<std::string> model_folders(const std::string& config_folder, const s
   return folders;
 }
 
-std::string find_model(const std::string& name, const std::vector<std::string>& folders, const Position& position) {
+std::string find_model(const std::string& name, const std::vector<std::string>& folders,
+                       const Position& position) {
   std::vector<std::string> places;
   for (const std::string& folder : folders)
-    places.push_back((fs::path(folder) / (name.ends_with(".yaml") ? name : name + ".yaml")).lexically_normal().string());
+    places.push_back(
+        (fs::path(folder) / (name.ends_with(".yaml") ? name : name + ".yaml")).lexically_normal().string());
   const std::string found = first_existing(places);
   if (!found.empty()) return found;
   std::vector<std::string> known;
@@ -108,9 +112,9 @@ std::string find_model(const std::string& name, const std::vector<std::string>& 
       if (file.path().extension() == ".yaml") known.push_back(file.path().stem().string());
   const std::string near = nearest_name(name, known);
   std::string tried;
-  for (const std::string& place : places) tried += (tried.empty() ? "" : ", ") + place;
-  fail_at(position, concat("model '", name, "' not found", near.empty() ? "" : "; did you mean '" + near + "'?",
-                           "; tried ", tried));
+  for (const std::string& place : places) tried += (tried.empty() ? "" : ", ") + fs::absolute(place).string();
+  fail_at(position, concat("model '", name, "' not found",
+                           near.empty() ? "" : "; did you mean '" + near + "'?", "; tried ", tried));
 }
 
 }  // namespace octavo

@@ -14,7 +14,7 @@ struct ModelFile {
   std::string name;  ///< file name without ending
   YamlNode root;
 
-  const YamlNode* part(std::string_view key) const;   ///< nullptr when absent or null
+  const YamlNode* part(std::string_view key) const;  ///< nullptr when absent or null
   const YamlNode* block(std::string_view name) const;
   std::vector<std::string> block_names() const;
 };

@@ -20,8 +20,8 @@ InputSize read_size(const YamlNode& written, const Variables& variables) {
   }
   const auto size = to_integer(value);
   if (!size || *size < 1 || *size > largest)
-    fail_at(written.position, concat("a size expects a whole number in [1, ", largest, "] or a symbol such as H, found ",
-                                     describe(value)));
+    fail_at(written.position, concat("a size expects a whole number in [1, ", largest,
+                                     "] or a symbol such as H, found ", describe(value)));
   return {"", *size};
 }
 
@@ -86,8 +86,8 @@ void check_phases(const ModelDescription& model, Problems& problems) {
     const auto found = phases.find(node_of(value.name));
     if (found == phases.end() || found->second == When::always || found->second == reader) return;
     const char* phase = found->second == When::train ? "training" : "evaluation";
-    problems.add(value.position,
-                 concat("'", value.name, "' exists only in ", phase, ", but '", name, "' needs it elsewhere too"));
+    problems.add(value.position, concat("'", value.name, "' exists only in ", phase, ", but '", name,
+                                        "' needs it elsewhere too"));
   };
   for (const ModelNode& node : model.nodes)
     for (const ValueRef& input : node.inputs) check(input, node.when, node.path);
@@ -152,7 +152,8 @@ ModelDescription load_model(const ModelRequest& request) {
   });
   each_entry(file.part("losses"), problems,
              [&](const YamlEntry& entry) { model.losses.push_back(read_loss(entry, scope)); });
-  if (file.part("outputs") == nullptr && !last.missing) model.outputs.push_back({"output", {last.value, file.root.position}});
+  if (file.part("outputs") == nullptr && !last.missing)
+    model.outputs.push_back({"output", {last.value, file.root.position}});
   model.nodes = std::move(expander.nodes());
   check_phases(model, problems);
   problems.throw_if_any();
@@ -164,7 +165,8 @@ ModelDescription load_model(const Config& config, const std::map<std::string, st
                             const std::map<std::string, std::int64_t>& facts) {
   const YamlNode* model = config.impl().document.find("model");
   const YamlNode* with = model != nullptr ? model->find("with") : nullptr;
-  return load_model({config.model().file, with != nullptr ? *with : YamlNode{}, symbols, facts, config.impl().folders});
+  return load_model(
+      {config.model().file, with != nullptr ? *with : YamlNode{}, symbols, facts, config.impl().folders});
 }
 
 }  // namespace octavo

@@ -19,13 +19,14 @@ const Binding& first_part(const std::string& name, const YamlNode& reference, co
   if (const Binding* found = scope.find(name)) return *found;
   for (const Scope* s = &scope; s != nullptr; s = s->outer)
     if (std::find(s->later.begin(), s->later.end(), name) != s->later.end())
-      fail_at(reference.position, concat("'", name, "' is used before it is computed; move it up, or break the cycle"));
+      fail_at(reference.position,
+              concat("'", name, "' is used before it is computed; move it up, or break the cycle"));
   fail_at(reference.position, concat("unknown value '", name, "'", suggestion(name, scope.names())));
 }
 
 // Every binding that `rest` (".c3", ".*.cls", ":hidden", "") selects below `binding`.
-void select(const Binding& binding, std::string_view rest, const std::string& so_far, const YamlNode& reference,
-            std::vector<Binding>& found) {
+void select(const Binding& binding, std::string_view rest, const std::string& so_far,
+            const YamlNode& reference, std::vector<Binding>& found) {
   if (rest.empty() || binding.missing) {
     found.push_back(binding);
     return;
@@ -36,11 +37,13 @@ void select(const Binding& binding, std::string_view rest, const std::string& so
   const std::string name(rest.substr(0, end));
   rest.remove_prefix(end);
   if (name == "*") {
-    for (const auto& [part_name, part] : binding.parts) select(part, rest, so_far + "." + part_name, reference, found);
+    for (const auto& [part_name, part] : binding.parts)
+      select(part, rest, so_far + "." + part_name, reference, found);
     if (binding.parts.empty()) fail_at(reference.position, concat("'", so_far, "' has no parts for '*'"));
     return;
   }
-  if (const Binding* part = binding.part(name)) return select(*part, rest, so_far + "." + name, reference, found);
+  if (const Binding* part = binding.part(name))
+    return select(*part, rest, so_far + "." + name, reference, found);
   if (output && !binding.declared_outputs && rest.empty() && binding.value.find(':') == std::string::npos &&
       !binding.value.empty()) {
     Binding named;  // an output the op names itself; the graph builder knows it
@@ -50,8 +53,8 @@ void select(const Binding& binding, std::string_view rest, const std::string& so
     return;
   }
   const std::vector<std::string> names = binding.part_names();
-  fail_at(reference.position, concat("'", so_far, "' has no output '", name, "'",
-                                     names.empty() ? "" : suggestion(name, names)));
+  fail_at(reference.position,
+          concat("'", so_far, "' has no output '", name, "'", names.empty() ? "" : suggestion(name, names)));
 }
 
 }  // namespace
@@ -111,14 +114,16 @@ std::vector<Binding> resolve(const YamlNode& reference, const Scope& scope, bool
   select(first_part(name, reference, scope), std::string_view(text).substr(end), name, reference, found);
   for (const Binding& binding : found)
     if (values_only && !binding.missing && binding.value.empty())
-      fail_at(reference.position, concat("'", text, "' has several outputs; name one of ", list_of(binding.part_names())));
+      fail_at(reference.position,
+              concat("'", text, "' has several outputs; name one of ", list_of(binding.part_names())));
   return found;
 }
 
 Binding resolve_one(const YamlNode& reference, const Scope& scope) {
   std::vector<Binding> found = resolve(reference, scope);
   if (found.size() != 1)
-    fail_at(reference.position, concat("'", reference.text, "' stands for ", found.size(), " values; one is expected here"));
+    fail_at(reference.position,
+            concat("'", reference.text, "' stands for ", found.size(), " values; one is expected here"));
   return found.front();
 }
 

@@ -13,7 +13,8 @@ constexpr std::size_t longest_list = 1000;  // of one parameter; lists are copie
 
 void check_size(const YamlNode& value, const std::string& name) {
   if (value.items.size() > longest_list)
-    fail_at(value.position, concat("'", name, "' has ", value.items.size(), " values; a list may have ", longest_list));
+    fail_at(value.position,
+            concat("'", name, "' has ", value.items.size(), " values; a list may have ", longest_list));
 }
 
 std::vector<std::string> keys_of(const YamlNode* map) {
@@ -36,8 +37,8 @@ std::vector<std::string> block_inputs(const YamlNode& block) {
 }
 
 // Matches what `from` gives with the inputs that a block or model has.
-std::map<std::string, Binding> match_inputs(const std::vector<GivenInput>& given, const std::vector<std::string>& names,
-                                            const std::string& what) {
+std::map<std::string, Binding> match_inputs(const std::vector<GivenInput>& given,
+                                            const std::vector<std::string>& names, const std::string& what) {
   std::map<std::string, Binding> matched;
   for (std::size_t i = 0; i < given.size(); ++i) {
     const GivenInput& input = given[i];
@@ -64,7 +65,8 @@ std::vector<GivenInput> read_inputs(const YamlNode* from, const Scope& scope, co
     const YamlNode reference = evaluate(written, scope.variables);
     for (Binding& binding : resolve(reference, scope)) {
       if (binding.missing && !binding.missing_reason.empty() && !scope.imported)
-        fail_at(reference.position, concat("'", reference.text, "' is not computed: ", binding.missing_reason));
+        fail_at(reference.position,
+                concat("'", reference.text, "' is not computed: ", binding.missing_reason));
       inputs.push_back({name, std::move(binding), reference.position});
     }
   };
@@ -110,19 +112,23 @@ Variables bind_arguments(const YamlNode* declared, const YamlNode& given, const 
 
 Variables Expander::parameters(const ModelFile& file, const YamlNode& given, const Position& position) {
   Variables symbols;
-  for (const auto& [name, size] : request_.symbols) symbols[name] = make_scalar(std::to_string(size), position);
-  return bind_arguments(file.part("parameters"), given, symbols, request_.facts, "model '" + file.name + "'", position);
+  for (const auto& [name, size] : request_.symbols)
+    symbols[name] = make_scalar(std::to_string(size), position);
+  return bind_arguments(file.part("parameters"), given, symbols, request_.facts, "model '" + file.name + "'",
+                        position);
 }
 
 Binding Expander::use(const Entry& entry, const Scope& inner, const Turn& turn,
                       const std::vector<GivenInput>& inputs) {
   const YamlNode name = evaluate(*entry.key("use"), inner.variables);
-  if (!name.is_scalar()) fail_at(name.position, "'use' expects the name of a block or model, found " + describe(name));
+  if (!name.is_scalar())
+    fail_at(name.position, "'use' expects the name of a block or model, found " + describe(name));
   YamlNode with = make_map(entry.position);
   for (const char* key : {"with", "first"}) {
     const YamlNode* values = entry.key(key);
     if (values == nullptr || (key == std::string_view("first") && !turn.first)) continue;
-    if (!values->is_map()) fail_at(values->position, concat("'", key, "' expects a map, found ", describe(*values)));
+    if (!values->is_map())
+      fail_at(values->position, concat("'", key, "' expects a map, found ", describe(*values)));
     for (const YamlEntry& value : values->entries) {
       with.erase(value.key);
       with.entries.push_back({value.key, value.position, evaluate(value.value, inner.variables)});
@@ -142,19 +148,19 @@ Binding Expander::use(const Entry& entry, const Scope& inner, const Turn& turn,
   return use_model(entry, path, inner, with, inputs);
 }
 
-Binding Expander::use_block(const Entry& entry, const std::string& name, const Scope& inner, const YamlNode& with,
-                            const std::vector<GivenInput>& inputs) {
+Binding Expander::use_block(const Entry& entry, const std::string& name, const Scope& inner,
+                            const YamlNode& with, const std::vector<GivenInput>& inputs) {
   const YamlNode& block = *inner.file->block(name);
   Scope scope = inner;
   scope.outer = nullptr;
-  scope.variables =
-      bind_arguments(block.find("arguments"), with, *inner.parameters, {}, "block '" + name + "'", entry.position);
+  scope.variables = bind_arguments(block.find("arguments"), with, *inner.parameters, {},
+                                   "block '" + name + "'", entry.position);
   open_uses_.push_back(inner.file->path + "#" + name);
   return called(entry, block, block_inputs(block), false, scope, inputs);
 }
 
-Binding Expander::use_model(const Entry& entry, const std::string& path, const Scope& inner, const YamlNode& with,
-                            const std::vector<GivenInput>& inputs) {
+Binding Expander::use_model(const Entry& entry, const std::string& path, const Scope& inner,
+                            const YamlNode& with, const std::vector<GivenInput>& inputs) {
   const ModelFile& model = file(path);
   Scope scope = inner;
   scope.outer = nullptr;
@@ -167,8 +173,9 @@ Binding Expander::use_model(const Entry& entry, const std::string& path, const S
 }
 
 // Expands the body of a block or model; the caller has put it on `open_uses_`.
-Binding Expander::called(const Entry& entry, const YamlNode& definition, const std::vector<std::string>& input_names,
-                         bool optional_inputs, Scope& scope, const std::vector<GivenInput>& inputs) {
+Binding Expander::called(const Entry& entry, const YamlNode& definition,
+                         const std::vector<std::string>& input_names, bool optional_inputs, Scope& scope,
+                         const std::vector<GivenInput>& inputs) {
   struct Leave {
     std::vector<std::string>& open;
     ~Leave() { open.pop_back(); }
@@ -177,7 +184,8 @@ Binding Expander::called(const Entry& entry, const YamlNode& definition, const s
   const std::string what = "'" + entry.key("use")->text + "'";
   if (std::count(open_uses_.begin(), open_uses_.end(), self) > 1)
     fail_at(entry.position, what + " uses itself, directly or through other blocks");
-  if (open_uses_.size() > deepest_use) fail_at(entry.position, concat("'use' nests deeper than ", deepest_use));
+  if (open_uses_.size() > deepest_use)
+    fail_at(entry.position, concat("'use' nests deeper than ", deepest_use));
   std::map<std::string, Binding> matched = match_inputs(inputs, input_names, what);
   for (const std::string& name : input_names) {
     if (!matched.contains(name)) {
@@ -201,7 +209,8 @@ Binding Expander::outputs_of(const YamlNode* outputs, const Scope& scope, const 
     only.missing_reason = last.missing_reason;
     return only;
   }
-  if (!outputs->is_map()) fail_at(outputs->position, "'outputs' expects {name: value}, found " + describe(*outputs));
+  if (!outputs->is_map())
+    fail_at(outputs->position, "'outputs' expects {name: value}, found " + describe(*outputs));
   Binding result;
   for (const YamlEntry& output : outputs->entries)
     result.parts.emplace_back(output.key, resolve_one(evaluate(output.value, scope.variables), scope));

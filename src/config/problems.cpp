@@ -19,7 +19,8 @@ int edit_distance(std::string_view a, std::string_view b) {
     next[0] = static_cast<int>(i) + 1;
     for (std::size_t j = 0; j < b.size(); ++j) {
       next[j + 1] = std::min({row[j + 1] + 1, next[j] + 1, row[j] + (a[i] == b[j] ? 0 : 1)});
-      if (i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j]) next[j + 1] = std::min(next[j + 1], before[j - 1] + 1);
+      if (i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j])
+        next[j + 1] = std::min(next[j + 1], before[j - 1] + 1);
     }
     before = row;
     std::swap(row, next);
@@ -45,7 +46,8 @@ void Problems::add(const Error& error) {
 void Problems::throw_if_any() const {
   if (lines_.empty()) return;
   std::string text;
-  for (std::size_t i = 0; i < std::min(lines_.size(), most_lines); ++i) text += (i > 0 ? "\n" : "") + lines_[i];
+  for (std::size_t i = 0; i < std::min(lines_.size(), most_lines); ++i)
+    text += (i > 0 ? "\n" : "") + lines_[i];
   if (lines_.size() > most_lines) text += "\n... and more; repair these first";
   fail(Errc::config, text);
 }
@@ -69,7 +71,8 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& na
   if (!near.empty()) return "; did you mean '" + near + "'?";
   if (names.empty()) return "";
   std::string list;
-  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i) list += (i > 0 ? ", " : "") + names[i];
+  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i)
+    list += (i > 0 ? ", " : "") + names[i];
   return "; valid: " + list + (names.size() > 20 ? ", ..." : "");
 }
 

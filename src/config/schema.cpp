@@ -40,7 +40,8 @@ class Reader {
   }
 
   const KeySpec* find(const std::string& path) const {
-    const auto at = std::find_if(keys_.begin(), keys_.end(), [&](const KeySpec& key) { return key.path == path; });
+    const auto at =
+        std::find_if(keys_.begin(), keys_.end(), [&](const KeySpec& key) { return key.path == path; });
     return at == keys_.end() ? nullptr : &*at;
   }
 
@@ -125,7 +126,8 @@ class Rules {
   }
 
   void check_multistep(const std::vector<Duration>& at_durations) {
-    if (!given("schedule.at")) problems_.add(at("schedule.type"), "'schedule.type' multistep needs 'schedule.at'");
+    if (!given("schedule.at"))
+      problems_.add(at("schedule.type"), "'schedule.type' multistep needs 'schedule.at'");
     for (std::size_t i = 1; i < at_durations.size(); ++i) {
       const Duration &before = at_durations[i - 1], &after = at_durations[i];
       if (before.in_epochs != after.in_epochs || before.count >= after.count)
@@ -166,7 +168,6 @@ OptionValue read_option(const YamlNode& node, const OptionSpec& option) {
   return value;
 }
 
-// Shared leading parts of two dotted paths, in parts.
 std::vector<std::string> split(const std::string& path) {
   std::vector<std::string> parts(1);
   for (const char c : path) {
@@ -194,7 +195,8 @@ const YamlNode* find_path(const YamlNode& root, std::string_view path) {
 const PolicySpec* find_policy(const Catalog& catalog, std::string_view name) {
   for (const PolicySpec& policy : catalog.policies) {
     const auto& aliases = policy.aliases;
-    if (policy.name == name || std::find(aliases.begin(), aliases.end(), name) != aliases.end()) return &policy;
+    if (policy.name == name || std::find(aliases.begin(), aliases.end(), name) != aliases.end())
+      return &policy;
   }
   return nullptr;
 }

@@ -24,8 +24,8 @@ struct KeySpec {
   std::string type;  ///< "number", "list of durations", ...
   std::optional<Limits> limits;
   std::vector<std::string> choices;
-  std::string help;  ///< one line, with the unit
-  std::string default_text;  ///< YAML; empty: unset
+  std::string help;                                                      ///< one line, with the unit
+  std::string default_text;                                              ///< YAML; empty: unset
   std::function<void(const YamlNode&, const KeySpec&, Settings&)> read;  ///< throws Errc::config
   std::function<std::string(const Settings&)> write;                     ///< YAML text; empty: unset
 

@@ -27,7 +27,8 @@ std::int64_t count_nodes(const YamlNode& node) {
 
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(std::shared_ptr<const std::string> source, bool whole) : source_(std::move(source)), whole_(whole) {}
+  TreeBuilder(std::shared_ptr<const std::string> source, bool whole)
+      : source_(std::move(source)), whole_(whole) {}
 
   YamlNode take() { return std::move(root_); }
 

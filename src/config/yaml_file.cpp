@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -31,7 +32,9 @@ std::string kind_of(mode_t mode) {
 
 // Length of the UTF-8 sequence at `i`, or 0: overlong forms, surrogates and values above 10FFFF are refused.
 std::size_t sequence_length(std::string_view text, std::size_t i) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(at < text.size() ? text[at] : 0); };
+  const auto byte = [&](std::size_t at) {
+    return static_cast<unsigned char>(at < text.size() ? text[at] : 0);
+  };
   const unsigned char first = byte(i);
   if (first < 0x80) return 1;
   const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
@@ -88,7 +91,8 @@ std::string read_text_file(const std::string& path) {
   require(file.fd >= 0, Errc::config, path, ": cannot open: ", std::strerror(errno));
   struct stat status {};
   require(::fstat(file.fd, &status) == 0, Errc::config, path, ": cannot read: ", std::strerror(errno));
-  require(S_ISREG(status.st_mode), Errc::config, path, ": is ", kind_of(status.st_mode), "; expected a YAML file");
+  require(S_ISREG(status.st_mode), Errc::config, path, ": is ", kind_of(status.st_mode),
+          "; expected a YAML file");
   require(status.st_size <= largest_file, Errc::config, path, ": has ", status.st_size,
           " bytes; a configuration may have at most ", largest_file);
   std::string text(static_cast<std::size_t>(largest_file) + 1, '\0');
@@ -100,7 +104,8 @@ std::string read_text_file(const std::string& path) {
     if (got == 0) break;
     filled += static_cast<std::size_t>(got);
   }
-  require(filled < text.size(), Errc::config, path, ": grew above ", largest_file, " bytes while it was read");
+  require(filled < text.size(), Errc::config, path, ": grew above ", largest_file,
+          " bytes while it was read");
   text.resize(filled);
   return text;
 }
@@ -114,8 +119,8 @@ void check_text(std::string_view text, const std::string& source, int limit) {
     require(length > 0, Errc::config, source, ":", line, ":", column, ": byte ", static_cast<int>(byte),
             " is not UTF-8; save the file as UTF-8");
     const bool control = (byte < 0x20 && byte != '\n' && byte != '\t' && byte != '\r') || byte == 0x7F;
-    require(!control, Errc::config, source, ":", line, ":", column, ": control character ", static_cast<int>(byte),
-            "; a configuration is plain text");
+    require(!control, Errc::config, source, ":", line, ":", column, ": control character ",
+            static_cast<int>(byte), "; a configuration is plain text");
     require(guard.next(text[i]) <= limit, Errc::config, source, ":", line, ":", column,
             ": brackets nest deeper than ", limit, " levels");
     column = byte == '\n' ? 1 : column + 1;
@@ -130,7 +135,8 @@ std::string caret(std::string_view text, int line, int column) {
     if (end == std::string_view::npos) return "";
     text.remove_prefix(end + 1);
   }
-  const std::string shown(text.substr(0, std::min<std::size_t>(text.find('\n'), 120)));
+  std::string shown(text.substr(0, std::min<std::size_t>(text.find('\n'), 120)));
+  std::replace(shown.begin(), shown.end(), '\t', ' ');  // keeps the caret in its column
   if (shown.empty() || column < 1 || column > 120) return "";
   return "\n  " + shown + "\n  " + std::string(static_cast<std::size_t>(column - 1), ' ') + "^";
 }

@@ -51,8 +51,8 @@ std::optional<T> convert(std::string_view text) {
 }
 
 bool is_reserved(const std::string& text) {
-  static constexpr std::array<std::string_view, 8> words{"null", "Null", "NULL", "~",
-                                                         "true", "false", "---", "..."};
+  static constexpr std::array<std::string_view, 8> words{"null", "Null",  "NULL", "~",
+                                                         "true", "false", "---",  "..."};
   return std::find(words.begin(), words.end(), text) != words.end();
 }
 
@@ -128,10 +128,14 @@ std::string format_number(double value) {
 
 std::string describe(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::null: return "nothing";
-    case YamlNode::Kind::sequence: return "a list";
-    case YamlNode::Kind::map: return "a map";
-    case YamlNode::Kind::scalar: break;
+    case YamlNode::Kind::null:
+      return "nothing";
+    case YamlNode::Kind::sequence:
+      return "a list";
+    case YamlNode::Kind::map:
+      return "a map";
+    case YamlNode::Kind::scalar:
+      break;
   }
   const std::string shown = node.text.size() > 60 ? node.text.substr(0, 57) + "..." : node.text;
   return node.quoted ? "the text '" + shown + "'" : "'" + shown + "'";
@@ -139,12 +143,16 @@ std::string describe(const YamlNode& node) {
 
 std::string quote_text(const std::string& text) {
   const auto is_plain = [](char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '/' || c == '.' ||
-           c == '+' || c == ' ' || c == '-';
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '/' ||
+           c == '.' || c == '+' || c == ' ' || c == '-';
   };
-  const bool safe_ends = !text.empty() && text.front() != ' ' && text.back() != ' ' && text.front() != '-';
-  const bool number = parse_number(text).has_value();
-  if (safe_ends && !number && !is_reserved(text) && std::all_of(text.begin(), text.end(), is_plain)) return text;
+  // Plain texts that start like a number read as one, here or in another YAML reader (010, 0x10, 1_000).
+  const bool like_number =
+      !text.empty() &&
+      (is_digit(text.front()) || std::string_view("+-.").find(text.front()) != std::string_view::npos);
+  const bool safe_ends = !text.empty() && text.front() != ' ' && text.back() != ' ';
+  if (safe_ends && !like_number && !is_reserved(text) && std::all_of(text.begin(), text.end(), is_plain))
+    return text;
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') quoted += '\\';
@@ -160,7 +168,8 @@ std::string quote_text(const std::string& text) {
 std::string to_flow_text(const YamlNode& node) {
   std::string text;
   switch (node.kind) {
-    case YamlNode::Kind::null: return "null";
+    case YamlNode::Kind::null:
+      return "null";
     case YamlNode::Kind::scalar:
       return !node.quoted && (parse_number(node.text) || to_flag(node)) ? node.text : quote_text(node.text);
     case YamlNode::Kind::sequence:
