@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "conv_axes.h"
 #include "conv_s8_tiled.h"
 
 namespace octavo::kernels {
@@ -14,63 +15,9 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 }
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
-/// One axis of a class: output pixel first + i * step reads input pixel i * in_step + taps[t].in.
-struct Axis {
-  struct Tap {
-    std::int64_t in, index;
-  };
-  std::int64_t first = 0, step = 1, size = 0, in_step = 1;
-  std::vector<Tap> taps;  // ascending in `in`
-};
-
-std::vector<Axis> forward_axis(std::int64_t out, std::int64_t stride, std::int64_t pad, std::int64_t dilation,
-                               std::int64_t taps) {
-  Axis axis{.first = 0, .step = 1, .size = out, .in_step = stride, .taps = {}};
-  for (std::int64_t t = 0; t < taps; ++t) axis.taps.push_back({t * dilation - pad, t});
-  return {axis};
-}
-
-std::vector<Axis> grad_input_axis(std::int64_t size, std::int64_t stride, std::int64_t pad,
-                                  std::int64_t dilation, std::int64_t taps) {
-  std::vector<Axis> classes;
-  for (std::int64_t first = 0; first < std::min(stride, size); ++first) {
-    Axis axis{
-        .first = first, .step = stride, .size = ceil_div(size - first, stride), .in_step = 1, .taps = {}};
-    for (std::int64_t t = taps - 1; t >= 0; --t) {
-      const std::int64_t distance = first + pad - t * dilation;
-      if (distance % stride == 0) axis.taps.push_back({distance / stride, t});
-    }
-    classes.push_back(axis);
-  }
-  return classes;
-}
-
-struct Axes {
-  std::vector<Axis> h, w;
-};
-
-Axes axes_of(const ConvShape& shape, Product product) {
-  if (product == Product::forward)
-    return {forward_axis(shape.ho, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
-            forward_axis(shape.wo, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
-  return {grad_input_axis(shape.h, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
-          grad_input_axis(shape.w, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
-}
-
-/// Pixels read before the first and behind the last of `size`.
-std::pair<std::int64_t, std::int64_t> border(const std::vector<Axis>& classes, std::int64_t size) {
-  std::int64_t before = 0, behind = 0;
-  for (const Axis& axis : classes)
-    for (const Axis::Tap& tap : axis.taps) {
-      before = std::max(before, -tap.in);
-      behind = std::max(behind, (axis.size - 1) * axis.in_step + tap.in - (size - 1));
-    }
-  return {before, behind};
-}
-
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
-  Axis h, w;
+  ConvAxis h, w;
   std::vector<std::int64_t> offsets;  // bytes from an input pixel to the start of each run of taps
   std::int64_t steps = 0;             // groups of four channels in one run
   std::int64_t packed = 0;            // where its packed weights start
@@ -102,7 +49,7 @@ class PixelProduct final : public ConvS8 {
     float scale[ConvIsa::most_rows];
   };
 
-  void add_class(const Axis& h, const Axis& w);
+  void add_class(const ConvAxis& h, const ConvAxis& w);
   void add_tasks();
   std::int64_t tiles(const PixelClass& pixels) const;
   std::int64_t panel_start(const PixelClass& pixels, std::int64_t group, const ConvPanel& panel) const {
@@ -142,20 +89,20 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
   panels_ = conv_panels(isa, outputs_);
   columns_ = panels_.back().begin + panels_.back().width;
   max_rows_ = isa.max_rows[panels_.front().width == 32];
-  const Axes axes = axes_of(shape, product);
-  for (const Axis& h : axes.h)
-    for (const Axis& w : axes.w) add_class(h, w);
+  const ConvAxes axes = conv_axes(shape, product);
+  for (const ConvAxis& h : axes.h)
+    for (const ConvAxis& w : axes.w) add_class(h, w);
   add_tasks();
 }
 
-void PixelProduct::add_class(const Axis& h, const Axis& w) {
+void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
   PixelClass pixels{.h = h, .w = w, .offsets = {}};
   const std::int64_t row = (a_.left + a_.w + a_.right) * a_.channel_pitch, quads = ceil_div(inputs_, 4);
   bool joined =
       shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
   for (std::size_t t = 1; t < w.taps.size(); ++t) joined = joined && w.taps[t].in == w.taps[t - 1].in + 1;
   const std::size_t run = joined ? std::max<std::size_t>(w.taps.size(), 1) : 1;
-  for (const Axis::Tap& tap_h : h.taps)
+  for (const ConvAxis::Tap& tap_h : h.taps)
     for (std::size_t t = 0; t < w.taps.size(); t += run)
       pixels.offsets.push_back((a_.top + tap_h.in) * row + (a_.left + w.taps[t].in) * a_.channel_pitch);
   pixels.steps = quads * static_cast<std::int64_t>(run);
@@ -216,8 +163,8 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
   const std::int64_t columns = panel.columns(outputs_);
   const std::int64_t step =
       product_ == Product::forward ? 1 : shape_.r * shape_.s * (shape_.c / shape_.groups);
-  for (const Axis::Tap& tap_h : pixels.h.taps)
-    for (const Axis::Tap& tap_w : pixels.w.taps)
+  for (const ConvAxis::Tap& tap_h : pixels.h.taps)
+    for (const ConvAxis::Tap& tap_w : pixels.w.taps)
       for (std::int64_t input = 0; input < inputs_; input += 4, target += panel.width * 4) {
         std::memset(target, 0, static_cast<std::size_t>(panel.width * 4));
         const std::int64_t count = std::min<std::int64_t>(4, inputs_ - input);
@@ -311,19 +258,6 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
 }
 
 }  // namespace
-
-View pixel_product_view(const ConvShape& shape, Product product) {
-  const bool forward = product == Product::forward;
-  const Axes axes = axes_of(shape, product);
-  const std::int64_t channels = forward ? shape.c : shape.k;
-  const std::int64_t h = forward ? shape.h : shape.ho, w = forward ? shape.w : shape.wo;
-  const auto [top, bottom] = border(axes.h, h);
-  const auto [left, right] = border(axes.w, w);
-  View view{.layout = Layout::rows, .n = shape.n, .h = h, .w = w, .c = channels};
-  view.top = top, view.bottom = bottom, view.left = left, view.right = right;
-  view.channel_pitch = round_up(channels, 4);
-  return view;
-}
 
 std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
                                            const View& a) {

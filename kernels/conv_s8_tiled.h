@@ -87,7 +87,6 @@ std::unique_ptr<ConvS8> make_tiled(const ConvIsa& isa, const ConvShape& shape, P
                                    const View& b);
 
 /// Forward and grad_input; rows views.
-View pixel_product_view(const ConvShape& shape, Product product);
 std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
                                            const View& a);
 /// grad_weight; planes and quads views.
