@@ -2,6 +2,7 @@
 // pixels times packed weights. grad_input with a stride falls into classes of pixels that are reached by the
 // same taps.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "conv_axes.h"
@@ -14,6 +15,41 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
+
+/// target[input / 4][column][4] from rows of inputs, one row per column; 64 inputs at a time stay in the L1
+/// cache.
+void pack_rows(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
+               std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
+  for (std::int64_t first = 0; first < inputs; first += 64)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const std::int64_t count = std::min<std::int64_t>(64, inputs - first);
+      const std::int8_t* from = source + j * row + first;
+      std::int8_t* to = target + first / 4 * step + j * 4;
+      std::int32_t sum = 0;
+      for (std::int64_t c = 0; c < count; ++c) sum += from[c];
+      sums[j] += sum;
+      for (std::int64_t c = 0; c + 4 <= count; c += 4, to += step) std::memcpy(to, from + c, 4);
+      if (count % 4) std::memcpy(to, from + count / 4 * 4, static_cast<std::size_t>(count % 4));
+    }
+}
+
+/// The same from rows of columns, one row per input.
+void pack_columns(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
+                  std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
+  std::int64_t input = 0;
+  for (; input + 4 <= inputs; input += 4, target += step) {
+    const std::int8_t *a = source + input * row, *b = a + row, *c = b + row, *d = c + row;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      target[j * 4] = a[j];
+      target[j * 4 + 1] = b[j];
+      target[j * 4 + 2] = c[j];
+      target[j * 4 + 3] = d[j];
+    }
+    for (std::int64_t j = 0; j < columns; ++j) sums[j] += a[j] + b[j] + c[j] + d[j];
+  }
+  for (std::int64_t e = 0; input < inputs; ++input, ++e)
+    for (std::int64_t j = 0; j < columns; ++j) sums[j] += target[j * 4 + e] = source[input * row + j];
+}
 
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
@@ -79,6 +115,7 @@ class PixelProduct final : public ConvS8 {
   std::vector<PixelClass> classes_;
   std::vector<Task> tasks_;
   std::int64_t weights_bytes_ = 0;
+  bool stream_ = false;  // the result is larger than a cache
 };
 
 PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a)
@@ -93,6 +130,8 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
   for (const ConvAxis& h : axes.h)
     for (const ConvAxis& w : axes.w) add_class(h, w);
   add_tasks();
+  const std::int64_t pixels = forward ? shape.ho * shape.wo : shape.h * shape.w;
+  stream_ = shape.n * pixels * outputs_ * shape.groups * 4 > streamed_bytes;
 }
 
 void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
@@ -159,23 +198,22 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
                               std::int64_t group, const ConvPanel& panel) const {
   const PixelClass& pixels = classes_[pixel_class];
   auto* target = reinterpret_cast<std::int8_t*>(packed + panel_start(pixels, group, panel));
-  std::uint32_t sums[ConvIsa::widest] = {};
-  const std::int64_t columns = panel.columns(outputs_);
-  const std::int64_t step =
-      product_ == Product::forward ? 1 : shape_.r * shape_.s * (shape_.c / shape_.groups);
+  std::int32_t sums[ConvIsa::widest] = {};
+  const std::int64_t columns = panel.columns(outputs_), tap_bytes = ceil_div(inputs_, 4) * panel.width * 4;
+  if (columns < panel.width || inputs_ % 4)
+    std::memset(target, 0, static_cast<std::size_t>(panel.width * pixels.panel_bytes()));
+  const std::int64_t row = shape_.r * shape_.s * (shape_.c / shape_.groups);  // from one k to the next
   for (const ConvAxis::Tap& tap_h : pixels.h.taps)
-    for (const ConvAxis::Tap& tap_w : pixels.w.taps)
-      for (std::int64_t input = 0; input < inputs_; input += 4, target += panel.width * 4) {
-        std::memset(target, 0, static_cast<std::size_t>(panel.width * 4));
-        const std::int64_t count = std::min<std::int64_t>(4, inputs_ - input);
-        for (std::int64_t j = 0; j < columns; ++j) {
-          const std::int8_t* source =
-              weights + weight_index(panel.begin + j, input, group, tap_h.index * shape_.s + tap_w.index);
-          std::int32_t sum = 0;
-          for (std::int64_t e = 0; e < count; ++e) sum += target[j * 4 + e] = source[e * step];
-          sums[j] += static_cast<std::uint32_t>(sum) * 128U;
-        }
-      }
+    for (const ConvAxis::Tap& tap_w : pixels.w.taps) {
+      const std::int8_t* source =
+          weights + weight_index(panel.begin, 0, group, tap_h.index * shape_.s + tap_w.index);
+      if (product_ == Product::forward)
+        pack_rows(target, panel.width * 4, source, row, inputs_, columns, sums);
+      else
+        pack_columns(target, panel.width * 4, source, row, inputs_, columns, sums);
+      target += tap_bytes;
+    }
+  for (std::int32_t& sum : sums) sum *= 128;  // at most 131071 * 128 * 128
   std::memcpy(packed + correction_start(pixel_class, group) + panel.begin * 4, sums,
               static_cast<std::size_t>(panel.width * 4));
 }
@@ -195,6 +233,7 @@ void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
     for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
       run_tile(task, panels_[static_cast<std::size_t>(panel)], end - begin, rows, args);
   }
+  if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
 /// Addresses of the input and output pixels [begin, end) of a class, counted through all samples.
@@ -213,7 +252,7 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, std::
         base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
     const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
     std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
-    const float scale = args.a_scale_vector ? args.a_scale[n] : 0;
+    const float scale = args.a_scale[args.a_scale_vector ? n : 0];
     for (; j < pixels.w.size && row < end - begin; ++j, ++row, in += in_step, out += out_step) {
       rows.in[row] = in;
       rows.out[row] = out;
@@ -254,6 +293,7 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
                     .bias = args.bias ? args.bias + column : nullptr,
                     .out = args.out ? args.out + panel.begin : nullptr,
                     .accumulate = args.accumulate,
+                    .stream = stream_ && !args.accumulate,
                     .integers = args.integers ? args.integers + panel.begin : nullptr});
 }
 

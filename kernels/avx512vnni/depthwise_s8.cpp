@@ -19,7 +19,10 @@ struct Ops {
     return _mm512_maskz_loadu_ps(first(count), source);
   }
   static void store_first(float* target, __m512 value, std::int64_t count) {
-    _mm512_mask_storeu_ps(target, first(count), value);
+    if (count == 16)  // a masked store is slow even when all lanes are set
+      _mm512_storeu_ps(target, value);
+    else
+      _mm512_mask_storeu_ps(target, first(count), value);
   }
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
