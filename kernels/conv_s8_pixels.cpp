@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstring>
 
-#include "conv_axes.h"
 #include "conv_s8_tiled.h"
 
 namespace octavo::kernels {

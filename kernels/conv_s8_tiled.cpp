@@ -2,8 +2,6 @@
 // set.
 #include "conv_s8_tiled.h"
 
-#include "conv_axes.h"
-
 namespace octavo::kernels {
 
 std::vector<ConvPanel> conv_panels(const ConvIsa& isa, std::int64_t outputs) {

@@ -3,7 +3,7 @@
 // functions.
 #pragma once
 
-#include "kernels.h"
+#include "conv_axes.h"
 
 namespace octavo::kernels {
 
@@ -77,12 +77,6 @@ std::vector<ConvPanel> conv_panels(const ConvIsa& isa, std::int64_t outputs);
 constexpr std::int64_t padded_columns(std::int64_t outputs) {
   return outputs % 32 == 0 || outputs % 32 > 16 ? (outputs + 31) / 32 * 32 : outputs / 32 * 32 + 16;
 }
-
-/// Results above this are written around the caches: their reader would not find them there.
-constexpr std::int64_t streamed_bytes = 16 << 20;
-
-/// Terms that an int32 takes for any s8 operands: 131071 * 128 * 128 < 2^31.
-constexpr std::int64_t longest_s8_sum = 131071;
 
 std::string refuse_tiled(const ConvShape& shape, Product product);
 View tiled_a_view(const ConvShape& shape, Product product);

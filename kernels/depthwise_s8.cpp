@@ -3,6 +3,7 @@
 #include "depthwise_s8.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "conv_axes.h"
@@ -18,7 +19,6 @@ constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return 
 /// Channels of a rows view are a multiple of this: blocks then start inside it, and the slack covers the last
 /// one.
 constexpr std::int64_t channel_unit = 16;
-constexpr std::int64_t longest_sum = 131071;  // 131071 * 128 * 128 < 2^31
 
 /// Bytes between the rows of a `rows` view.
 std::int64_t row_bytes(const View& view) { return (view.left + view.w + view.right) * view.channel_pitch; }
@@ -32,6 +32,8 @@ class DepthwisePixelProduct final : public ConvS8 {
     const ConvAxes axes = conv_axes(shape, product);
     for (const ConvAxis& h : axes.h)
       for (const ConvAxis& w : axes.w) add_class(h, w);
+    const std::int64_t pixels = forward_ ? shape.ho * shape.wo : shape.h * shape.w;
+    stream_ = shape.n * pixels * shape.c * 4 > streamed_bytes;
   }
   std::int64_t packed_bytes() const override { return packed_bytes_; }
   void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
@@ -45,6 +47,7 @@ class DepthwisePixelProduct final : public ConvS8 {
         for (std::int64_t i = pixels.h.size * (item % parts_) / parts_;
              i < pixels.h.size * (item % parts_ + 1) / parts_; ++i)
           run_row(pixels, item / parts_, i, args);
+      if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
     });
   }
 
@@ -118,6 +121,7 @@ class DepthwisePixelProduct final : public ConvS8 {
                  .bias = args.bias,
                  .out = args.out ? args.out + first : nullptr,
                  .accumulate = args.accumulate,
+                 .stream = stream_ && !args.accumulate,
                  .integers = args.integers ? args.integers + first : nullptr});
   }
 
@@ -128,13 +132,14 @@ class DepthwisePixelProduct final : public ConvS8 {
   View a_;
   std::vector<PixelClass> classes_;
   std::int64_t packed_bytes_ = 0;
+  bool stream_;  // the result is larger than a cache
 };
 
 class DepthwiseGradWeight final : public ConvS8 {
  public:
   DepthwiseGradWeight(const DepthwiseIsa& isa, const ConvShape& shape, const View& a, const View& b)
       : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho) {
-    const std::int64_t needed = ceil_div(rows_, longest_sum / shape.wo);
+    const std::int64_t needed = ceil_div(rows_, longest_s8_sum / shape.wo);
     parts_ = std::min(rows_, std::max<std::int64_t>(needed, 32));
     for (std::int64_t r = 0; r < shape.r; ++r)
       for (std::int64_t s = 0; s < shape.s; ++s)
@@ -198,7 +203,7 @@ class DepthwiseGradWeight final : public ConvS8 {
 
 std::string refuse(const ConvShape& shape, Product product) {
   if (!shape.depthwise()) return "not depthwise";
-  if (product == Product::grad_weight && shape.wo > longest_sum) return "an image row does not fit int32";
+  if (product == Product::grad_weight && shape.wo > longest_s8_sum) return "an image row does not fit int32";
   return {};
 }
 

@@ -24,6 +24,7 @@ struct DepthwisePixels {
   const float* bias;  // per channel, or null
   float* out;
   bool accumulate;
+  bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;
 };
 

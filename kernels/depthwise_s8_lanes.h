@@ -12,6 +12,8 @@ void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_
                   const typename Ops::Vector (&acc)[Ops::quarters]) {
   constexpr std::int64_t width = Ops::quarters * 4;
   const std::int64_t index = pixel * args.out_step + channel, left = args.channels - channel;
+  const bool stream =
+      args.stream && args.channels % 16 == 0 && reinterpret_cast<std::uintptr_t>(args.out) % 64 == 0;
   for (std::int64_t v = 0; v < Ops::quarters && v * width < left; ++v) {
     const std::int64_t j = v * width, count = left - j < width ? left - j : width;
     const auto corrected = Ops::subtract(acc[v], Ops::load_first(args.correction + channel + j, count));
@@ -26,7 +28,10 @@ void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_
     auto value = Ops::to_float(corrected) * (Ops::broadcast(args.a_scale) * b_scale);
     if (args.bias) value = value + Ops::load_first(args.bias + channel + j, count);
     if (args.accumulate) value = value + Ops::load_first(args.out + index + j, count);
-    Ops::store_first(args.out + index + j, value, count);
+    if (stream)
+      Ops::stream(args.out + index + j, value);
+    else
+      Ops::store_first(args.out + index + j, value, count);
   }
 }
 

@@ -28,6 +28,7 @@ struct Ops {
     else
       _mm256_maskstore_ps(target, first(count), value);
   }
+  static void stream(float* target, __m256 value) { _mm256_stream_ps(target, value); }
   static void store(std::int32_t* target, Vector value) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);
   }

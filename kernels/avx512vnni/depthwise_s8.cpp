@@ -24,6 +24,7 @@ struct Ops {
     else
       _mm512_mask_storeu_ps(target, first(count), value);
   }
+  static void stream(float* target, __m512 value) { _mm512_stream_ps(target, value); }
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
   static __m512 to_float(Vector value) { return _mm512_cvtepi32_ps(value); }
