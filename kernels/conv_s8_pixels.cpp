@@ -2,6 +2,7 @@
 // pixels times packed weights. grad_input with a stride falls into classes of pixels that are reached by the
 // same taps.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "conv_s8_tiled.h"
@@ -14,63 +15,44 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 }
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
-/// One axis of a class: output pixel first + i * step reads input pixel i * in_step + taps[t].in.
-struct Axis {
-  struct Tap {
-    std::int64_t in, index;
-  };
-  std::int64_t first = 0, step = 1, size = 0, in_step = 1;
-  std::vector<Tap> taps;  // ascending in `in`
-};
-
-std::vector<Axis> forward_axis(std::int64_t out, std::int64_t stride, std::int64_t pad, std::int64_t dilation,
-                               std::int64_t taps) {
-  Axis axis{.first = 0, .step = 1, .size = out, .in_step = stride, .taps = {}};
-  for (std::int64_t t = 0; t < taps; ++t) axis.taps.push_back({t * dilation - pad, t});
-  return {axis};
+/// target[input / 4][column][4] from rows of inputs, one row per column; 64 inputs at a time stay in the L1
+/// cache.
+void pack_rows(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
+               std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
+  for (std::int64_t first = 0; first < inputs; first += 64)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const std::int64_t count = std::min<std::int64_t>(64, inputs - first);
+      const std::int8_t* from = source + j * row + first;
+      std::int8_t* to = target + first / 4 * step + j * 4;
+      std::int32_t sum = 0;
+      for (std::int64_t c = 0; c < count; ++c) sum += from[c];
+      sums[j] += sum;
+      for (std::int64_t c = 0; c + 4 <= count; c += 4, to += step) std::memcpy(to, from + c, 4);
+      if (count % 4) std::memcpy(to, from + count / 4 * 4, static_cast<std::size_t>(count % 4));
+    }
 }
 
-std::vector<Axis> grad_input_axis(std::int64_t size, std::int64_t stride, std::int64_t pad,
-                                  std::int64_t dilation, std::int64_t taps) {
-  std::vector<Axis> classes;
-  for (std::int64_t first = 0; first < std::min(stride, size); ++first) {
-    Axis axis{
-        .first = first, .step = stride, .size = ceil_div(size - first, stride), .in_step = 1, .taps = {}};
-    for (std::int64_t t = taps - 1; t >= 0; --t) {
-      const std::int64_t distance = first + pad - t * dilation;
-      if (distance % stride == 0) axis.taps.push_back({distance / stride, t});
+/// The same from rows of columns, one row per input.
+void pack_columns(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
+                  std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
+  std::int64_t input = 0;
+  for (; input + 4 <= inputs; input += 4, target += step) {
+    const std::int8_t *a = source + input * row, *b = a + row, *c = b + row, *d = c + row;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      target[j * 4] = a[j];
+      target[j * 4 + 1] = b[j];
+      target[j * 4 + 2] = c[j];
+      target[j * 4 + 3] = d[j];
     }
-    classes.push_back(axis);
+    for (std::int64_t j = 0; j < columns; ++j) sums[j] += a[j] + b[j] + c[j] + d[j];
   }
-  return classes;
-}
-
-struct Axes {
-  std::vector<Axis> h, w;
-};
-
-Axes axes_of(const ConvShape& shape, Product product) {
-  if (product == Product::forward)
-    return {forward_axis(shape.ho, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
-            forward_axis(shape.wo, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
-  return {grad_input_axis(shape.h, shape.stride_h, shape.pad_h, shape.dilation_h, shape.r),
-          grad_input_axis(shape.w, shape.stride_w, shape.pad_w, shape.dilation_w, shape.s)};
-}
-
-/// Pixels read before the first and behind the last of `size`.
-std::pair<std::int64_t, std::int64_t> border(const std::vector<Axis>& classes, std::int64_t size) {
-  std::int64_t before = 0, behind = 0;
-  for (const Axis& axis : classes)
-    for (const Axis::Tap& tap : axis.taps) {
-      before = std::max(before, -tap.in);
-      behind = std::max(behind, (axis.size - 1) * axis.in_step + tap.in - (size - 1));
-    }
-  return {before, behind};
+  for (std::int64_t e = 0; input < inputs; ++input, ++e)
+    for (std::int64_t j = 0; j < columns; ++j) sums[j] += target[j * 4 + e] = source[input * row + j];
 }
 
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
-  Axis h, w;
+  ConvAxis h, w;
   std::vector<std::int64_t> offsets;  // bytes from an input pixel to the start of each run of taps
   std::int64_t steps = 0;             // groups of four channels in one run
   std::int64_t packed = 0;            // where its packed weights start
@@ -102,7 +84,7 @@ class PixelProduct final : public ConvS8 {
     float scale[ConvIsa::most_rows];
   };
 
-  void add_class(const Axis& h, const Axis& w);
+  void add_class(const ConvAxis& h, const ConvAxis& w);
   void add_tasks();
   std::int64_t tiles(const PixelClass& pixels) const;
   std::int64_t panel_start(const PixelClass& pixels, std::int64_t group, const ConvPanel& panel) const {
@@ -132,6 +114,7 @@ class PixelProduct final : public ConvS8 {
   std::vector<PixelClass> classes_;
   std::vector<Task> tasks_;
   std::int64_t weights_bytes_ = 0;
+  bool stream_ = false;  // the result is larger than a cache
 };
 
 PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a)
@@ -142,20 +125,22 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
   panels_ = conv_panels(isa, outputs_);
   columns_ = panels_.back().begin + panels_.back().width;
   max_rows_ = isa.max_rows[panels_.front().width == 32];
-  const Axes axes = axes_of(shape, product);
-  for (const Axis& h : axes.h)
-    for (const Axis& w : axes.w) add_class(h, w);
+  const ConvAxes axes = conv_axes(shape, product);
+  for (const ConvAxis& h : axes.h)
+    for (const ConvAxis& w : axes.w) add_class(h, w);
   add_tasks();
+  const std::int64_t pixels = forward ? shape.ho * shape.wo : shape.h * shape.w;
+  stream_ = shape.n * pixels * outputs_ * shape.groups * 4 > streamed_bytes;
 }
 
-void PixelProduct::add_class(const Axis& h, const Axis& w) {
+void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
   PixelClass pixels{.h = h, .w = w, .offsets = {}};
   const std::int64_t row = (a_.left + a_.w + a_.right) * a_.channel_pitch, quads = ceil_div(inputs_, 4);
   bool joined =
       shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
   for (std::size_t t = 1; t < w.taps.size(); ++t) joined = joined && w.taps[t].in == w.taps[t - 1].in + 1;
   const std::size_t run = joined ? std::max<std::size_t>(w.taps.size(), 1) : 1;
-  for (const Axis::Tap& tap_h : h.taps)
+  for (const ConvAxis::Tap& tap_h : h.taps)
     for (std::size_t t = 0; t < w.taps.size(); t += run)
       pixels.offsets.push_back((a_.top + tap_h.in) * row + (a_.left + w.taps[t].in) * a_.channel_pitch);
   pixels.steps = quads * static_cast<std::int64_t>(run);
@@ -212,23 +197,22 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
                               std::int64_t group, const ConvPanel& panel) const {
   const PixelClass& pixels = classes_[pixel_class];
   auto* target = reinterpret_cast<std::int8_t*>(packed + panel_start(pixels, group, panel));
-  std::uint32_t sums[ConvIsa::widest] = {};
-  const std::int64_t columns = panel.columns(outputs_);
-  const std::int64_t step =
-      product_ == Product::forward ? 1 : shape_.r * shape_.s * (shape_.c / shape_.groups);
-  for (const Axis::Tap& tap_h : pixels.h.taps)
-    for (const Axis::Tap& tap_w : pixels.w.taps)
-      for (std::int64_t input = 0; input < inputs_; input += 4, target += panel.width * 4) {
-        std::memset(target, 0, static_cast<std::size_t>(panel.width * 4));
-        const std::int64_t count = std::min<std::int64_t>(4, inputs_ - input);
-        for (std::int64_t j = 0; j < columns; ++j) {
-          const std::int8_t* source =
-              weights + weight_index(panel.begin + j, input, group, tap_h.index * shape_.s + tap_w.index);
-          std::int32_t sum = 0;
-          for (std::int64_t e = 0; e < count; ++e) sum += target[j * 4 + e] = source[e * step];
-          sums[j] += static_cast<std::uint32_t>(sum) * 128U;
-        }
-      }
+  std::int32_t sums[ConvIsa::widest] = {};
+  const std::int64_t columns = panel.columns(outputs_), tap_bytes = ceil_div(inputs_, 4) * panel.width * 4;
+  if (columns < panel.width || inputs_ % 4)
+    std::memset(target, 0, static_cast<std::size_t>(panel.width * pixels.panel_bytes()));
+  const std::int64_t row = shape_.r * shape_.s * (shape_.c / shape_.groups);  // from one k to the next
+  for (const ConvAxis::Tap& tap_h : pixels.h.taps)
+    for (const ConvAxis::Tap& tap_w : pixels.w.taps) {
+      const std::int8_t* source =
+          weights + weight_index(panel.begin, 0, group, tap_h.index * shape_.s + tap_w.index);
+      if (product_ == Product::forward)
+        pack_rows(target, panel.width * 4, source, row, inputs_, columns, sums);
+      else
+        pack_columns(target, panel.width * 4, source, row, inputs_, columns, sums);
+      target += tap_bytes;
+    }
+  for (std::int32_t& sum : sums) sum *= 128;  // at most 131071 * 128 * 128
   std::memcpy(packed + correction_start(pixel_class, group) + panel.begin * 4, sums,
               static_cast<std::size_t>(panel.width * 4));
 }
@@ -248,6 +232,7 @@ void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
     for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
       run_tile(task, panels_[static_cast<std::size_t>(panel)], end - begin, rows, args);
   }
+  if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
 /// Addresses of the input and output pixels [begin, end) of a class, counted through all samples.
@@ -266,7 +251,7 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, std::
         base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
     const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
     std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
-    const float scale = args.a_scale_vector ? args.a_scale[n] : 0;
+    const float scale = args.a_scale[args.a_scale_vector ? n : 0];
     for (; j < pixels.w.size && row < end - begin; ++j, ++row, in += in_step, out += out_step) {
       rows.in[row] = in;
       rows.out[row] = out;
@@ -307,23 +292,11 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
                     .bias = args.bias ? args.bias + column : nullptr,
                     .out = args.out ? args.out + panel.begin : nullptr,
                     .accumulate = args.accumulate,
+                    .stream = stream_ && !args.accumulate,
                     .integers = args.integers ? args.integers + panel.begin : nullptr});
 }
 
 }  // namespace
-
-View pixel_product_view(const ConvShape& shape, Product product) {
-  const bool forward = product == Product::forward;
-  const Axes axes = axes_of(shape, product);
-  const std::int64_t channels = forward ? shape.c : shape.k;
-  const std::int64_t h = forward ? shape.h : shape.ho, w = forward ? shape.w : shape.wo;
-  const auto [top, bottom] = border(axes.h, h);
-  const auto [left, right] = border(axes.w, w);
-  View view{.layout = Layout::rows, .n = shape.n, .h = h, .w = w, .c = channels};
-  view.top = top, view.bottom = bottom, view.left = left, view.right = right;
-  view.channel_pitch = round_up(channels, 4);
-  return view;
-}
 
 std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
                                            const View& a) {

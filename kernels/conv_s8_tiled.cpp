@@ -26,7 +26,7 @@ std::string refuse_tiled(const ConvShape& shape, Product product) {
 }
 
 View tiled_a_view(const ConvShape& shape, Product product) {
-  return product == Product::grad_weight ? grad_weight_planes(shape) : pixel_product_view(shape, product);
+  return product == Product::grad_weight ? grad_weight_planes(shape) : conv_rows_view(shape, product, 4);
 }
 
 View tiled_b_view(const ConvShape& shape, Product product) {

@@ -3,7 +3,7 @@
 // functions.
 #pragma once
 
-#include "kernels.h"
+#include "conv_axes.h"
 
 namespace octavo::kernels {
 
@@ -32,6 +32,7 @@ struct ConvFinishRows {
   const float* bias;  // per column, or null
   float* out;
   bool accumulate;
+  bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;
 };
 
@@ -77,9 +78,6 @@ constexpr std::int64_t padded_columns(std::int64_t outputs) {
   return outputs % 32 == 0 || outputs % 32 > 16 ? (outputs + 31) / 32 * 32 : outputs / 32 * 32 + 16;
 }
 
-/// Terms that an int32 takes for any s8 operands: 131071 * 128 * 128 < 2^31.
-constexpr std::int64_t longest_s8_sum = 131071;
-
 std::string refuse_tiled(const ConvShape& shape, Product product);
 View tiled_a_view(const ConvShape& shape, Product product);
 View tiled_b_view(const ConvShape& shape, Product product);
@@ -87,7 +85,6 @@ std::unique_ptr<ConvS8> make_tiled(const ConvIsa& isa, const ConvShape& shape, P
                                    const View& b);
 
 /// Forward and grad_input; rows views.
-View pixel_product_view(const ConvShape& shape, Product product);
 std::unique_ptr<ConvS8> make_pixel_product(const ConvIsa& isa, const ConvShape& shape, Product product,
                                            const View& a);
 /// grad_weight; planes and quads views.

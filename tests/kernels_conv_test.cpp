@@ -182,8 +182,11 @@ Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product pro
   args.bias = options.bias && product == Product::forward ? bias.data() : nullptr;
   args.accumulate = options.accumulate;
   args.scratch = scratch.data();
-  args.out = result.out.data();
+  Buffer out(elements * 4);  // aligned, as large results may be streamed
+  std::memcpy(out.data(), result.out.data(), result.out.size() * sizeof(float));
+  args.out = static_cast<float*>(out.data());
   kernel->run(args, options.parallel);
+  std::memcpy(result.out.data(), out.data(), result.out.size() * sizeof(float));
   args.out = nullptr;
   args.integers = result.integers.data();
   kernel->run(args, options.parallel);
@@ -322,6 +325,21 @@ TEST_CASE("sums longer than int32 holds are exact") {
   compare(conv(2, 370, 370, 16, 16, 3, 3, 1, 1, 1, 16), Product::grad_weight, Values::all_127, {});
   compare(linear(2, 131071, 2), Product::forward, Values::all_127, {});
   compare(linear(2, 131072, 2), Product::forward, Values::all_127, {});
+}
+
+TEST_CASE("results larger than the caches are exact") {
+  octavo::ThreadPool pool(3);
+  Options options;
+  options.parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    pool.run(chunks, body);
+  };
+  for (const ConvShape& shape :
+       {linear(140000, 4, 32), linear(260000, 4, 17), conv(1, 600, 500, 16, 16, 1, 1, 1, 0, 1, 16)})
+    for (Product product : {Product::forward, Product::grad_input})
+      for (bool accumulate : {false, true}) {
+        options.accumulate = accumulate;
+        compare(shape, product, Values::random, options);
+      }
 }
 
 TEST_CASE("threads and the order of chunks do not change results") {

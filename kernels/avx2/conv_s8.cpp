@@ -14,53 +14,61 @@ namespace {
 
 /// Sums of four columns each; every column is two lanes.
 struct Accumulators {
-  __m256i v0, v1, v2, v3;
+  __m256i low, high;
 };
 
-OCTAVO_INLINE void clear(Accumulators& acc) { acc.v0 = acc.v1 = acc.v2 = acc.v3 = _mm256_setzero_si256(); }
+OCTAVO_INLINE void clear(Accumulators& acc) { acc.low = acc.high = _mm256_setzero_si256(); }
 
 OCTAVO_INLINE __m256i widen_b(const std::int8_t* source) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
 }
 
-OCTAVO_INLINE void multiply(Accumulators& acc, const std::uint8_t* row, __m256i b0, __m256i b1, __m256i b2,
-                            __m256i b3) {
+OCTAVO_INLINE void multiply(Accumulators& acc, const std::uint8_t* row, __m256i low, __m256i high) {
   std::int32_t value;
   std::memcpy(&value, row, 4);
   const __m256i a = _mm256_cvtepu8_epi16(_mm_set1_epi32(value));
-  acc.v0 = _mm256_add_epi32(acc.v0, _mm256_madd_epi16(a, b0));
-  acc.v1 = _mm256_add_epi32(acc.v1, _mm256_madd_epi16(a, b1));
-  acc.v2 = _mm256_add_epi32(acc.v2, _mm256_madd_epi16(a, b2));
-  acc.v3 = _mm256_add_epi32(acc.v3, _mm256_madd_epi16(a, b3));
+  acc.low = _mm256_add_epi32(acc.low, _mm256_madd_epi16(a, low));
+  acc.high = _mm256_add_epi32(acc.high, _mm256_madd_epi16(a, high));
 }
 
-OCTAVO_INLINE void store(std::int32_t* target, __m256i first, __m256i second) {
+OCTAVO_INLINE void store(std::int32_t* target, const Accumulators& acc) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(target),
-                     _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), 0xd8));
+                     _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc.low, acc.high), 0xd8));
 }
 
-// noipa and fold expressions keep the accumulators in registers, as in the tiles of avx512vnni.
+/// Eight columns from `column` on. noipa and fold expressions keep the accumulators in registers, as in the
+/// tiles of avx512vnni.
 template <std::size_t... row>
-__attribute__((noipa)) void tile(const ConvTile& args) {
+__attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column) {
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
   const std::uint8_t* const* rows = args.rows;
-  const std::int8_t* segment = args.b;
+  const std::int8_t* segment = args.b + column * 4;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
     const std::int8_t* b = segment;
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
-      const __m256i b0 = widen_b(b), b1 = widen_b(b + 16), b2 = widen_b(b + 32), b3 = widen_b(b + 48);
-      (multiply(acc[row], rows[row] + at, b0, b1, b2, b3), ...);
+      const __m256i low = widen_b(b), high = widen_b(b + 16);
+      (multiply(acc[row], rows[row] + at, low, high), ...);
     }
   }
-  ((store(args.acc + row * 16, acc[row].v0, acc[row].v1),
-    store(args.acc + row * 16 + 8, acc[row].v2, acc[row].v3)),
-   ...);
+  (store(args.acc + row * 16 + column, acc[row]), ...);
 }
 
-constexpr ConvTileFunction tiles[] = {nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>};
+template <std::size_t... row>
+void tile(const ConvTile& args) {
+  half_tile<row...>(args, 0);
+  half_tile<row...>(args, 8);
+}
+
+constexpr ConvTileFunction tiles[] = {nullptr,
+                                      tile<0>,
+                                      tile<0, 1>,
+                                      tile<0, 1, 2>,
+                                      tile<0, 1, 2, 3>,
+                                      tile<0, 1, 2, 3, 4>,
+                                      tile<0, 1, 2, 3, 4, 5>};
 
 /// Subtraction modulo 2^32.
 OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) {
@@ -129,6 +137,6 @@ void column_sums(const ConvTile& args, std::int64_t columns) {
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{3, 0}, {tiles, nullptr}, finish_rows, add_sums, finish_columns, column_sums};
+const ConvIsa conv_isa_avx2 = {{6, 0}, {tiles, nullptr}, finish_rows, add_sums, finish_columns, column_sums};
 
 }  // namespace octavo::kernels

@@ -119,7 +119,10 @@ OCTAVO_INLINE void write_floats(float* out, __mmask16 mask, __m512 value, __m512
   value = _mm512_mul_ps(value, scale);
   if (bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
   if (accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
-  _mm512_mask_storeu_ps(out, mask, value);
+  if (mask == 0xffff)  // a masked store is slow even when all lanes are set
+    _mm512_storeu_ps(out, value);
+  else
+    _mm512_mask_storeu_ps(out, mask, value);
 }
 
 void write_integers(std::int64_t* out, __mmask16 mask, __m512i low, __m512i high) {
@@ -140,18 +143,47 @@ void finish_row_integers(const ConvFinishRows& args) {
   }
 }
 
+/// The common case: whole vectors, one scale of A, nothing to add.
+template <bool stream>
+void finish_plain_rows(const ConvFinishRows& args) {
+  const __m512 a_scale = _mm512_set1_ps(*args.a_scale);
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    const __m512i correction = _mm512_loadu_si512(args.correction + j);
+    const __m512 b_scale =
+        args.b_scale_vector ? _mm512_loadu_ps(args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
+    const __m512 scale = _mm512_mul_ps(a_scale, b_scale);
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const __m512i acc = _mm512_load_si512(args.acc + i * args.pitch + j);
+      const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(acc, correction)), scale);
+      if constexpr (stream)
+        _mm512_stream_ps(args.out + args.out_index[i] + j, value);
+      else
+        _mm512_storeu_ps(args.out + args.out_index[i] + j, value);
+    }
+  }
+}
+
+/// Every row starts at a multiple of 64 bytes when the outputs of a pixel are whole vectors.
+bool can_stream(const ConvFinishRows& args) {
+  if (!args.stream) return false;
+  std::int64_t bits = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(args.out)) / 4;
+  for (std::int64_t i = 0; i < args.rows; ++i) bits |= args.out_index[i];
+  return bits % 16 == 0;
+}
+
 void finish_rows(const ConvFinishRows& args) {
   if (args.integers) return finish_row_integers(args);
+  if (args.columns % 16 == 0 && !args.a_scale_vector && !args.bias && !args.accumulate)
+    return can_stream(args) ? finish_plain_rows<true>(args) : finish_plain_rows<false>(args);
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __mmask16 mask = first_lanes(args.columns - j);
     const __m512i correction = _mm512_loadu_si512(args.correction + j);
     const __m512 b_scale =
         args.b_scale_vector ? _mm512_maskz_loadu_ps(mask, args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
     const float* bias = args.bias ? args.bias + j : nullptr;
-    __m512 scale = _mm512_mul_ps(_mm512_set1_ps(*args.a_scale), b_scale);
     for (std::int64_t i = 0; i < args.rows; ++i) {
       const __m512i acc = _mm512_load_si512(args.acc + i * args.pitch + j);
-      if (args.a_scale_vector) scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), b_scale);
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[args.a_scale_vector ? i : 0]), b_scale);
       write_floats(args.out + args.out_index[i] + j, mask,
                    _mm512_cvtepi32_ps(_mm512_sub_epi32(acc, correction)), scale, bias, args.accumulate);
     }

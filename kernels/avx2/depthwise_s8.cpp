@@ -1,0 +1,65 @@
+// Depthwise integer convolution with vpmaddwd: 16 channels widened to 16 bits, two taps (or two pixels) at
+// once.
+#include <immintrin.h>
+
+#include "depthwise_s8_lanes.h"
+
+namespace octavo::kernels {
+namespace {
+
+struct Ops {
+  using Vector = __m256i;
+  static constexpr int quarters = 2, unit_taps = 2;
+
+  static Vector load(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
+  static Vector first(std::int64_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static Vector load_first(const std::int32_t* source, std::int64_t count) {
+    return _mm256_maskload_epi32(source, first(count));
+  }
+  static __m256 load_first(const float* source, std::int64_t count) {
+    return _mm256_maskload_ps(source, first(count));
+  }
+  static void store_first(float* target, __m256 value, std::int64_t count) {
+    if (count == 8)
+      _mm256_storeu_ps(target, value);
+    else
+      _mm256_maskstore_ps(target, first(count), value);
+  }
+  static void stream(float* target, __m256 value) { _mm256_stream_ps(target, value); }
+  static void store(std::int32_t* target, Vector value) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);
+  }
+  static __m256 broadcast(float value) { return _mm256_set1_ps(value); }
+  static __m256 to_float(Vector value) { return _mm256_cvtepi32_ps(value); }
+  static Vector subtract(Vector a, Vector b) { return _mm256_sub_epi32(a, b); }
+  static Vector times_128(Vector value) { return _mm256_slli_epi32(value, 7); }
+  static Vector ones() { return _mm256_set1_epi16(1); }
+  static Vector remove_offset(Vector value) { return _mm256_sub_epi16(value, _mm256_set1_epi16(128)); }
+  static Vector dot(Vector acc, Vector a, Vector b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+
+  static Vector widen(const std::uint8_t* source) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+  }
+  static void interleave(const std::uint8_t* const (&taps)[2], Vector (&out)[2]) {
+    const Vector a = widen(taps[0]), b = widen(taps[1]);
+    out[0] = _mm256_unpacklo_epi16(a, b);
+    out[1] = _mm256_unpackhi_epi16(a, b);
+  }
+
+  /// From [quarter][lane] to the order of the channels.
+  static void reorder(Vector (&v)[2]) {
+    const Vector low = _mm256_permute2x128_si256(v[0], v[1], 0x20);
+    v[1] = _mm256_permute2x128_si256(v[0], v[1], 0x31);
+    v[0] = low;
+  }
+};
+
+}  // namespace
+
+extern const DepthwiseIsa depthwise_isa_avx2;
+const DepthwiseIsa depthwise_isa_avx2 = {2, 2, 2, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+
+}  // namespace octavo::kernels

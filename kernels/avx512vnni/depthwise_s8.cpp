@@ -1,0 +1,63 @@
+// Depthwise integer convolution with vpdpbusd: 64 channels, four taps (or four pixels) in one instruction.
+#include <immintrin.h>
+
+#include "depthwise_s8_lanes.h"
+
+namespace octavo::kernels {
+namespace {
+
+struct Ops {
+  using Vector = __m512i;
+  static constexpr int quarters = 4, unit_taps = 4;
+
+  static Vector load(const void* source) { return _mm512_loadu_si512(source); }
+  static __mmask16 first(std::int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
+  static Vector load_first(const std::int32_t* source, std::int64_t count) {
+    return _mm512_maskz_loadu_epi32(first(count), source);
+  }
+  static __m512 load_first(const float* source, std::int64_t count) {
+    return _mm512_maskz_loadu_ps(first(count), source);
+  }
+  static void store_first(float* target, __m512 value, std::int64_t count) {
+    if (count == 16)  // a masked store is slow even when all lanes are set
+      _mm512_storeu_ps(target, value);
+    else
+      _mm512_mask_storeu_ps(target, first(count), value);
+  }
+  static void stream(float* target, __m512 value) { _mm512_stream_ps(target, value); }
+  static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
+  static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
+  static __m512 to_float(Vector value) { return _mm512_cvtepi32_ps(value); }
+  static Vector subtract(Vector a, Vector b) { return _mm512_sub_epi32(a, b); }
+  static Vector times_128(Vector value) { return _mm512_slli_epi32(value, 7); }
+  static Vector ones() { return _mm512_set1_epi8(1); }
+  static Vector remove_offset(Vector value) { return _mm512_xor_si512(value, _mm512_set1_epi8(-128)); }
+  static Vector dot(Vector acc, Vector a, Vector b) { return _mm512_dpbusd_epi32(acc, a, b); }
+
+  static void interleave(const std::uint8_t* const (&taps)[4], Vector (&out)[4]) {
+    const Vector a = load(taps[0]), b = load(taps[1]), c = load(taps[2]), d = load(taps[3]);
+    const Vector ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+    const Vector cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+    out[0] = _mm512_unpacklo_epi16(ab_low, cd_low);
+    out[1] = _mm512_unpackhi_epi16(ab_low, cd_low);
+    out[2] = _mm512_unpacklo_epi16(ab_high, cd_high);
+    out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
+  }
+
+  /// From [quarter][lane] to the order of the channels: a transpose of 4 x 4 lanes.
+  static void reorder(Vector (&v)[4]) {
+    const Vector a = _mm512_shuffle_i32x4(v[0], v[1], 0x44), b = _mm512_shuffle_i32x4(v[2], v[3], 0x44);
+    const Vector c = _mm512_shuffle_i32x4(v[0], v[1], 0xee), d = _mm512_shuffle_i32x4(v[2], v[3], 0xee);
+    v[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+    v[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
+    v[2] = _mm512_shuffle_i32x4(c, d, 0x88);
+    v[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
+  }
+};
+
+}  // namespace
+
+extern const DepthwiseIsa depthwise_isa_avx512vnni;
+const DepthwiseIsa depthwise_isa_avx512vnni = {4, 4, 1, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+
+}  // namespace octavo::kernels

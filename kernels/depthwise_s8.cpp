@@ -1,0 +1,236 @@
+// Plans of the depthwise integer convolution, where every channel is a product of its own: all three products
+// read `rows` views. Sums of the weight gradient are cut into parts that fit int32 and joined in int64.
+#include "depthwise_s8.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "conv_axes.h"
+
+namespace octavo::kernels {
+namespace {
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
+
+/// Channels of a rows view are a multiple of this: blocks then start inside it, and the slack covers the last
+/// one.
+constexpr std::int64_t channel_unit = 16;
+
+/// Bytes between the rows of a `rows` view.
+std::int64_t row_bytes(const View& view) { return (view.left + view.w + view.right) * view.channel_pitch; }
+std::int64_t sample_bytes(const View& view) { return (view.top + view.h + view.bottom) * row_bytes(view); }
+
+/// forward and grad_input.
+class DepthwisePixelProduct final : public ConvS8 {
+ public:
+  DepthwisePixelProduct(const DepthwiseIsa& isa, const ConvShape& shape, Product product, const View& a)
+      : isa_(isa), shape_(shape), forward_(product == Product::forward), a_(a) {
+    const ConvAxes axes = conv_axes(shape, product);
+    for (const ConvAxis& h : axes.h)
+      for (const ConvAxis& w : axes.w) add_class(h, w);
+    const std::int64_t pixels = forward_ ? shape.ho * shape.wo : shape.h * shape.w;
+    stream_ = shape.n * pixels * shape.c * 4 > streamed_bytes;
+  }
+  std::int64_t packed_bytes() const override { return packed_bytes_; }
+  void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
+    parallel(static_cast<std::int64_t>(classes_.size()), [&](std::int64_t i) {
+      pack_class(classes_[static_cast<std::size_t>(i)], weights, static_cast<std::uint8_t*>(packed));
+    });
+  }
+  void run(const ConvArgs& args, const Parallel& parallel) const override {
+    parallel(a_.n * parts_, [&](std::int64_t item) {
+      for (const PixelClass& pixels : classes_)
+        for (std::int64_t i = pixels.h.size * (item % parts_) / parts_;
+             i < pixels.h.size * (item % parts_ + 1) / parts_; ++i)
+          run_row(pixels, item / parts_, i, args);
+      if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+    });
+  }
+
+ private:
+  struct PixelClass {
+    ConvAxis h, w;
+    std::vector<std::int64_t> offsets, taps;  // filled up to whole units by taps of weight 0 (index -1)
+    std::int64_t weights, correction;         // where they start in the packed weights
+    std::int64_t units(const DepthwiseIsa& isa) const {
+      return static_cast<std::int64_t>(offsets.size()) / isa.unit_taps;
+    }
+  };
+
+  void add_class(const ConvAxis& h, const ConvAxis& w) {
+    PixelClass pixels{.h = h, .w = w, .offsets = {}, .taps = {}, .weights = packed_bytes_, .correction = 0};
+    for (const ConvAxis::Tap& tap_h : h.taps)
+      for (const ConvAxis::Tap& tap_w : w.taps) {
+        pixels.offsets.push_back((a_.top + tap_h.in) * row_bytes(a_) +
+                                 (a_.left + tap_w.in) * a_.channel_pitch);
+        pixels.taps.push_back(tap_h.index * shape_.s + tap_w.index);
+      }
+    while (static_cast<std::int64_t>(pixels.offsets.size()) % isa_.unit_taps) {
+      pixels.offsets.push_back(pixels.offsets.front());
+      pixels.taps.push_back(-1);
+    }
+    const std::int64_t blocks = ceil_div(shape_.c, isa_.block());
+    pixels.correction = pixels.weights + blocks * pixels.units(isa_) * isa_.unit_bytes();
+    packed_bytes_ = round_up(pixels.correction + blocks * isa_.block() * 4, 64);
+    classes_.push_back(pixels);
+  }
+
+  void pack_class(const PixelClass& pixels, const std::int8_t* weights, std::uint8_t* packed) const {
+    std::uint8_t* target = packed + pixels.weights;
+    std::vector<std::uint32_t> sums(static_cast<std::size_t>(round_up(shape_.c, isa_.block())));
+    for (std::int64_t first = 0; first < shape_.c; first += isa_.block())
+      for (std::int64_t unit = 0; unit < pixels.units(isa_); ++unit)
+        for (std::int64_t quarter = 0; quarter < isa_.lanes; ++quarter)
+          for (std::int64_t element = 0; element < isa_.lanes * 4 * isa_.unit_taps; ++element) {
+            const std::int64_t lane = element / isa_.unit_taps / 4, e = element / isa_.unit_taps % 4;
+            const std::int64_t channel = first + (lane * isa_.lanes + quarter) * 4 + e;
+            const std::int64_t tap =
+                pixels.taps[static_cast<std::size_t>(unit * isa_.unit_taps + element % isa_.unit_taps)];
+            const std::int16_t value = tap < 0 || channel >= shape_.c
+                                           ? std::int16_t{0}
+                                           : weights[channel * shape_.r * shape_.s + tap];
+            std::memcpy(target, &value, static_cast<std::size_t>(isa_.weight_bytes));  // little endian
+            target += isa_.weight_bytes;
+            sums[static_cast<std::size_t>(channel)] += static_cast<std::uint32_t>(value) * 128U;
+          }
+    std::memcpy(packed + pixels.correction, sums.data(), sums.size() * sizeof(sums[0]));
+  }
+
+  void run_row(const PixelClass& pixels, std::int64_t n, std::int64_t i, const ConvArgs& args) const {
+    const std::int64_t out_h = forward_ ? shape_.ho : shape_.h, out_w = forward_ ? shape_.wo : shape_.w;
+    const std::int64_t y = pixels.h.first + i * pixels.h.step;
+    const std::int64_t first = ((n * out_h + y) * out_w + pixels.w.first) * shape_.c;
+    const auto* packed = static_cast<const std::uint8_t*>(args.b);
+    isa_.pixels({.in = static_cast<const std::uint8_t*>(args.a) + n * sample_bytes(a_) +
+                       i * pixels.h.in_step * row_bytes(a_),
+                 .in_step = pixels.w.in_step * a_.channel_pitch,
+                 .offsets = pixels.offsets.data(),
+                 .units = pixels.units(isa_),
+                 .weights = packed + pixels.weights,
+                 .correction = reinterpret_cast<const std::int32_t*>(packed + pixels.correction),
+                 .channels = shape_.c,
+                 .pixels = pixels.w.size,
+                 .out_step = pixels.w.step * shape_.c,
+                 .a_scale = args.a_scale[args.a_scale_vector ? n : 0],
+                 .b_scale = args.b_scale,
+                 .b_scale_vector = args.b_scale_vector,
+                 .bias = args.bias,
+                 .out = args.out ? args.out + first : nullptr,
+                 .accumulate = args.accumulate,
+                 .stream = stream_ && !args.accumulate,
+                 .integers = args.integers ? args.integers + first : nullptr});
+  }
+
+  static constexpr std::int64_t parts_ = 4;  // of each sample
+  const DepthwiseIsa& isa_;
+  ConvShape shape_;
+  bool forward_;
+  View a_;
+  std::vector<PixelClass> classes_;
+  std::int64_t packed_bytes_ = 0;
+  bool stream_;  // the result is larger than a cache
+};
+
+class DepthwiseGradWeight final : public ConvS8 {
+ public:
+  DepthwiseGradWeight(const DepthwiseIsa& isa, const ConvShape& shape, const View& a, const View& b)
+      : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho) {
+    const std::int64_t needed = ceil_div(rows_, longest_s8_sum / shape.wo);
+    parts_ = std::min(rows_, std::max<std::int64_t>(needed, 32));
+    for (std::int64_t r = 0; r < shape.r; ++r)
+      for (std::int64_t s = 0; s < shape.s; ++s)
+        offsets_.push_back(r * shape.dilation_h * row_bytes(a) + s * shape.dilation_w * a.channel_pitch);
+  }
+  std::int64_t scratch_bytes() const override { return parts_ * sums() * 4; }
+
+  void run(const ConvArgs& args, const Parallel& parallel) const override {
+    parallel(parts_, [&](std::int64_t part) { run_part(part, args); });
+    parallel(ceil_div(sums(), 1024), [&](std::int64_t chunk) {
+      for (std::int64_t i = chunk * 1024; i < std::min(sums(), (chunk + 1) * 1024); ++i) join(i, args);
+    });
+  }
+
+ private:
+  std::int64_t sums() const { return shape_.r * shape_.s * shape_.c; }
+
+  void run_part(std::int64_t part, const ConvArgs& args) const {
+    const std::int64_t before =
+        (a_.top - shape_.pad_h) * row_bytes(a_) + (a_.left - shape_.pad_w) * a_.channel_pitch;
+    isa_.rows(
+        {.x = static_cast<const std::uint8_t*>(args.a) + before,
+         .g = static_cast<const std::uint8_t*>(args.b) + b_.top * row_bytes(b_) + b_.left * b_.channel_pitch,
+         .x_sample = sample_bytes(a_),
+         .x_row = shape_.stride_h * row_bytes(a_),
+         .x_pixel = shape_.stride_w * a_.channel_pitch,
+         .g_sample = sample_bytes(b_),
+         .g_row = row_bytes(b_),
+         .g_pixel = b_.channel_pitch,
+         .offsets = offsets_.data(),
+         .taps = shape_.r * shape_.s,
+         .channels = shape_.c,
+         .rows_per_sample = shape_.ho,
+         .pixels_per_row = shape_.wo,
+         .row_begin = rows_ * part / parts_,
+         .row_end = rows_ * (part + 1) / parts_,
+         .sums = static_cast<std::int32_t*>(args.scratch) + part * sums()});
+  }
+
+  /// Element i of [tap][channel].
+  void join(std::int64_t i, const ConvArgs& args) const {
+    std::int64_t sum = 0;
+    for (std::int64_t part = 0; part < parts_; ++part)
+      sum += static_cast<const std::int32_t*>(args.scratch)[part * sums() + i];
+    const std::int64_t c = i % shape_.c, index = c * shape_.r * shape_.s + i / shape_.c;
+    if (args.integers) {
+      args.integers[index] = sum;
+      return;
+    }
+    const float scale = args.a_scale[args.a_scale_vector ? c : 0] * args.b_scale[args.b_scale_vector ? c : 0];
+    const float value = static_cast<float>(sum) * scale;
+    args.out[index] = args.accumulate ? value + args.out[index] : value;
+  }
+
+  const DepthwiseIsa& isa_;
+  ConvShape shape_;
+  View a_, b_;
+  std::int64_t rows_, parts_ = 1;
+  std::vector<std::int64_t> offsets_;
+};
+
+std::string refuse(const ConvShape& shape, Product product) {
+  if (!shape.depthwise()) return "not depthwise";
+  if (product == Product::grad_weight && shape.wo > longest_s8_sum) return "an image row does not fit int32";
+  return {};
+}
+
+View a_view(const ConvShape& shape, Product product) {
+  return conv_rows_view(shape, product == Product::grad_weight ? Product::forward : product, channel_unit);
+}
+
+View b_view(const ConvShape& shape, Product product) {
+  if (product != Product::grad_weight) return {};
+  View view{.layout = Layout::rows, .n = shape.n, .h = shape.ho, .w = shape.wo, .c = shape.k};
+  view.channel_pitch = round_up(shape.k, channel_unit);
+  return view;
+}
+
+template <const DepthwiseIsa& isa>
+std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View& a, const View& b) {
+  if (product == Product::grad_weight) return std::make_unique<DepthwiseGradWeight>(isa, shape, a, b);
+  return std::make_unique<DepthwisePixelProduct>(isa, shape, product, a);
+}
+
+}  // namespace
+
+extern const DepthwiseIsa depthwise_isa_avx512vnni, depthwise_isa_avx2;
+extern const ConvS8Candidate depthwise_s8_avx512vnni, depthwise_s8_avx2;
+const ConvS8Candidate depthwise_s8_avx512vnni = {
+    "avx512vnni/depthwise_s8", Isa::avx512vnni, refuse, a_view, b_view, make<depthwise_isa_avx512vnni>};
+const ConvS8Candidate depthwise_s8_avx2 = {"avx2/depthwise_s8",     Isa::avx2, refuse, a_view, b_view,
+                                           make<depthwise_isa_avx2>};
+
+}  // namespace octavo::kernels

@@ -1,0 +1,52 @@
+// The depthwise integer convolution: what an instruction set provides (DepthwiseIsa) to the plans in
+// depthwise_s8.cpp.
+#pragma once
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+
+/// A run of output pixels in one image row. Channels come in blocks, taps in units: weights are
+/// [block][unit][quarter][lane][channel e][tap], where channel = (lane * quarters + quarter) * 4 + e of the
+/// block.
+struct DepthwisePixels {
+  const std::uint8_t* in;       // first pixel
+  std::int64_t in_step;         // bytes from pixel to pixel
+  const std::int64_t* offsets;  // bytes from a pixel to its taps, [units * taps per unit]
+  std::int64_t units;
+  const void* weights;
+  const std::int32_t* correction;  // subtracted, per channel
+  std::int64_t channels, pixels;
+  std::int64_t out_step;  // elements from pixel to pixel
+  float a_scale;
+  const float* b_scale;  // per channel when b_scale_vector
+  bool b_scale_vector;
+  const float* bias;  // per channel, or null
+  float* out;
+  bool accumulate;
+  bool stream;  // may write around the caches; only without accumulate
+  std::int64_t* integers;
+};
+
+/// Weight gradients of a range of output rows (image rows of all samples).
+struct DepthwiseRows {
+  const std::uint8_t* x;  // what the first tap of the first output pixel reads
+  const std::uint8_t* g;
+  std::int64_t x_sample, x_row, x_pixel, g_sample, g_row, g_pixel;  // bytes from one to the next
+  const std::int64_t* offsets;                                      // bytes from a pixel to its taps
+  std::int64_t taps, channels, rows_per_sample, pixels_per_row;
+  std::int64_t row_begin, row_end;
+  std::int32_t* sums;  // [taps][channels], overwritten
+};
+
+struct DepthwiseIsa {
+  std::int64_t lanes;      // of 128 bits in a vector; there are as many quarters
+  std::int64_t unit_taps;  // taps that one multiplication joins
+  std::int64_t weight_bytes;
+  void (*pixels)(const DepthwisePixels&);
+  void (*rows)(const DepthwiseRows&);
+  std::int64_t block() const { return lanes * lanes * 4; }
+  std::int64_t unit_bytes() const { return block() * unit_taps * weight_bytes; }
+};
+
+}  // namespace octavo::kernels

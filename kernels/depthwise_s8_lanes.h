@@ -1,0 +1,122 @@
+// The depthwise loops of every instruction set, over a struct of vector operations. Only for files that are
+// compiled for one instruction set: everything here has internal linkage.
+#pragma once
+
+#include "depthwise_s8.h"
+
+namespace octavo::kernels {
+namespace {
+
+template <typename Ops>
+void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_t pixel,
+                  const typename Ops::Vector (&acc)[Ops::quarters]) {
+  constexpr std::int64_t width = Ops::quarters * 4;
+  const std::int64_t index = pixel * args.out_step + channel, left = args.channels - channel;
+  const bool stream =
+      args.stream && args.channels % 16 == 0 && reinterpret_cast<std::uintptr_t>(args.out) % 64 == 0;
+  for (std::int64_t v = 0; v < Ops::quarters && v * width < left; ++v) {
+    const std::int64_t j = v * width, count = left - j < width ? left - j : width;
+    const auto corrected = Ops::subtract(acc[v], Ops::load_first(args.correction + channel + j, count));
+    if (args.integers) {
+      alignas(64) std::int32_t values[width];
+      Ops::store(values, corrected);
+      for (std::int64_t e = 0; e < count; ++e) args.integers[index + j + e] = values[e];
+      continue;
+    }
+    const auto b_scale = args.b_scale_vector ? Ops::load_first(args.b_scale + channel + j, count)
+                                             : Ops::broadcast(*args.b_scale);
+    auto value = Ops::to_float(corrected) * (Ops::broadcast(args.a_scale) * b_scale);
+    if (args.bias) value = value + Ops::load_first(args.bias + channel + j, count);
+    if (args.accumulate) value = value + Ops::load_first(args.out + index + j, count);
+    if (stream)
+      Ops::stream(args.out + index + j, value);
+    else
+      Ops::store_first(args.out + index + j, value, count);
+  }
+}
+
+template <typename Ops>
+void depthwise_pixels(const DepthwisePixels& args) {
+  constexpr std::int64_t block = Ops::quarters * Ops::quarters * 4;
+  const auto* weights = static_cast<const std::uint8_t*>(args.weights);
+  for (std::int64_t channel = 0; channel < args.channels; channel += block) {
+    for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+      const std::uint8_t* in = args.in + pixel * args.in_step + channel;
+      const std::uint8_t* w = weights;
+      typename Ops::Vector acc[Ops::quarters] = {};
+      for (std::int64_t unit = 0; unit < args.units; ++unit) {
+        const std::uint8_t* taps[Ops::unit_taps];
+        for (int e = 0; e < Ops::unit_taps; ++e) taps[e] = in + args.offsets[unit * Ops::unit_taps + e];
+        typename Ops::Vector x[Ops::quarters];
+        Ops::interleave(taps, x);
+        for (int q = 0; q < Ops::quarters; ++q, w += sizeof(x[0]))
+          acc[q] = Ops::dot(acc[q], x[q], Ops::load(w));
+      }
+      Ops::reorder(acc);
+      finish_block<Ops>(args, channel, pixel, acc);
+    }
+    weights += args.units * static_cast<std::int64_t>(sizeof(typename Ops::Vector)) * Ops::quarters;
+  }
+}
+
+alignas(64) constexpr auto zero_pixel = [] {
+  struct {
+    std::uint8_t bytes[64];
+  } pixel{};
+  for (std::uint8_t& byte : pixel.bytes) byte = 128;
+  return pixel;
+}();
+
+/// Sums of `taps` taps and of G itself over all pixels of the rows, for one block of channels.
+template <typename Ops, int taps>
+__attribute__((noinline)) void sum_taps(const DepthwiseRows& args, std::int64_t channel,
+                                        std::int64_t first_tap) {
+  typename Ops::Vector acc[taps][Ops::quarters] = {}, total[Ops::quarters] = {};
+  for (std::int64_t row = args.row_begin; row < args.row_end; ++row) {
+    const std::int64_t n = row / args.rows_per_sample, i = row % args.rows_per_sample;
+    const std::uint8_t* x = args.x + n * args.x_sample + i * args.x_row + channel;
+    const std::uint8_t* g = args.g + n * args.g_sample + i * args.g_row + channel;
+    for (std::int64_t j = 0; j < args.pixels_per_row; j += Ops::unit_taps) {
+      const std::uint8_t* x_pixels[Ops::unit_taps];
+      const std::uint8_t* g_pixels[Ops::unit_taps];
+      for (int e = 0; e < Ops::unit_taps; ++e) {
+        const bool inside = j + e < args.pixels_per_row;
+        x_pixels[e] = x + (inside ? j + e : j) * args.x_pixel;
+        g_pixels[e] = inside ? g + (j + e) * args.g_pixel : zero_pixel.bytes;
+      }
+      typename Ops::Vector b[Ops::quarters], a[Ops::quarters];
+      Ops::interleave(g_pixels, b);
+      for (int q = 0; q < Ops::quarters; ++q) {
+        b[q] = Ops::remove_offset(b[q]);
+        total[q] = Ops::dot(total[q], Ops::ones(), b[q]);
+      }
+      for (int t = 0; t < taps; ++t) {
+        const std::uint8_t* shifted[Ops::unit_taps];
+        for (int e = 0; e < Ops::unit_taps; ++e) shifted[e] = x_pixels[e] + args.offsets[first_tap + t];
+        Ops::interleave(shifted, a);
+        for (int q = 0; q < Ops::quarters; ++q) acc[t][q] = Ops::dot(acc[t][q], a[q], b[q]);
+      }
+    }
+  }
+  for (int t = 0; t < taps; ++t) {
+    alignas(64) std::int32_t values[Ops::quarters * Ops::quarters * 4];
+    for (int q = 0; q < Ops::quarters; ++q) acc[t][q] = Ops::subtract(acc[t][q], Ops::times_128(total[q]));
+    Ops::reorder(acc[t]);
+    for (int q = 0; q < Ops::quarters; ++q) Ops::store(values + q * Ops::quarters * 4, acc[t][q]);
+    std::int32_t* target = args.sums + (first_tap + t) * args.channels + channel;
+    for (std::int64_t c = 0; c < Ops::quarters * Ops::quarters * 4 && channel + c < args.channels; ++c)
+      target[c] = values[c];
+  }
+}
+
+template <typename Ops>
+void depthwise_rows(const DepthwiseRows& args) {
+  for (std::int64_t channel = 0; channel < args.channels; channel += Ops::quarters * Ops::quarters * 4) {
+    std::int64_t tap = 0;
+    for (; tap + 3 <= args.taps; tap += 3) sum_taps<Ops, 3>(args, channel, tap);
+    for (; tap < args.taps; ++tap) sum_taps<Ops, 1>(args, channel, tap);
+  }
+}
+
+}  // namespace
+}  // namespace octavo::kernels
