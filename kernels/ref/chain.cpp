@@ -1,4 +1,4 @@
-// Reference chains: every step in plain loops over one tile, every view written byte by byte.
+// Reference chains: every step in plain loops over one block, every view written byte by byte.
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -38,7 +38,7 @@ void store_bits(const Step& step, const ChainTile& tile, const float* v) {
   }
 }
 
-/// FP32 lanes of one period inside the tile, folded in order, then FP64.
+/// FP32 lanes of one period inside the block, folded in order, then FP64.
 void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, const ChainTile& tile, const float* v,
               float* lanes) {
   std::fill(lanes, lanes + 2 * plan.period, 0.0f);
@@ -103,7 +103,8 @@ void count_values(const ChainPlan& plan, std::int64_t chunk, const ChainTile& ti
   }
 }
 
-void quantize_tile(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const ChainWork& work) {
+void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const ChainWork& work,
+                   std::int8_t* out) {
   const Quantize& q = *plan.quantize;
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float v = work.values[i];
@@ -124,7 +125,7 @@ void quantize_tile(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& 
     const int integer = static_cast<int>(t);
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
-    work.integers[i] = static_cast<std::int8_t>(integer);
+    out[i] = static_cast<std::int8_t>(integer);
   }
 }
 
@@ -200,15 +201,16 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
   alignas(64) char stack[chain_stack_bytes];
   const ChainWork work(plan, chunk, stack);
   for_tiles(plan, chunk, [&](const ChainTile& tile) {
-    if (plan.x != nullptr)
-      std::copy(plan.x + tile.first, plan.x + tile.first + tile.count, work.values);
-    else
-      std::fill(work.values, work.values + tile.count, 0.0f);
-    run_steps(plan, chunk, tile, work);
-    count_values(plan, chunk, tile, work.values);
-    if (plan.quantize == nullptr) return;
-    quantize_tile(plan, plan.counts()[chunk], tile, work);
-    write_views(plan, tile, work);
+    for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
+      if (plan.x != nullptr)
+        std::copy(plan.x + block.first, plan.x + block.first + block.count, work.values);
+      else
+        std::fill(work.values, work.values + block.count, 0.0f);
+      run_steps(plan, chunk, block, work);
+      count_values(plan, chunk, block, work.values);
+      if (plan.quantize != nullptr) quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
+    });
+    if (plan.quantize != nullptr) write_views(plan, tile, work);
   });
 }
 
