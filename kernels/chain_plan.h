@@ -35,7 +35,8 @@ struct ChainPlan {
   std::int64_t tiles;                // in one sample
   std::int64_t tiles_in_unit, units; // a unit is the least that a chunk takes; units in one sample
   std::int64_t chunks;
-  std::int64_t period;               // floats after which per-channel vectors repeat; a multiple of c
+  std::int64_t lanes;                // FP32 sums of `sums` kept apart inside a block: a multiple of c
+  std::int64_t period;               // floats after which per-channel vectors repeat: a multiple of lanes
   std::int64_t block;                // elements of a block: whole periods
   std::int64_t tile_elements;        // of the largest tile
   std::int64_t zero_bytes;           // zeros in front of the integers of a tile: the border pixel
@@ -125,7 +126,7 @@ struct ChainWork {
   std::int8_t* integers;  // zero_bytes of zeros lie in front
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;
-  float* sums;            // sum_v, then sum_vx: `period` floats each
+  float* sums;            // sum_v, then sum_vx: `lanes` floats each
   ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
 };
 

@@ -27,6 +27,8 @@ inline void each_in_period(std::int64_t count, std::int64_t period, const Body& 
   }
 }
 
+// Functions with inner loops stay apart (noinline): together they run out of registers inside their loops.
+
 /// What one step sees of its block: reads `in`, writes `out` (which may be the same).
 struct StepTile {
   const ChainPlan& plan;
@@ -61,13 +63,13 @@ bool with_activation(const StepKind* next, std::int64_t count, std::int64_t peri
   return false;
 }
 
-bool scale_shift(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool scale_shift(const StepTile& s, const StepKind* next) {
   const float *a = s.a, *b = s.b, *in = s.in;
   return with_activation(next, s.tile.count, s.plan.period, s.out,
                          [=](std::int64_t i, std::int64_t k) { return a[k] * in[i] + b[k]; });
 }
 
-bool add(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool add(const StepTile& s, const StepKind* next) {
   const float *x = s.x, *in = s.in;
   return with_activation(next, s.tile.count, s.tile.count, s.out,
                          [=](std::int64_t i, std::int64_t) { return in[i] + x[i]; });
@@ -78,14 +80,14 @@ inline float kept(float lo, float seen, float hi, float v) {
   return seen < hi ? above : 0.0f;
 }
 
-void keep_where(const StepTile& s) {
+[[gnu::noinline]] void keep_where(const StepTile& s) {
   const float *a = s.a, *b = s.b, *x = s.x, *in = s.in, lo = s.step.lo, hi = s.step.hi;
   float* out = s.out;
   each_in_period(s.tile.count, s.plan.period,
                  [=](std::int64_t i, std::int64_t k) { out[i] = kept(lo, a[k] * x[i] + b[k], hi, in[i]); });
 }
 
-void combine(const StepTile& s) {
+[[gnu::noinline]] void combine(const StepTile& s) {
   const float *a = s.a, *b = s.b, *d = s.d, *x = s.x, *in = s.in;
   float* out = s.out;
   each_in_period(s.tile.count, s.plan.period,
@@ -93,7 +95,7 @@ void combine(const StepTile& s) {
 }
 
 /// keep_where and then combine with the same x, the gradient of batch norm and ReLU, in one pass.
-void keep_and_combine(const StepTile& mask, const StepTile& s) {
+[[gnu::noinline]] void keep_and_combine(const StepTile& mask, const StepTile& s) {
   const float *ma = mask.a, *mb = mask.b, lo = mask.step.lo, hi = mask.step.hi;
   const float *a = s.a, *b = s.b, *d = s.d, *x = s.x, *in = mask.in;
   float* out = s.out;
@@ -116,7 +118,7 @@ const std::uint8_t* tile_bits(const std::uint8_t* bits, const ChainTile& tile, s
   return buffer;
 }
 
-void keep_bits(const StepTile& s) {
+[[gnu::noinline]] void keep_bits(const StepTile& s) {
   const std::uint8_t* bits = tile_bits(s.step.bits, s.tile, s.work.bits);
   std::int64_t i = 0;
   for (; i + 16 <= s.tile.count; i += 16) {
@@ -132,7 +134,7 @@ void join_byte(std::uint8_t& byte, int bits) {
   std::atomic_ref(byte).fetch_or(static_cast<std::uint8_t>(bits), std::memory_order_relaxed);
 }
 
-void store_bits(const StepTile& s) {
+[[gnu::noinline]] void store_bits(const StepTile& s) {
   const std::int64_t count = s.tile.count, whole = count / 16 * 16;
   std::uint8_t* packed = s.work.bits;
   for (std::int64_t i = 0; i < whole; i += 16) {
@@ -160,59 +162,59 @@ void store_bits(const StepTile& s) {
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
 }
 
-/// Adds every period of the block to `width` vectors of lanes from `k` on, which stay in registers.
+/// Adds the block to `width` vectors of lanes from `k` on, which stay in registers.
 template <int width, bool centred>
 void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* first, float* second) {
   using Floats = typename Simd::Floats;
-  constexpr std::int64_t lanes = sizeof(Floats) / sizeof(float);
+  constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
   Floats sum[width], product[width], b[width];
   for (int i = 0; i < width; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
-    b[i] = Simd::load(s.b + k + i * lanes);
+    b[i] = Simd::load(s.b + k + i * size);
   }
-  for (std::int64_t at = k; at < whole; at += s.plan.period)
+  for (std::int64_t at = k; at < whole; at += s.plan.lanes)
     for (int i = 0; i < width; ++i) {
-      const Floats v = Simd::load(s.in + at + i * lanes);
+      const Floats v = Simd::load(s.in + at + i * size);
       sum[i] = sum[i] + v;
-      product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * lanes) - b[i] : v);
+      product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
     }
   for (int i = 0; i < width; ++i) {
-    std::memcpy(first + k + i * lanes, &sum[i], sizeof(Floats));
-    std::memcpy(second + k + i * lanes, &product[i], sizeof(Floats));
+    std::memcpy(first + k + i * size, &sum[i], sizeof(Floats));
+    std::memcpy(second + k + i * size, &product[i], sizeof(Floats));
   }
 }
 
 template <bool centred>
 void fill_lanes(const StepTile& s, float* first, float* second) {
-  constexpr std::int64_t lanes = sizeof(typename Simd::Floats) / sizeof(float);
-  const std::int64_t period = s.plan.period, whole = s.tile.count / period * period;
+  constexpr std::int64_t size = sizeof(typename Simd::Floats) / sizeof(float);
+  const std::int64_t lanes = s.plan.lanes, whole = s.tile.count / lanes * lanes;
   std::int64_t k = 0;
-  for (; k + 4 * lanes <= period; k += 4 * lanes) add_lanes<4, centred>(s, k, whole, first, second);
-  for (; k + lanes <= period; k += lanes) add_lanes<1, centred>(s, k, whole, first, second);
+  for (; k + 4 * size <= lanes; k += 4 * size) add_lanes<4, centred>(s, k, whole, first, second);
+  for (; k + size <= lanes; k += size) add_lanes<1, centred>(s, k, whole, first, second);
   const auto add = [&](std::int64_t i, std::int64_t lane) {
     first[lane] = first[lane] + s.in[i];
     second[lane] = second[lane] + s.in[i] * (centred ? s.x[i] - s.b[lane] : s.in[i]);
   };
-  for (std::int64_t at = 0; at < whole; at += period)
-    for (std::int64_t lane = k; lane < period; ++lane) add(at + lane, lane);
+  for (std::int64_t at = 0; at < whole; at += lanes)
+    for (std::int64_t lane = k; lane < lanes; ++lane) add(at + lane, lane);
   for (std::int64_t i = whole; i < s.tile.count; ++i) add(i, i - whole);
 }
 
-/// Lanes of FP32 over one period, folded in order, then FP64: the order of the reference.
-void add_sums(const StepTile& s, std::int64_t chunk) {
-  const std::int64_t c = s.plan.c, period = s.plan.period;
-  float *first = s.work.sums, *second = s.work.sums + period;
-  std::memset(first, 0, static_cast<std::size_t>(2 * period) * sizeof(float));
+/// Lanes of FP32, folded in order, then FP64: the order of the reference.
+[[gnu::noinline]] void add_sums(const StepTile& s, std::int64_t chunk) {
+  const std::int64_t c = s.plan.c, lanes = s.plan.lanes;
+  float *first = s.work.sums, *second = s.work.sums + lanes;
+  std::memset(first, 0, static_cast<std::size_t>(2 * lanes) * sizeof(float));
   if (s.x != nullptr)
     fill_lanes<true>(s, first, second);
   else
     fill_lanes<false>(s, first, second);
   double* sums = s.plan.sums(chunk);
-  for (float* lanes : {first, second}) {
-    for (std::int64_t group = c; group < period; group += c)
-      each(c, [=](std::int64_t k) { lanes[k] = lanes[k] + lanes[group + k]; });
-    double* target = lanes == first ? sums : sums + c;
-    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(lanes[k]); });
+  for (float* sum : {first, second}) {
+    for (std::int64_t group = c; group < lanes; group += c)
+      each(c, [=](std::int64_t k) { sum[k] = sum[k] + sum[group + k]; });
+    double* target = sum == first ? sums : sums + c;
+    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(sum[k]); });
   }
 }
 
@@ -257,7 +259,7 @@ std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   return largest;
 }
 
-void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
+[[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
   if (plan.max_granularity != Granularity::channel) {
     std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
     const std::uint32_t found = max_magnitude(v, tile.count);
@@ -273,7 +275,7 @@ void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   });
 }
 
-void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
+[[gnu::noinline]] void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     std::uint32_t bits;
     std::memcpy(&bits, v + i, 4);
@@ -282,7 +284,7 @@ void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
 }
 
 /// 16 random bits for each element of the block; those of element 0 lie at the start of the buffer.
-void fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
+[[gnu::noinline]] void fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
   const std::uint64_t begin = q.first_index + static_cast<std::uint64_t>(tile.first);
   const std::uint64_t end = begin + static_cast<std::uint64_t>(tile.count);
   std::uint16_t* out = buffer - (begin & 31);
@@ -310,7 +312,7 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
 }
 
 template <bool stochastic>
-void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
+[[gnu::noinline]] void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
                      const ChainWork& work, std::int8_t* out) {
   const Quantize& q = *plan.quantize;
   const std::uint16_t* random = work.random;
@@ -330,7 +332,7 @@ void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile
   Simd::sum_integers(out, tile.count, counts);
 }
 
-void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work,
+[[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work,
                std::int8_t* integers) {
   const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
   if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));

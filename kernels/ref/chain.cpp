@@ -38,19 +38,20 @@ void store_bits(const Step& step, const ChainTile& tile, const float* v) {
   }
 }
 
-/// FP32 lanes of one period inside the block, folded in order, then FP64.
+/// FP32 lanes inside the block, folded in order, then FP64.
 void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, const ChainTile& tile, const float* v,
               float* lanes) {
-  std::fill(lanes, lanes + 2 * plan.period, 0.0f);
+  std::fill(lanes, lanes + 2 * plan.lanes, 0.0f);
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float other = o.x != nullptr ? o.x[i] - o.offset(i) : v[i];
-    lanes[i % plan.period] = lanes[i % plan.period] + v[i];
-    lanes[plan.period + i % plan.period] = lanes[plan.period + i % plan.period] + v[i] * other;
+    float &sum = lanes[i % plan.lanes], &product = lanes[plan.lanes + i % plan.lanes];
+    sum = sum + v[i];
+    product = product + v[i] * other;
   }
   for (int which = 0; which < 2; ++which)
     for (std::int64_t channel = 0; channel < plan.c; ++channel) {
       float total = 0;
-      for (std::int64_t i = channel; i < plan.period; i += plan.c) total += lanes[which * plan.period + i];
+      for (std::int64_t i = channel; i < plan.lanes; i += plan.c) total += lanes[which * plan.lanes + i];
       plan.sums(chunk)[which * plan.c + channel] += static_cast<double>(total);
     }
 }

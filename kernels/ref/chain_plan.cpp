@@ -15,8 +15,8 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 std::int64_t align(std::int64_t bytes) { return round_up(bytes, 64); }
 
-/// Vectors of 16 floats should divide the period, and the inner loops should be long.
-std::int64_t period_floats(std::int64_t c) {
+/// Vectors of 16 floats should divide the lanes.
+std::int64_t lane_floats(std::int64_t c) {
   if (c >= 128) return c;
   return c * round_up(ceil_div(128, c), 16 / std::gcd(c, std::int64_t{16}));
 }
@@ -72,7 +72,7 @@ void place_scratch(ChainPlan& plan) {
   plan.work_at = at;
   // In the order of ChainWork.
   const std::int64_t work = align(plan.block * 4) + align(plan.zero_bytes + plan.tile_elements + chain_slack) +
-                            align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.period * 4);
+                            align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.lanes * 4);
   plan.work_bytes = work > chain_stack_bytes ? work : 0;
   at += plan.work_bytes * plan.chunks;
   plan.scratch_bytes = at + 64;
@@ -155,7 +155,8 @@ ChainPlan plan_chain(const Chain& chain) {
   plan.max_granularity = chain.max_granularity;
   plan.want_histogram = chain.histogram != nullptr;
   for (const Step& step : chain.steps) plan.want_sums |= step.kind == StepKind::sums;
-  plan.period = period_floats(plan.c);
+  plan.lanes = lane_floats(plan.c);
+  plan.period = round_up(512, plan.lanes);  // inner loops should be long
   plan.zero_bytes = align(plan.c + chain_slack);
   cut_tiles(plan);
   place_scratch(plan);
@@ -245,7 +246,7 @@ ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
   std::memset(integers - plan.zero_bytes, 0, static_cast<std::size_t>(plan.zero_bytes));
   random = reinterpret_cast<std::uint16_t*>(take(plan.block * 2 + 256)) + 32;
   bits = reinterpret_cast<std::uint8_t*>(take(plan.block / 8 + 16));
-  sums = reinterpret_cast<float*>(take(2 * align(plan.period * 4)));
+  sums = reinterpret_cast<float*>(take(2 * align(plan.lanes * 4)));
 }
 
 PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile) {
