@@ -6,8 +6,10 @@
 
 namespace octavo::kernels {
 
-/// Floats of a tile (16 KiB), unless one pixel alone is longer.
-constexpr std::int64_t chain_tile_floats = 4096;
+/// Elements of a tile, whose integers wait in L1 for the views (16 KiB), unless one pixel alone is longer.
+constexpr std::int64_t chain_tile_elements = 16384;
+/// Floats of a block, the part of a tile that the steps run on (8 KiB), unless one period is longer.
+constexpr std::int64_t chain_block_floats = 2048;
 /// Bytes after the integers of a tile that vector code may read and clear.
 constexpr std::int64_t chain_slack = 64;
 /// Working memory of a tile up to this size lies on the stack of the thread, else in the scratch.
@@ -33,8 +35,10 @@ struct ChainPlan {
   std::int64_t tiles;                // in one sample
   std::int64_t tiles_in_unit, units; // a unit is the least that a chunk takes; units in one sample
   std::int64_t chunks;
-  std::int64_t period;               // floats after which per-channel vectors repeat; a multiple of c
-  std::int64_t tile_floats;          // of the largest tile
+  std::int64_t lanes;                // FP32 sums of `sums` kept apart inside a block: a multiple of c
+  std::int64_t period;               // floats after which per-channel vectors repeat: a multiple of lanes
+  std::int64_t block;                // elements of a block: whole periods
+  std::int64_t tile_elements;        // of the largest tile
   std::int64_t zero_bytes;           // zeros in front of the integers of a tile: the border pixel
 
   const float* x;
@@ -94,6 +98,17 @@ void for_tiles(const ChainPlan& plan, std::int64_t chunk, const Body& body) {
   }
 }
 
+/// Calls body(block, elements before it) for the blocks of a tile, in order: the same tile with fewer elements.
+template <class Body>
+void for_blocks(const ChainPlan& plan, const ChainTile& tile, const Body& body) {
+  ChainTile block = tile;
+  for (std::int64_t done = 0; done < tile.count; done += plan.block) {
+    block.first = tile.first + done;
+    block.count = tile.count - done < plan.block ? tile.count - done : plan.block;
+    body(block, done);
+  }
+}
+
 /// Positions [first, last) of a plane of `view` (planes: of one phase) that a tile writes: its pixels and the
 /// border next to them.
 struct PlaneRange {
@@ -105,13 +120,13 @@ PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t pha
 /// zero pixel in front of them; 0 is the zero pixel). One table for all samples, phase after phase.
 std::int32_t* position_table(const ChainPlan& plan, std::int64_t view);
 
-/// Working memory of one tile.
+/// Working memory of one tile and its blocks.
 struct ChainWork {
   float* values;
   std::int8_t* integers;  // zero_bytes of zeros lie in front
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;
-  float* sums;            // sum_v, then sum_vx: `period` floats each
+  float* sums;            // sum_v, then sum_vx: `lanes` floats each
   ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
 };
 

@@ -1,4 +1,4 @@
-// Chains on one tile in L1, compiled once for each instruction set by a file that defines `Simd` before including
+// Chains, block by block in L1, compiled once for each instruction set by a file that defines `Simd` before including
 // this. Loops over floats are left to the compiler's vectorizer; everything on integers goes through Simd.
 #pragma once
 
@@ -27,7 +27,9 @@ inline void each_in_period(std::int64_t count, std::int64_t period, const Body& 
   }
 }
 
-/// What one step sees of its tile: reads `in`, writes `out` (which may be the same).
+// Functions with inner loops stay apart (noinline): together they run out of registers inside their loops.
+
+/// What one step sees of its block: reads `in`, writes `out` (which may be the same).
 struct StepTile {
   const ChainPlan& plan;
   const ChainTile& tile;
@@ -61,33 +63,46 @@ bool with_activation(const StepKind* next, std::int64_t count, std::int64_t peri
   return false;
 }
 
-bool scale_shift(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool scale_shift(const StepTile& s, const StepKind* next) {
   const float *a = s.a, *b = s.b, *in = s.in;
   return with_activation(next, s.tile.count, s.plan.period, s.out,
                          [=](std::int64_t i, std::int64_t k) { return a[k] * in[i] + b[k]; });
 }
 
-bool add(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool add(const StepTile& s, const StepKind* next) {
   const float *x = s.x, *in = s.in;
   return with_activation(next, s.tile.count, s.tile.count, s.out,
                          [=](std::int64_t i, std::int64_t) { return in[i] + x[i]; });
 }
 
-void keep_where(const StepTile& s) {
-  const float *a = s.a, *b = s.b, *x = s.x, *in = s.in, lo = s.step.lo, hi = s.step.hi;
-  float* out = s.out;
-  each_in_period(s.tile.count, s.plan.period, [=](std::int64_t i, std::int64_t k) {
-    const float seen = a[k] * x[i] + b[k], v = in[i];
-    const float above = lo < seen ? v : 0.0f;
-    out[i] = seen < hi ? above : 0.0f;
-  });
+inline float kept(float lo, float seen, float hi, float v) {
+  const float above = lo < seen ? v : 0.0f;
+  return seen < hi ? above : 0.0f;
 }
 
-void combine(const StepTile& s) {
+[[gnu::noinline]] void keep_where(const StepTile& s) {
+  const float *a = s.a, *b = s.b, *x = s.x, *in = s.in, lo = s.step.lo, hi = s.step.hi;
+  float* out = s.out;
+  each_in_period(s.tile.count, s.plan.period,
+                 [=](std::int64_t i, std::int64_t k) { out[i] = kept(lo, a[k] * x[i] + b[k], hi, in[i]); });
+}
+
+[[gnu::noinline]] void combine(const StepTile& s) {
   const float *a = s.a, *b = s.b, *d = s.d, *x = s.x, *in = s.in;
   float* out = s.out;
   each_in_period(s.tile.count, s.plan.period,
                  [=](std::int64_t i, std::int64_t k) { out[i] = a[k] * in[i] + b[k] * x[i] + d[k]; });
+}
+
+/// keep_where and then combine with the same x, the gradient of batch norm and ReLU, in one pass.
+[[gnu::noinline]] void keep_and_combine(const StepTile& mask, const StepTile& s) {
+  const float *ma = mask.a, *mb = mask.b, lo = mask.step.lo, hi = mask.step.hi;
+  const float *a = s.a, *b = s.b, *d = s.d, *x = s.x, *in = mask.in;
+  float* out = s.out;
+  each_in_period(s.tile.count, s.plan.period, [=](std::int64_t i, std::int64_t k) {
+    const float seen = x[i];
+    out[i] = a[k] * kept(lo, ma[k] * seen + mb[k], hi, in[i]) + b[k] * seen + d[k];
+  });
 }
 
 /// Bits of the tile from its first element on, whatever bit of a byte that is in the tensor.
@@ -103,7 +118,7 @@ const std::uint8_t* tile_bits(const std::uint8_t* bits, const ChainTile& tile, s
   return buffer;
 }
 
-void keep_bits(const StepTile& s) {
+[[gnu::noinline]] void keep_bits(const StepTile& s) {
   const std::uint8_t* bits = tile_bits(s.step.bits, s.tile, s.work.bits);
   std::int64_t i = 0;
   for (; i + 16 <= s.tile.count; i += 16) {
@@ -119,7 +134,7 @@ void join_byte(std::uint8_t& byte, int bits) {
   std::atomic_ref(byte).fetch_or(static_cast<std::uint8_t>(bits), std::memory_order_relaxed);
 }
 
-void store_bits(const StepTile& s) {
+[[gnu::noinline]] void store_bits(const StepTile& s) {
   const std::int64_t count = s.tile.count, whole = count / 16 * 16;
   std::uint8_t* packed = s.work.bits;
   for (std::int64_t i = 0; i < whole; i += 16) {
@@ -147,28 +162,59 @@ void store_bits(const StepTile& s) {
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
 }
 
-/// Lanes of FP32 over one period, folded in order, then FP64: the order of the reference.
-void add_sums(const StepTile& s, std::int64_t chunk) {
-  const std::int64_t c = s.plan.c, period = s.plan.period;
-  float *first = s.work.sums, *second = s.work.sums + period;
-  const float *x = s.x, *in = s.in, *b = s.b;
-  std::memset(first, 0, static_cast<std::size_t>(2 * period) * sizeof(float));
-  if (x != nullptr)
-    each_in_period(s.tile.count, period, [=](std::int64_t i, std::int64_t k) {
-      first[k] = first[k] + in[i];
-      second[k] = second[k] + in[i] * (x[i] - b[k]);
-    });
+/// Adds the block to `width` vectors of lanes from `k` on, which stay in registers.
+template <int width, bool centred>
+void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* first, float* second) {
+  using Floats = typename Simd::Floats;
+  constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
+  Floats sum[width], product[width], b[width];
+  for (int i = 0; i < width; ++i) {
+    sum[i] = Floats{}, product[i] = Floats{};
+    b[i] = Simd::load(s.b + k + i * size);
+  }
+  for (std::int64_t at = k; at < whole; at += s.plan.lanes)
+    for (int i = 0; i < width; ++i) {
+      const Floats v = Simd::load(s.in + at + i * size);
+      sum[i] = sum[i] + v;
+      product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
+    }
+  for (int i = 0; i < width; ++i) {
+    std::memcpy(first + k + i * size, &sum[i], sizeof(Floats));
+    std::memcpy(second + k + i * size, &product[i], sizeof(Floats));
+  }
+}
+
+template <bool centred>
+void fill_lanes(const StepTile& s, float* first, float* second) {
+  constexpr std::int64_t size = sizeof(typename Simd::Floats) / sizeof(float);
+  const std::int64_t lanes = s.plan.lanes, whole = s.tile.count / lanes * lanes;
+  std::int64_t k = 0;
+  for (; k + 4 * size <= lanes; k += 4 * size) add_lanes<4, centred>(s, k, whole, first, second);
+  for (; k + size <= lanes; k += size) add_lanes<1, centred>(s, k, whole, first, second);
+  const auto add = [&](std::int64_t i, std::int64_t lane) {
+    first[lane] = first[lane] + s.in[i];
+    second[lane] = second[lane] + s.in[i] * (centred ? s.x[i] - s.b[lane] : s.in[i]);
+  };
+  for (std::int64_t at = 0; at < whole; at += lanes)
+    for (std::int64_t lane = k; lane < lanes; ++lane) add(at + lane, lane);
+  for (std::int64_t i = whole; i < s.tile.count; ++i) add(i, i - whole);
+}
+
+/// Lanes of FP32, folded in order, then FP64: the order of the reference.
+[[gnu::noinline]] void add_sums(const StepTile& s, std::int64_t chunk) {
+  const std::int64_t c = s.plan.c, lanes = s.plan.lanes;
+  float *first = s.work.sums, *second = s.work.sums + lanes;
+  std::memset(first, 0, static_cast<std::size_t>(2 * lanes) * sizeof(float));
+  if (s.x != nullptr)
+    fill_lanes<true>(s, first, second);
   else
-    each_in_period(s.tile.count, period, [=](std::int64_t i, std::int64_t k) {
-      first[k] = first[k] + in[i];
-      second[k] = second[k] + in[i] * in[i];
-    });
+    fill_lanes<false>(s, first, second);
   double* sums = s.plan.sums(chunk);
-  for (float* lanes : {first, second}) {
-    for (std::int64_t group = c; group < period; group += c)
-      each(c, [=](std::int64_t k) { lanes[k] = lanes[k] + lanes[group + k]; });
-    double* target = lanes == first ? sums : sums + c;
-    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(lanes[k]); });
+  for (float* sum : {first, second}) {
+    for (std::int64_t group = c; group < lanes; group += c)
+      each(c, [=](std::int64_t k) { sum[k] = sum[k] + sum[group + k]; });
+    double* target = sum == first ? sums : sums + c;
+    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(sum[k]); });
   }
 }
 
@@ -182,7 +228,13 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
     case StepKind::add: return add(s, next) ? 2 : 1;
     case StepKind::relu: each(s.tile.count, [=](std::int64_t i) { out[i] = positive(in[i]); }); break;
     case StepKind::clamp6: each(s.tile.count, [=](std::int64_t i) { out[i] = positive_to_six(in[i]); }); break;
-    case StepKind::keep_where: keep_where(s); break;
+    case StepKind::keep_where:
+      if (next != nullptr && *next == StepKind::combine && s.plan.steps[index + 1].x == s.step.x) {
+        keep_and_combine(s, StepTile(s.plan, s.tile, s.work, index + 1, s.in));
+        return 2;
+      }
+      keep_where(s);
+      break;
     case StepKind::keep_bits: keep_bits(s); break;
     case StepKind::combine: combine(s); break;
     case StepKind::store: std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4); break;
@@ -196,18 +248,6 @@ bool changes_value(StepKind kind) {
   return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
 }
 
-/// The next tile of every input follows this one in memory; it is fetched while this one is worked on.
-void prefetch_next(const ChainPlan& plan, const ChainTile& tile) {
-  const std::int64_t first = tile.first + tile.count, size = plan.n * plan.h * plan.w * plan.c;
-  const std::int64_t end = first + tile.count < size ? first + tile.count : size;
-  const auto fetch = [=](const float* x) {
-    if (x == nullptr) return;
-    for (std::int64_t i = first; i < end; i += 16) __builtin_prefetch(x + i, 0, 2);
-  };
-  fetch(plan.x);
-  for (std::int64_t i = 0; i < plan.step_count; ++i) fetch(plan.steps[i].x);
-}
-
 std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   std::uint32_t largest = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -219,9 +259,11 @@ std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   return largest;
 }
 
-void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
+[[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
   if (plan.max_granularity != Granularity::channel) {
-    plan.tile_max()[tile.sample * plan.tiles + tile.index] = max_magnitude(v, tile.count);
+    std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
+    const std::uint32_t found = max_magnitude(v, tile.count);
+    seen = found > seen ? found : seen;
     return;
   }
   std::uint32_t* largest = plan.channel_max(chunk);
@@ -233,7 +275,7 @@ void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   });
 }
 
-void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
+[[gnu::noinline]] void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     std::uint32_t bits;
     std::memcpy(&bits, v + i, 4);
@@ -241,14 +283,13 @@ void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
   }
 }
 
-/// 16 random bits for each element of the tile; answers where the first lies in the buffer.
-const std::uint16_t* fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
+/// 16 random bits for each element of the block; those of element 0 lie at the start of the buffer.
+[[gnu::noinline]] void fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
   const std::uint64_t begin = q.first_index + static_cast<std::uint64_t>(tile.first);
   const std::uint64_t end = begin + static_cast<std::uint64_t>(tile.count);
   std::uint16_t* out = buffer - (begin & 31);
   for (std::uint64_t block = begin >> 5; block << 5 < end; ++block, out += 32)
     Simd::random32(random_block_key(q.key, block), static_cast<std::uint32_t>(block) * 16, out);
-  return buffer;
 }
 
 /// Quantizes `count` values, 16 at a time; per channel, `inverse` moves along with them.
@@ -271,29 +312,28 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
 }
 
 template <bool stochastic>
-void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
-                     const ChainWork& work) {
+[[gnu::noinline]] void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
+                     const ChainWork& work, std::int8_t* out) {
   const Quantize& q = *plan.quantize;
-  const std::uint16_t* random = stochastic ? fill_random(q, tile, work.random) : nullptr;
-  if (q.granularity == Granularity::channel) {
-    typename Simd::Quantizer quantizer(q.qmax, 0.0f);
-    const float* inverse = plan.inverse_vector();
+  const std::uint16_t* random = work.random;
+  const bool by_channel = q.granularity == Granularity::channel, by_sample = q.granularity == Granularity::sample;
+  typename Simd::Quantizer quantizer(q.qmax, by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
+  if (stochastic) fill_random(q, tile, work.random);
+  if (by_channel) {
     for (std::int64_t i = 0; i < tile.count; i += plan.period) {
       const std::int64_t size = tile.count - i < plan.period ? tile.count - i : plan.period;
-      quantize_run<stochastic, true>(quantizer, v + i, inverse, stochastic ? random + i : nullptr, size,
-                                     work.integers + i);
+      quantize_run<stochastic, true>(quantizer, v + i, plan.inverse_vector(), random + i, size, out + i);
     }
-    quantizer.finish(counts);
   } else {
-    typename Simd::Quantizer quantizer(q.qmax, q.inverse_scale[q.granularity == Granularity::sample ? tile.sample : 0]);
-    quantize_run<stochastic, false>(quantizer, v, nullptr, random, tile.count, work.integers);
-    quantizer.finish(counts);
+    quantize_run<stochastic, false>(quantizer, v, nullptr, random, tile.count, out);
   }
-  std::memset(work.integers + tile.count, 0, chain_slack);
-  Simd::sum_integers(work.integers, tile.count, counts);
+  quantizer.finish(counts);
+  std::memset(out + tile.count, 0, chain_slack);
+  Simd::sum_integers(out, tile.count, counts);
 }
 
-void run_tile(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work) {
+[[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work,
+               std::int8_t* integers) {
   const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
   if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
   for (std::int64_t i = 0; i < plan.step_count;) {
@@ -301,21 +341,24 @@ void run_tile(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, 
     i += run_step(step, i, chunk);
     if (changes_value(step.step.kind)) v = work.values;
   }
-  prefetch_next(plan, tile);
   if (plan.want_max) count_max(plan, chunk, tile, v);
   if (plan.want_histogram) count_bins(plan.histogram(chunk), v, tile.count);
   if (plan.quantize == nullptr) return;
   if (plan.quantize->rounding == Rounding::stochastic)
-    quantize_values<true>(plan, plan.counts()[chunk], tile, v, work);
+    quantize_values<true>(plan, plan.counts()[chunk], tile, v, work, integers);
   else
-    quantize_values<false>(plan, plan.counts()[chunk], tile, v, work);
-  write_views(plan, tile, work);
+    quantize_values<false>(plan, plan.counts()[chunk], tile, v, work, integers);
 }
 
 void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
   alignas(64) char stack[chain_stack_bytes];
   const ChainWork work(plan, chunk, stack);
-  for_tiles(plan, chunk, [&](const ChainTile& tile) { run_tile(plan, chunk, tile, work); });
+  for_tiles(plan, chunk, [&](const ChainTile& tile) {
+    for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
+      run_block(plan, chunk, block, work, work.integers + done);
+    });
+    if (plan.quantize != nullptr) write_views(plan, tile, work);
+  });
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::
   }
 }
 
-void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q, std::uint8_t* out) {
+[[gnu::noinline]] void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q, std::uint8_t* out) {
   const std::int64_t pitch = view.channel_pitch, line = (view.left + plan.w + view.right) * pitch;
   const std::int64_t columns = tile.column_end - tile.column;
   out += tile.sample * (view.top + plan.h + view.bottom) * line;
@@ -77,7 +77,7 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
   for (std::int64_t k = 0; k < channels; ++k) Simd::store_offset(out + k * stride, rows[k], pixels);
 }
 
-void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
+[[gnu::noinline]] void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
                   const std::int8_t* zero, std::uint8_t* out) {
   const std::int64_t phases = view.phase_h * view.phase_w, stride = phases * view.plane;
   out += tile.sample * plan.c * stride;
@@ -113,7 +113,7 @@ void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i
   for (std::int64_t i = 0; i < size; ++i) out[i] = static_cast<std::int8_t>(keep ? out[i] | bytes[i] : bytes[i]);
 }
 
-void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
+[[gnu::noinline]] void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
                  const std::int8_t* zero, std::int8_t* out) {
   const PlaneRange range = plane_range(plan, view, 0, tile);
   const std::int64_t pitch = view.channel_pitch;

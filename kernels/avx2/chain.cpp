@@ -10,7 +10,10 @@ namespace {
 
 struct Simd {
   using Bytes = __m256i;
+  using Floats = __m256;
   static constexpr std::int64_t block = 32;  // bytes of a vector
+
+  static Floats load(const float* v) { return _mm256_loadu_ps(v); }
 
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
@@ -49,7 +52,8 @@ struct Simd {
       t = _mm256_min_ps(_mm256_max_ps(t, _mm256_sub_ps(_mm256_setzero_ps(), limit_)), limit_);
       if (stochastic) {
         const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
-        t = _mm256_floor_ps(_mm256_add_ps(t, _mm256_mul_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f))));
+        // bits / 65536 is exact, so the fused sum is the plain sum.
+        t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f), t));
       }
       return _mm256_cvtps_epi32(t);
     }
@@ -130,8 +134,8 @@ struct Simd {
   static __m256i random8(RandomKey key, std::uint32_t counter) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const auto constant = [](std::uint32_t bits) { return _mm256_set1_epi32(static_cast<int>(bits)); };
-    __m256i x = _mm256_mullo_epi32(_mm256_add_epi32(lane, constant(counter)), constant(0x9E3779B9u));
-    x = _mm256_add_epi32(x, constant(key.a));
+    const __m256i weyl = _mm256_mullo_epi32(lane, constant(0x9E3779B9u));  // the same for all blocks
+    __m256i x = _mm256_add_epi32(weyl, constant(counter * 0x9E3779B9u + key.a));
     x = _mm256_mullo_epi32(_mm256_xor_si256(x, _mm256_srli_epi32(x, 16)), constant(0x21F0AAADu));
     x = _mm256_xor_si256(_mm256_xor_si256(x, _mm256_srli_epi32(x, 15)), constant(key.b));
     x = _mm256_mullo_epi32(x, constant(0x735A2D97u));

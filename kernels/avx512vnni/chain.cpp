@@ -8,7 +8,10 @@ namespace {
 
 struct Simd {
   using Bytes = __m512i;
+  using Floats = __m512;
   static constexpr std::int64_t block = 64;  // bytes of a vector
+
+  static Floats load(const float* v) { return _mm512_loadu_ps(v); }
 
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
@@ -28,8 +31,9 @@ struct Simd {
       t = _mm512_min_ps(t, limit_);
       if (stochastic) {
         const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
-        const __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f));
-        t = _mm512_roundscale_ps(_mm512_add_ps(t, u), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+        // bits / 65536 is exact, so the fused sum is the plain sum.
+        t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f), t);
+        t = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
       }
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(t)));
     }
@@ -67,8 +71,8 @@ struct Simd {
   static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const auto constant = [](std::uint32_t bits) { return _mm512_set1_epi32(static_cast<int>(bits)); };
-    __m512i x = _mm512_mullo_epi32(_mm512_add_epi32(lane, constant(counter)), constant(0x9E3779B9u));
-    x = _mm512_add_epi32(x, constant(key.a));
+    const __m512i weyl = _mm512_mullo_epi32(lane, constant(0x9E3779B9u));  // the same for all blocks
+    __m512i x = _mm512_add_epi32(weyl, constant(counter * 0x9E3779B9u + key.a));
     x = _mm512_mullo_epi32(_mm512_xor_si512(x, _mm512_srli_epi32(x, 16)), constant(0x21F0AAADu));
     x = _mm512_xor_si512(_mm512_xor_si512(x, _mm512_srli_epi32(x, 15)), constant(key.b));
     x = _mm512_mullo_epi32(x, constant(0x735A2D97u));

@@ -1,4 +1,4 @@
-// Reference chains: every step in plain loops over one tile, every view written byte by byte.
+// Reference chains: every step in plain loops over one block, every view written byte by byte.
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -38,19 +38,20 @@ void store_bits(const Step& step, const ChainTile& tile, const float* v) {
   }
 }
 
-/// FP32 lanes of one period inside the tile, folded in order, then FP64.
+/// FP32 lanes inside the block, folded in order, then FP64.
 void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, const ChainTile& tile, const float* v,
               float* lanes) {
-  std::fill(lanes, lanes + 2 * plan.period, 0.0f);
+  std::fill(lanes, lanes + 2 * plan.lanes, 0.0f);
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float other = o.x != nullptr ? o.x[i] - o.offset(i) : v[i];
-    lanes[i % plan.period] = lanes[i % plan.period] + v[i];
-    lanes[plan.period + i % plan.period] = lanes[plan.period + i % plan.period] + v[i] * other;
+    float &sum = lanes[i % plan.lanes], &product = lanes[plan.lanes + i % plan.lanes];
+    sum = sum + v[i];
+    product = product + v[i] * other;
   }
   for (int which = 0; which < 2; ++which)
     for (std::int64_t channel = 0; channel < plan.c; ++channel) {
       float total = 0;
-      for (std::int64_t i = channel; i < plan.period; i += plan.c) total += lanes[which * plan.period + i];
+      for (std::int64_t i = channel; i < plan.lanes; i += plan.c) total += lanes[which * plan.lanes + i];
       plan.sums(chunk)[which * plan.c + channel] += static_cast<double>(total);
     }
 }
@@ -103,7 +104,8 @@ void count_values(const ChainPlan& plan, std::int64_t chunk, const ChainTile& ti
   }
 }
 
-void quantize_tile(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const ChainWork& work) {
+void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const ChainWork& work,
+                   std::int8_t* out) {
   const Quantize& q = *plan.quantize;
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float v = work.values[i];
@@ -124,7 +126,7 @@ void quantize_tile(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& 
     const int integer = static_cast<int>(t);
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
-    work.integers[i] = static_cast<std::int8_t>(integer);
+    out[i] = static_cast<std::int8_t>(integer);
   }
 }
 
@@ -200,15 +202,16 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
   alignas(64) char stack[chain_stack_bytes];
   const ChainWork work(plan, chunk, stack);
   for_tiles(plan, chunk, [&](const ChainTile& tile) {
-    if (plan.x != nullptr)
-      std::copy(plan.x + tile.first, plan.x + tile.first + tile.count, work.values);
-    else
-      std::fill(work.values, work.values + tile.count, 0.0f);
-    run_steps(plan, chunk, tile, work);
-    count_values(plan, chunk, tile, work.values);
-    if (plan.quantize == nullptr) return;
-    quantize_tile(plan, plan.counts()[chunk], tile, work);
-    write_views(plan, tile, work);
+    for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
+      if (plan.x != nullptr)
+        std::copy(plan.x + block.first, plan.x + block.first + block.count, work.values);
+      else
+        std::fill(work.values, work.values + block.count, 0.0f);
+      run_steps(plan, chunk, block, work);
+      count_values(plan, chunk, block, work.values);
+      if (plan.quantize != nullptr) quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
+    });
+    if (plan.quantize != nullptr) write_views(plan, tile, work);
   });
 }
 

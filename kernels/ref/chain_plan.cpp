@@ -15,8 +15,8 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 std::int64_t align(std::int64_t bytes) { return round_up(bytes, 64); }
 
-/// Vectors of 16 floats should divide the period, and the inner loops should be long.
-std::int64_t period_floats(std::int64_t c) {
+/// Vectors of 16 floats should divide the lanes.
+std::int64_t lane_floats(std::int64_t c) {
   if (c >= 128) return c;
   return c * round_up(ceil_div(128, c), 16 / std::gcd(c, std::int64_t{16}));
 }
@@ -26,9 +26,9 @@ std::int64_t period_floats(std::int64_t c) {
 void cut_tiles(ChainPlan& plan) {
   const std::int64_t line = plan.w * plan.c;
   plan.columns = plan.w;
-  plan.rows = std::min(plan.h, chain_tile_floats / std::max<std::int64_t>(line, 1));
+  plan.rows = std::min(plan.h, chain_tile_elements / std::max<std::int64_t>(line, 1));
   if (plan.rows == 0) {
-    const std::int64_t pixels = std::max<std::int64_t>(1, chain_tile_floats / plan.c);
+    const std::int64_t pixels = std::max<std::int64_t>(1, chain_tile_elements / plan.c);
     plan.rows = 1;
     plan.columns = std::min(plan.w, pixels >= 16 ? pixels / 16 * 16 : pixels >= 4 ? pixels / 4 * 4 : pixels >= 2 ? 2 : 1);
   } else if (plan.rows < plan.h) {
@@ -44,7 +44,8 @@ void cut_tiles(ChainPlan& plan) {
   plan.units = ceil_div(plan.tiles, plan.tiles_in_unit);
   const std::int64_t size = plan.n * plan.h * line;
   plan.chunks = std::clamp<std::int64_t>(size / chunk_floats, 1, std::min(max_chunks, plan.n * plan.units));
-  plan.tile_floats = plan.rows * plan.columns * plan.c;
+  plan.tile_elements = plan.rows * plan.columns * plan.c;
+  plan.block = std::max<std::int64_t>(1, chain_block_floats / plan.period) * plan.period;
 }
 
 std::int64_t table_entries(const View& view) {
@@ -69,10 +70,9 @@ void place_scratch(ChainPlan& plan) {
   plan.tables_at = at;
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
   plan.work_at = at;
-  // Floats, integers, random bits, bits, sums: see ChainWork.
-  const std::int64_t work = align(plan.tile_floats * 4) + align(plan.zero_bytes + plan.tile_floats + chain_slack) +
-                            align(plan.tile_floats * 2 + 256) + align(plan.tile_floats / 8 + 16) +
-                            2 * align(plan.period * 4);
+  // In the order of ChainWork.
+  const std::int64_t work = align(plan.block * 4) + align(plan.zero_bytes + plan.tile_elements + chain_slack) +
+                            align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.lanes * 4);
   plan.work_bytes = work > chain_stack_bytes ? work : 0;
   at += plan.work_bytes * plan.chunks;
   plan.scratch_bytes = at + 64;
@@ -98,15 +98,15 @@ void fill_table(const ChainPlan& plan, const View& view, std::int32_t* table) {
     }
 }
 
-/// Bytes of a bit tensor that two tiles share are joined by OR, from zero.
+/// Bytes of a bit tensor that two blocks share are joined by OR, from zero.
 void clear_shared_bytes(const ChainPlan& plan, std::uint8_t* bits) {
   const std::int64_t size = plan.n * plan.h * plan.w * plan.c;
   if (size % 8 != 0) bits[size / 8] = 0;
   for (std::int64_t sample = 0; sample < plan.n; ++sample)
-    for (std::int64_t index = 0; index < plan.tiles; ++index) {
-      const std::int64_t first = chain_tile(plan, sample, index).first;
-      if (first % 8 != 0) bits[first / 8] = 0;
-    }
+    for (std::int64_t index = 0; index < plan.tiles; ++index)
+      for_blocks(plan, chain_tile(plan, sample, index), [bits](const ChainTile& block, std::int64_t) {
+        if (block.first % 8 != 0) bits[block.first / 8] = 0;
+      });
 }
 
 void merge_max(const ChainPlan& plan, std::uint32_t* out) {
@@ -155,7 +155,8 @@ ChainPlan plan_chain(const Chain& chain) {
   plan.max_granularity = chain.max_granularity;
   plan.want_histogram = chain.histogram != nullptr;
   for (const Step& step : chain.steps) plan.want_sums |= step.kind == StepKind::sums;
-  plan.period = period_floats(plan.c);
+  plan.lanes = lane_floats(plan.c);
+  plan.period = round_up(512, plan.lanes);  // inner loops should be long
   plan.zero_bytes = align(plan.c + chain_slack);
   cut_tiles(plan);
   place_scratch(plan);
@@ -240,12 +241,12 @@ ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
     at += align(bytes);
     return start;
   };
-  values = reinterpret_cast<float*>(take(plan.tile_floats * 4));
-  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_floats + chain_slack)) + plan.zero_bytes;
+  values = reinterpret_cast<float*>(take(plan.block * 4));
+  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_elements + chain_slack)) + plan.zero_bytes;
   std::memset(integers - plan.zero_bytes, 0, static_cast<std::size_t>(plan.zero_bytes));
-  random = reinterpret_cast<std::uint16_t*>(take(plan.tile_floats * 2 + 256)) + 32;
-  bits = reinterpret_cast<std::uint8_t*>(take(plan.tile_floats / 8 + 16));
-  sums = reinterpret_cast<float*>(take(2 * align(plan.period * 4)));
+  random = reinterpret_cast<std::uint16_t*>(take(plan.block * 2 + 256)) + 32;
+  bits = reinterpret_cast<std::uint8_t*>(take(plan.block / 8 + 16));
+  sums = reinterpret_cast<float*>(take(2 * align(plan.lanes * 4)));
 }
 
 PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile) {
