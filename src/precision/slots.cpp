@@ -22,17 +22,18 @@ std::string format_name(const SlotFormat& format) {
 int SlotTable::find_or_add(Operand operand, const std::string& source, const SlotFormat& format,
                            const std::string& layer, const std::string& member) {
   const std::string key = source + " " + operand_name(operand) + " " + format_name(format);
-  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.key == key; });
-  Slot& slot = found != slots_.end() ? *found : slots_.emplace_back();
-  if (found == slots_.end()) {
+  int index = 0;
+  while (index < size() && slots_[static_cast<std::size_t>(index)].key != key) ++index;
+  if (index == size()) {
+    Slot& slot = slots_.emplace_back();
     slot.key = key;
     slot.layer = layer;
     slot.operand = operand;
     slot.format = format;
   }
-  if (std::find(slot.members.begin(), slot.members.end(), member) == slot.members.end()) slot.members.push_back(member);
-  return static_cast<int>(std::find_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.key == key; }) -
-                          slots_.begin());
+  std::vector<std::string>& members = slots_[static_cast<std::size_t>(index)].members;
+  if (std::find(members.begin(), members.end(), member) == members.end()) members.push_back(member);
+  return index;
 }
 
 Slot* SlotTable::find(const std::string& key) {
