@@ -1,8 +1,8 @@
 // The safetensors format: layout of written files, and everything hostile that a reader may be given.
 #include "train/safetensors.h"
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <random>
 
 #include "support/catch.h"
@@ -162,6 +162,11 @@ TEST_CASE("hostile files are refused with a reason") {
 }
 
 TEST_CASE("headers made to burn time are refused quickly") {
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr double limit = 15;  // the sanitizer makes allocation several times as dear
+#else
+  constexpr double limit = 1;
+#endif
   TemporaryFolder folder;
   std::string many = "{\"a0\":" + entry("F32", "[0]", "[0,0]");
   for (int i = 1; i < 100000; ++i) many += ",\"a" + std::to_string(i) + "\":" + entry("F32", "[0]", "[0,0]");
@@ -169,12 +174,12 @@ TEST_CASE("headers made to burn time are refused quickly") {
   for (int i = 0; i < 4000000; ++i) sizes += ",1";
   std::string unclosed = "{\"" + std::string(30 << 20, 'a');
   for (const std::string& header : {many + "}", sizes + "]}}", unclosed}) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: other work on the machine does not count
     const std::string error = read_error(folder, file_of(header));
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     CHECK(!error.empty());
     CHECK(error.size() < 1000);
-    CHECK(seconds.count() < 1.5);
+    CHECK(seconds < limit);
   }
 }
 
