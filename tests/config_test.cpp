@@ -72,8 +72,9 @@ TEST_CASE("bad files are refused with their place, the value and the remedy") {
       {"+optimizer: {lr: .inf}", "a.yaml:4:17: " + lr_range + "'.inf'"},
       {"+optimizer: {lr: 1e400}", "a.yaml:4:17: " + lr_range + "'1e400'"},
       {"+optimizer: {lr: 0,1}",
-       "a.yaml:4:20: unknown key '1' under 'optimizer'; valid: type, lr, momentum, nesterov, "
-       "weight_decay, decay_norm_and_bias"},
+       "a.yaml:4:17: " + lr_range +
+           "'0'\na.yaml:4:19: unknown key '1' under 'optimizer'; valid: type, lr, momentum, nesterov, "
+           "weight_decay, decay_norm_and_bias"},
       {"+optimizer: {lr: '0.1'}", "a.yaml:4:17: " + lr_range + "the text '0.1'"},
       {"+optimizer: {lr: [0.1]}", "a.yaml:4:17: " + lr_range + "a list"},
       {"+optimizer: {lr: 0x10}", "a.yaml:4:17: " + lr_range + "'0x10'"},
@@ -86,11 +87,11 @@ TEST_CASE("bad files are refused with their place, the value and the remedy") {
       {"+optimizer: {momentum: 1}",
        "a.yaml:4:23: 'optimizer.momentum' expects a number in [0, 1), found '1'"},
       {"+gradient: {accumulate: 010}",
-       "a.yaml:4:25: 'gradient.accumulate' expects a whole number in [1, 1048576], found '010'"},
+       "a.yaml:4:24: 'gradient.accumulate' expects a whole number in [1, 1048576], found '010'"},
       {"+gradient: {accumulate: 1.5}",
-       "a.yaml:4:25: 'gradient.accumulate' expects a whole number in [1, 1048576], found '1.5'"},
+       "a.yaml:4:24: 'gradient.accumulate' expects a whole number in [1, 1048576], found '1.5'"},
       {"+gradient: {accumulate: 0}",
-       "a.yaml:4:25: 'gradient.accumulate' expects a whole number in [1, 1048576], found '0'"},
+       "a.yaml:4:24: 'gradient.accumulate' expects a whole number in [1, 1048576], found '0'"},
       {"+schedule: {warmup: 5}", "a.yaml:4:20: 'schedule.warmup' has no unit; write '5 epochs' or '5 steps'"},
       {"+schedule: {warmup: 5 days}",
        "a.yaml:4:20: 'schedule.warmup' expects a duration such as '500 steps' or '1 "
