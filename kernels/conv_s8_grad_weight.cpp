@@ -92,7 +92,7 @@ class GradWeight final : public ConvS8 {
   void run_tile(const Task& task, const RowTile& rows, std::int64_t block, const ConvArgs& args) const;
   void join(std::int64_t group, std::int64_t panel, const RowTile& rows, const ConvArgs& args) const;
   void finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
-              const ConvArgs& args) const;
+              const std::int32_t* acc, const std::int32_t* block_correction, const ConvArgs& args) const;
 
   const ConvIsa& isa_;
   ConvShape shape_;
@@ -231,7 +231,6 @@ void GradWeight::run_task(const Task& task, const ConvArgs& args) const {
 void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t block,
                           const ConvArgs& args) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  alignas(64) std::int64_t local[ConvIsa::most_elements];
   const Block& b = blocks_[static_cast<std::size_t>(block)];
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(args.a) +
@@ -244,10 +243,10 @@ void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t bl
   tile.rows = pointers.data();
   tile.acc = acc;
   isa_.tiles[panel.width == 32][rows.rows](tile);
-  std::int64_t* target = direct() ? local : sums(args, task.part, task.group, task.panel, rows.begin);
-  isa_.add_sums(target, acc, correction(args, task.group, block) + panel.begin, rows.rows, panel.width,
-                direct() || block == part_begin(task.part));
-  if (direct()) finish(task.group, task.panel, rows, local, args);
+  const std::int32_t* block_correction = correction(args, task.group, block) + panel.begin;
+  if (direct()) return finish(task.group, task.panel, rows, nullptr, acc, block_correction, args);
+  isa_.add_sums(sums(args, task.part, task.group, task.panel, rows.begin), acc, block_correction, rows.rows,
+                panel.width, block == part_begin(task.part));
 }
 
 void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& rows,
@@ -258,10 +257,11 @@ void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& row
     const std::int64_t* more = sums(args, part, group, panel, rows.begin);
     for (std::int64_t i = 0; i < elements; ++i) total[i] += more[i];
   }
-  finish(group, panel, rows, total, args);
+  finish(group, panel, rows, total, nullptr, nullptr, args);
 }
 
 void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
+                        const std::int32_t* acc, const std::int32_t* block_correction,
                         const ConvArgs& args) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
   float a_scale[ConvIsa::most_rows];
@@ -270,6 +270,8 @@ void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& r
       a_scale[i] = args.a_scale[group * inputs_ + (rows.begin + i) % inputs_];
   const std::int64_t column = group * outputs_ + p.begin, first = column * rows_ + rows.begin;
   isa_.finish_columns({.sums = sums,
+                       .acc = acc,
+                       .correction = block_correction,
                        .rows = rows.rows,
                        .pitch = p.width,
                        .columns = p.columns(outputs_),

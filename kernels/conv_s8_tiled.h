@@ -38,7 +38,9 @@ struct ConvFinishRows {
 
 /// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].
 struct ConvFinishColumns {
-  const std::int64_t* sums;  // [rows][pitch]
+  const std::int64_t* sums;  // [rows][pitch], or null: then acc - correction, modulo 2^32, are the sums
+  const std::int32_t* acc;
+  const std::int32_t* correction;
   std::int64_t rows, pitch, columns;
   std::int64_t out_pitch;
   const float* a_scale;  // per row when a_scale_vector

@@ -112,7 +112,8 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
 void finish_columns(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
-      const std::int64_t sum = args.sums[i * args.pitch + j], index = j * args.out_pitch + i;
+      const std::int64_t at = i * args.pitch + j, index = j * args.out_pitch + i;
+      const std::int64_t sum = args.sums ? args.sums[at] : corrected(args.acc[at], args.correction[j]);
       if (args.integers) {
         args.integers[index] = sum;
         continue;

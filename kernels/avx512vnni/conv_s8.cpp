@@ -233,19 +233,31 @@ OCTAVO_INLINE void transpose(__m512 (&m)[16]) {
 
 void finish_column_integers(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
-    for (std::int64_t i = 0; i < args.rows; ++i)
-      args.integers[j * args.out_pitch + i] = args.sums[i * args.pitch + j];
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const std::int64_t at = i * args.pitch + j;
+      args.integers[j * args.out_pitch + i] =
+          args.sums ? args.sums[at]
+                    : static_cast<std::int32_t>(static_cast<std::uint32_t>(args.acc[at]) -
+                                                static_cast<std::uint32_t>(args.correction[j]));
+    }
+}
+
+/// 16 sums from element `at` on, which lies in column j.
+OCTAVO_INLINE __m512 sums_to_float(const ConvFinishColumns& args, std::int64_t at, std::int64_t j) {
+  if (!args.sums)
+    return _mm512_cvtepi32_ps(
+        _mm512_sub_epi32(_mm512_load_si512(args.acc + at), _mm512_loadu_si512(args.correction + j)));
+  const __m256 low = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at));
+  const __m256 high = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at + 8));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
 /// 16 columns of at most 16 rows.
 void finish_block(const ConvFinishColumns& args, std::int64_t i, std::int64_t j) {
   const __mmask16 mask = first_lanes(args.rows - i);
   __m512 m[16];
-  for (std::int64_t row = 0; row < 16; ++row) {
-    const std::int64_t* source = args.sums + (i + row < args.rows ? i + row : i) * args.pitch + j;
-    m[row] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(source))),
-                                _mm512_cvtepi64_ps(_mm512_loadu_si512(source + 8)), 1);
-  }
+  for (std::int64_t row = 0; row < 16; ++row)
+    m[row] = sums_to_float(args, (i + row < args.rows ? i + row : i) * args.pitch + j, j);
   transpose(m);
   const __m512 a_scale =
       args.a_scale_vector ? _mm512_maskz_loadu_ps(mask, args.a_scale + i) : _mm512_set1_ps(*args.a_scale);
