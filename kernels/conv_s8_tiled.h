@@ -62,8 +62,10 @@ struct ConvIsa {
   void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
                    std::int64_t rows, std::int64_t pitch, bool first);
   void (*finish_columns)(const ConvFinishColumns&);
-  /// sums[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns.
-  void (*column_sums)(const ConvTile& tile, std::int64_t columns);
+  /// acc[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. When `copy`
+  /// is set, b goes there too, step by step without gaps, segments `copy_segment` bytes apart.
+  void (*column_sums)(const ConvTile& tile, std::int64_t columns, std::int8_t* copy,
+                      std::int64_t copy_segment);
 };
 
 /// The columns [begin, begin + width) of one group's outputs that one tile covers; the last may exceed the

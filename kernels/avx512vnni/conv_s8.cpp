@@ -274,18 +274,19 @@ void finish_columns(const ConvFinishColumns& args) {
     for (std::int64_t j = 0; j < args.columns; j += 16) finish_block(args, i, j);
 }
 
-void column_sums(const ConvTile& args, std::int64_t columns) {
+void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, std::int64_t copy_segment) {
   const __m512i ones = _mm512_set1_epi8(1);
   for (std::int64_t j = 0; j < columns; j += 16) {
     __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
     for (std::int64_t t = 0; t < args.segments; ++t) {
       const std::int8_t* b = args.b + t * args.b_segment + j * 4;
-      std::int64_t q = 0;
-      for (; q + 2 <= args.steps; q += 2, b += 2 * args.b_step) {
-        even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
-        odd = _mm512_dpbusd_epi32(odd, ones, _mm512_loadu_si512(b + args.b_step));
+      std::int8_t* target = copy + t * copy_segment + j * 4;
+      for (std::int64_t q = 0; q < args.steps; ++q, b += args.b_step, target += columns * 4) {
+        const __m512i v = _mm512_loadu_si512(b);
+        if (copy) _mm512_storeu_si512(target, v);
+        even = _mm512_dpbusd_epi32(even, ones, v);
+        std::swap(even, odd);
       }
-      if (q < args.steps) even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
     }
     _mm512_storeu_si512(args.acc + j, _mm512_add_epi32(even, odd));
   }
