@@ -58,9 +58,7 @@ struct Task {
 class GradWeight final : public ConvS8 {
  public:
   GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b);
-  std::int64_t scratch_bytes() const override {
-    return correction_bytes() + (direct() ? 0 : parts_ * part_sums() * 8);
-  }
+  std::int64_t scratch_bytes() const override { return gathered_start() + (gather_ ? gathered_bytes() : 0); }
   void run(const ConvArgs& args, const Parallel& parallel) const override;
 
  private:
@@ -71,6 +69,10 @@ class GradWeight final : public ConvS8 {
         shape_.groups * count(blocks_) * columns_ * static_cast<std::int64_t>(sizeof(std::int32_t)), 64);
   }
   std::int64_t part_sums() const { return shape_.groups * columns_ * rows_; }
+  std::int64_t gathered_start() const {
+    return correction_bytes() + (direct() ? 0 : parts_ * part_sums() * 8);
+  }
+  std::int64_t gathered_bytes() const { return shape_.groups * columns_ * shape_.n * b_.plane; }
   std::int32_t* correction(const ConvArgs& args, std::int64_t group, std::int64_t block) const {
     return static_cast<std::int32_t*>(args.scratch) + (group * count(blocks_) + block) * columns_;
   }
@@ -87,12 +89,14 @@ class GradWeight final : public ConvS8 {
   void add_row_tiles();
   void add_tasks();
   ConvTile block_tile(const ConvArgs& args, std::int64_t group, std::int64_t panel, const Block& block) const;
+  std::int8_t* gathered(const ConvArgs& args, std::int64_t group, std::int64_t panel,
+                        const Block& block) const;
   void sum_columns(const ConvArgs& args, std::int64_t group, std::int64_t block, std::int64_t panel) const;
   void run_task(const Task& task, const ConvArgs& args) const;
   void run_tile(const Task& task, const RowTile& rows, std::int64_t block, const ConvArgs& args) const;
   void join(std::int64_t group, std::int64_t panel, const RowTile& rows, const ConvArgs& args) const;
   void finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
-              const ConvArgs& args) const;
+              const std::int32_t* acc, const std::int32_t* block_correction, const ConvArgs& args) const;
 
   const ConvIsa& isa_;
   ConvShape shape_;
@@ -105,6 +109,7 @@ class GradWeight final : public ConvS8 {
   std::vector<std::int64_t> sample_offsets_;  // of A
   std::vector<Task> tasks_;
   std::int64_t parts_ = 1;
+  bool gather_ = false;  // many tiles read each panel of B: it is first made contiguous, to spare the TLB
 };
 
 GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b)
@@ -128,6 +133,7 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
   add_blocks();
   add_row_tiles();
   add_tasks();
+  gather_ = count(row_tiles_) >= 8 && b.channel_pitch > panels_.front().width;
 }
 
 void GradWeight::add_blocks() {
@@ -181,7 +187,7 @@ void GradWeight::add_tasks() {
           tasks_.push_back({group, panel, tiles * row / rows, tiles * (row + 1) / rows, part});
 }
 
-/// Everything of a tile but its rows and results.
+/// Everything of a tile but its rows and results, with B in its view.
 ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t group, std::int64_t panel,
                                 const Block& block) const {
   const std::int64_t column = group * outputs_ + panels_[static_cast<std::size_t>(panel)].begin;
@@ -196,13 +202,23 @@ ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t group, std::i
           .acc = nullptr};
 }
 
-/// 128 * sum of G over the block, modulo 2^32.
+/// Where a block of one panel lies when panels are gathered.
+std::int8_t* GradWeight::gathered(const ConvArgs& args, std::int64_t group, std::int64_t panel,
+                                  const Block& block) const {
+  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
+  return static_cast<std::int8_t*>(args.scratch) + gathered_start() +
+         (group * columns_ + p.begin) * shape_.n * b_.plane +
+         (block.sample * b_.plane + block.quad * 4) * p.width;
+}
+
+/// 128 * sum of G over the block, modulo 2^32; gathers the panel on the way.
 void GradWeight::sum_columns(const ConvArgs& args, std::int64_t group, std::int64_t block,
                              std::int64_t panel) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-  ConvTile tile = block_tile(args, group, panel, blocks_[static_cast<std::size_t>(block)]);
+  const Block& b = blocks_[static_cast<std::size_t>(block)];
+  ConvTile tile = block_tile(args, group, panel, b);
   tile.acc = correction(args, group, block) + p.begin;
-  isa_.column_sums(tile, p.width);
+  isa_.column_sums(tile, p.width, gather_ ? gathered(args, group, panel, b) : nullptr, b_.plane * p.width);
   for (std::int64_t j = 0; j < p.width; ++j)
     tile.acc[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(tile.acc[j]) * 128U);
 }
@@ -231,7 +247,6 @@ void GradWeight::run_task(const Task& task, const ConvArgs& args) const {
 void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t block,
                           const ConvArgs& args) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  alignas(64) std::int64_t local[ConvIsa::most_elements];
   const Block& b = blocks_[static_cast<std::size_t>(block)];
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(args.a) +
@@ -241,13 +256,18 @@ void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t bl
     pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(rows.begin + i)];
   const ConvPanel& panel = panels_[static_cast<std::size_t>(task.panel)];
   ConvTile tile = block_tile(args, task.group, task.panel, b);
+  if (gather_) {
+    tile.b = gathered(args, task.group, task.panel, b);
+    tile.b_step = panel.width * 4;
+    tile.b_segment = b_.plane * panel.width;
+  }
   tile.rows = pointers.data();
   tile.acc = acc;
   isa_.tiles[panel.width == 32][rows.rows](tile);
-  std::int64_t* target = direct() ? local : sums(args, task.part, task.group, task.panel, rows.begin);
-  isa_.add_sums(target, acc, correction(args, task.group, block) + panel.begin, rows.rows, panel.width,
-                direct() || block == part_begin(task.part));
-  if (direct()) finish(task.group, task.panel, rows, local, args);
+  const std::int32_t* block_correction = correction(args, task.group, block) + panel.begin;
+  if (direct()) return finish(task.group, task.panel, rows, nullptr, acc, block_correction, args);
+  isa_.add_sums(sums(args, task.part, task.group, task.panel, rows.begin), acc, block_correction, rows.rows,
+                panel.width, block == part_begin(task.part));
 }
 
 void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& rows,
@@ -258,10 +278,11 @@ void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& row
     const std::int64_t* more = sums(args, part, group, panel, rows.begin);
     for (std::int64_t i = 0; i < elements; ++i) total[i] += more[i];
   }
-  finish(group, panel, rows, total, args);
+  finish(group, panel, rows, total, nullptr, nullptr, args);
 }
 
 void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
+                        const std::int32_t* acc, const std::int32_t* block_correction,
                         const ConvArgs& args) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
   float a_scale[ConvIsa::most_rows];
@@ -270,6 +291,8 @@ void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& r
       a_scale[i] = args.a_scale[group * inputs_ + (rows.begin + i) % inputs_];
   const std::int64_t column = group * outputs_ + p.begin, first = column * rows_ + rows.begin;
   isa_.finish_columns({.sums = sums,
+                       .acc = acc,
+                       .correction = block_correction,
                        .rows = rows.rows,
                        .pitch = p.width,
                        .columns = p.columns(outputs_),

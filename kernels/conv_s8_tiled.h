@@ -38,7 +38,9 @@ struct ConvFinishRows {
 
 /// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].
 struct ConvFinishColumns {
-  const std::int64_t* sums;  // [rows][pitch]
+  const std::int64_t* sums;  // [rows][pitch], or null: then acc - correction, modulo 2^32, are the sums
+  const std::int32_t* acc;
+  const std::int32_t* correction;
   std::int64_t rows, pitch, columns;
   std::int64_t out_pitch;
   const float* a_scale;  // per row when a_scale_vector
@@ -60,8 +62,10 @@ struct ConvIsa {
   void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
                    std::int64_t rows, std::int64_t pitch, bool first);
   void (*finish_columns)(const ConvFinishColumns&);
-  /// sums[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns.
-  void (*column_sums)(const ConvTile& tile, std::int64_t columns);
+  /// acc[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. When `copy`
+  /// is set, b goes there too, step by step without gaps, segments `copy_segment` bytes apart.
+  void (*column_sums)(const ConvTile& tile, std::int64_t columns, std::int8_t* copy,
+                      std::int64_t copy_segment);
 };
 
 /// The columns [begin, begin + width) of one group's outputs that one tile covers; the last may exceed the

@@ -7,13 +7,13 @@
 namespace octavo::kernels {
 namespace {
 
+#define OCTAVO_INLINE __attribute__((always_inline)) inline
+
 template <typename Ops>
 void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_t pixel,
                   const typename Ops::Vector (&acc)[Ops::quarters]) {
   constexpr std::int64_t width = Ops::quarters * 4;
   const std::int64_t index = pixel * args.out_step + channel, left = args.channels - channel;
-  const bool stream =
-      args.stream && args.channels % 16 == 0 && reinterpret_cast<std::uintptr_t>(args.out) % 64 == 0;
   for (std::int64_t v = 0; v < Ops::quarters && v * width < left; ++v) {
     const std::int64_t j = v * width, count = left - j < width ? left - j : width;
     const auto corrected = Ops::subtract(acc[v], Ops::load_first(args.correction + channel + j, count));
@@ -28,34 +28,83 @@ void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_
     auto value = Ops::to_float(corrected) * (Ops::broadcast(args.a_scale) * b_scale);
     if (args.bias) value = value + Ops::load_first(args.bias + channel + j, count);
     if (args.accumulate) value = value + Ops::load_first(args.out + index + j, count);
-    if (stream)
-      Ops::stream(args.out + index + j, value);
-    else
-      Ops::store_first(args.out + index + j, value, count);
+    Ops::store_first(args.out + index + j, value, count);
   }
+}
+
+/// The common case: whole vectors, nothing to add. Scales and corrections are loaded once for all pixels.
+template <typename Ops>
+class PlainFinish {
+ public:
+  PlainFinish(const DepthwisePixels& args, std::int64_t channel)
+      : vectors_(args.channels - channel < block ? (args.channels - channel) / width : Ops::quarters) {
+    stream_ = args.stream && reinterpret_cast<std::uintptr_t>(args.out) % 64 == 0 && args.channels % 16 == 0;
+    for (std::int64_t v = 0; v < vectors_; ++v) {
+      correction_[v] = Ops::load_first(args.correction + channel + v * width, width);
+      const auto b_scale = args.b_scale_vector ? Ops::load_first(args.b_scale + channel + v * width, width)
+                                               : Ops::broadcast(*args.b_scale);
+      scale_[v] = Ops::broadcast(args.a_scale) * b_scale;
+    }
+  }
+  static bool possible(const DepthwisePixels& args) {
+    return args.channels % width == 0 && !args.bias && !args.accumulate && !args.integers;
+  }
+  void write(float* out, const typename Ops::Vector (&acc)[Ops::quarters]) const {
+#pragma GCC unroll 4
+    for (std::int64_t v = 0; v < Ops::quarters; ++v) {
+      if (v >= vectors_) break;
+      const auto value = Ops::to_float(Ops::subtract(acc[v], correction_[v])) * scale_[v];
+      if (stream_)
+        Ops::stream(out + v * width, value);
+      else
+        Ops::store_all(out + v * width, value);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t width = Ops::quarters * 4, block = width * Ops::quarters;
+  std::int64_t vectors_;
+  bool stream_;
+  typename Ops::Vector correction_[Ops::quarters];
+  typename Ops::Floats scale_[Ops::quarters];
+};
+
+template <typename Ops>
+OCTAVO_INLINE void sum_units(const DepthwisePixels& args, const std::uint8_t* in, const std::uint8_t* weights,
+                             typename Ops::Vector (&acc)[Ops::quarters]) {
+  for (auto& sum : acc) sum = typename Ops::Vector{};
+  for (std::int64_t unit = 0; unit < args.units; ++unit) {
+    const std::uint8_t* taps[Ops::unit_taps];
+    for (int e = 0; e < Ops::unit_taps; ++e) taps[e] = in + args.offsets[unit * Ops::unit_taps + e];
+    typename Ops::Vector x[Ops::quarters];
+    Ops::interleave(taps, x);
+    for (int q = 0; q < Ops::quarters; ++q, weights += sizeof(x[0]))
+      acc[q] = Ops::dot(acc[q], x[q], Ops::load(weights));
+  }
+  Ops::reorder(acc);
 }
 
 template <typename Ops>
 void depthwise_pixels(const DepthwisePixels& args) {
   constexpr std::int64_t block = Ops::quarters * Ops::quarters * 4;
   const auto* weights = static_cast<const std::uint8_t*>(args.weights);
-  for (std::int64_t channel = 0; channel < args.channels; channel += block) {
-    for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
-      const std::uint8_t* in = args.in + pixel * args.in_step + channel;
-      const std::uint8_t* w = weights;
-      typename Ops::Vector acc[Ops::quarters] = {};
-      for (std::int64_t unit = 0; unit < args.units; ++unit) {
-        const std::uint8_t* taps[Ops::unit_taps];
-        for (int e = 0; e < Ops::unit_taps; ++e) taps[e] = in + args.offsets[unit * Ops::unit_taps + e];
-        typename Ops::Vector x[Ops::quarters];
-        Ops::interleave(taps, x);
-        for (int q = 0; q < Ops::quarters; ++q, w += sizeof(x[0]))
-          acc[q] = Ops::dot(acc[q], x[q], Ops::load(w));
+  const std::int64_t block_bytes =
+      args.units * static_cast<std::int64_t>(sizeof(typename Ops::Vector)) * Ops::quarters;
+  typename Ops::Vector acc[Ops::quarters];
+  for (std::int64_t channel = 0; channel < args.channels; channel += block, weights += block_bytes) {
+    const std::uint8_t* in = args.in + channel;
+    if (PlainFinish<Ops>::possible(args)) {
+      const PlainFinish<Ops> finish(args, channel);
+      for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
+        finish.write(args.out + pixel * args.out_step + channel, acc);
       }
-      Ops::reorder(acc);
-      finish_block<Ops>(args, channel, pixel, acc);
+    } else {
+      for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
+        finish_block<Ops>(args, channel, pixel, acc);
+      }
     }
-    weights += args.units * static_cast<std::int64_t>(sizeof(typename Ops::Vector)) * Ops::quarters;
   }
 }
 

@@ -112,7 +112,8 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
 void finish_columns(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
-      const std::int64_t sum = args.sums[i * args.pitch + j], index = j * args.out_pitch + i;
+      const std::int64_t at = i * args.pitch + j, index = j * args.out_pitch + i;
+      const std::int64_t sum = args.sums ? args.sums[at] : corrected(args.acc[at], args.correction[j]);
       if (args.integers) {
         args.integers[index] = sum;
         continue;
@@ -124,11 +125,13 @@ void finish_columns(const ConvFinishColumns& args) {
     }
 }
 
-void column_sums(const ConvTile& args, std::int64_t columns) {
+void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, std::int64_t copy_segment) {
   std::memset(args.acc, 0, static_cast<std::size_t>(columns) * sizeof(std::int32_t));
   for (std::int64_t t = 0; t < args.segments; ++t)
     for (std::int64_t q = 0; q < args.steps; ++q) {
       const std::int8_t* b = args.b + t * args.b_segment + q * args.b_step;
+      if (copy)
+        std::memcpy(copy + t * copy_segment + q * columns * 4, b, static_cast<std::size_t>(columns * 4));
       for (std::int64_t j = 0; j < columns; ++j)
         args.acc[j] += b[j * 4] + b[j * 4 + 1] + b[j * 4 + 2] + b[j * 4 + 3];
     }

@@ -9,6 +9,7 @@ namespace {
 
 struct Ops {
   using Vector = __m256i;
+  using Floats = __m256;
   static constexpr int quarters = 2, unit_taps = 2;
 
   static Vector load(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
@@ -23,11 +24,9 @@ struct Ops {
     return _mm256_maskload_ps(source, first(count));
   }
   static void store_first(float* target, __m256 value, std::int64_t count) {
-    if (count == 8)
-      _mm256_storeu_ps(target, value);
-    else
-      _mm256_maskstore_ps(target, first(count), value);
+    _mm256_maskstore_ps(target, first(count), value);
   }
+  static void store_all(float* target, __m256 value) { _mm256_storeu_ps(target, value); }
   static void stream(float* target, __m256 value) { _mm256_stream_ps(target, value); }
   static void store(std::int32_t* target, Vector value) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);

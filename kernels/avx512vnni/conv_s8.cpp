@@ -233,19 +233,31 @@ OCTAVO_INLINE void transpose(__m512 (&m)[16]) {
 
 void finish_column_integers(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
-    for (std::int64_t i = 0; i < args.rows; ++i)
-      args.integers[j * args.out_pitch + i] = args.sums[i * args.pitch + j];
+    for (std::int64_t i = 0; i < args.rows; ++i) {
+      const std::int64_t at = i * args.pitch + j;
+      args.integers[j * args.out_pitch + i] =
+          args.sums ? args.sums[at]
+                    : static_cast<std::int32_t>(static_cast<std::uint32_t>(args.acc[at]) -
+                                                static_cast<std::uint32_t>(args.correction[j]));
+    }
+}
+
+/// 16 sums from element `at` on, which lies in column j.
+OCTAVO_INLINE __m512 sums_to_float(const ConvFinishColumns& args, std::int64_t at, std::int64_t j) {
+  if (!args.sums)
+    return _mm512_cvtepi32_ps(
+        _mm512_sub_epi32(_mm512_load_si512(args.acc + at), _mm512_loadu_si512(args.correction + j)));
+  const __m256 low = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at));
+  const __m256 high = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at + 8));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
 /// 16 columns of at most 16 rows.
 void finish_block(const ConvFinishColumns& args, std::int64_t i, std::int64_t j) {
   const __mmask16 mask = first_lanes(args.rows - i);
   __m512 m[16];
-  for (std::int64_t row = 0; row < 16; ++row) {
-    const std::int64_t* source = args.sums + (i + row < args.rows ? i + row : i) * args.pitch + j;
-    m[row] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtepi64_ps(_mm512_loadu_si512(source))),
-                                _mm512_cvtepi64_ps(_mm512_loadu_si512(source + 8)), 1);
-  }
+  for (std::int64_t row = 0; row < 16; ++row)
+    m[row] = sums_to_float(args, (i + row < args.rows ? i + row : i) * args.pitch + j, j);
   transpose(m);
   const __m512 a_scale =
       args.a_scale_vector ? _mm512_maskz_loadu_ps(mask, args.a_scale + i) : _mm512_set1_ps(*args.a_scale);
@@ -262,18 +274,19 @@ void finish_columns(const ConvFinishColumns& args) {
     for (std::int64_t j = 0; j < args.columns; j += 16) finish_block(args, i, j);
 }
 
-void column_sums(const ConvTile& args, std::int64_t columns) {
+void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, std::int64_t copy_segment) {
   const __m512i ones = _mm512_set1_epi8(1);
   for (std::int64_t j = 0; j < columns; j += 16) {
     __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
     for (std::int64_t t = 0; t < args.segments; ++t) {
       const std::int8_t* b = args.b + t * args.b_segment + j * 4;
-      std::int64_t q = 0;
-      for (; q + 2 <= args.steps; q += 2, b += 2 * args.b_step) {
-        even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
-        odd = _mm512_dpbusd_epi32(odd, ones, _mm512_loadu_si512(b + args.b_step));
+      std::int8_t* target = copy + t * copy_segment + j * 4;
+      for (std::int64_t q = 0; q < args.steps; ++q, b += args.b_step, target += columns * 4) {
+        const __m512i v = _mm512_loadu_si512(b);
+        if (copy) _mm512_storeu_si512(target, v);
+        even = _mm512_dpbusd_epi32(even, ones, v);
+        std::swap(even, odd);
       }
-      if (q < args.steps) even = _mm512_dpbusd_epi32(even, ones, _mm512_loadu_si512(b));
     }
     _mm512_storeu_si512(args.acc + j, _mm512_add_epi32(even, odd));
   }

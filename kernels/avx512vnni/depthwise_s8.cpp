@@ -8,6 +8,7 @@ namespace {
 
 struct Ops {
   using Vector = __m512i;
+  using Floats = __m512;
   static constexpr int quarters = 4, unit_taps = 4;
 
   static Vector load(const void* source) { return _mm512_loadu_si512(source); }
@@ -19,11 +20,9 @@ struct Ops {
     return _mm512_maskz_loadu_ps(first(count), source);
   }
   static void store_first(float* target, __m512 value, std::int64_t count) {
-    if (count == 16)  // a masked store is slow even when all lanes are set
-      _mm512_storeu_ps(target, value);
-    else
-      _mm512_mask_storeu_ps(target, first(count), value);
+    _mm512_mask_storeu_ps(target, first(count), value);
   }
+  static void store_all(float* target, __m512 value) { _mm512_storeu_ps(target, value); }
   static void stream(float* target, __m512 value) { _mm512_stream_ps(target, value); }
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
