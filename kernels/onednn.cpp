@@ -1,79 +1,13 @@
 // FP32 convolutions by oneDNN, each call single-threaded on a fixed part of the batch.
-#include <dlfcn.h>
+#include "onednn.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
-#include <unordered_map>
 
 #include "conv_f32.h"
 
 namespace octavo::kernels {
 namespace {
-
-using Desc = dnnl::memory::desc;
-using Arguments = std::unordered_map<int, dnnl::memory>;
-constexpr auto f32 = dnnl::memory::data_type::f32;
-constexpr std::int64_t max_parts = 8;
-
-std::int64_t align(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
-std::int64_t size_of(const Desc& desc) { return align(static_cast<std::int64_t>(desc.get_size())); }
-
-/// OpenMP limited to the calling thread while one lives: octavo's own pool runs the parts. The functions come from
-/// whatever runtime oneDNN brought along; without one there is nothing to limit.
-class OneOpenMpThread {
- public:
-  OneOpenMpThread() : before_(get() ? get()() : 1) {
-    if (set()) set()(1);
-  }
-  ~OneOpenMpThread() {
-    if (set()) set()(before_);
-  }
-  OneOpenMpThread(const OneOpenMpThread&) = delete;
-  OneOpenMpThread& operator=(const OneOpenMpThread&) = delete;
-
- private:
-  using Get = int (*)();
-  using Set = void (*)(int);
-  static Get get() {
-    static const auto function = reinterpret_cast<Get>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
-    return function;
-  }
-  static Set set() {
-    static const auto function = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
-    return function;
-  }
-  int before_;
-};
-
-const dnnl::engine& engine() {
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
-
-dnnl::memory memory_at(const Desc& desc, const void* data) {
-  return {desc, engine(), const_cast<void*>(data)};
-}
-
-void execute(const dnnl::primitive& primitive, const Arguments& arguments) {
-  thread_local dnnl::stream stream(engine());
-  primitive.execute(stream, arguments);
-  stream.wait();
-}
-
-void reorder(const Desc& from, const void* source, const Desc& to, void* target) {
-  const OneOpenMpThread one_thread;
-  dnnl::memory in = memory_at(from, source), out = memory_at(to, target);
-  execute(dnnl::reorder(in, out), {{DNNL_ARG_FROM, in}, {DNNL_ARG_TO, out}});
-}
-
-dnnl::primitive_attr user_scratchpad() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
 
 /// W [k, r, s, c / groups] as oneDNN names its axes.
 dnnl::memory::dims weight_sizes(const ConvShape& s) {
@@ -91,12 +25,6 @@ Desc any_weights(const ConvShape& s) { return {weight_sizes(s), f32, dnnl::memor
 Desc pixels(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w) {
   return {{n, c, h, w}, f32, dnnl::memory::format_tag::nhwc};
 }
-
-/// A primitive and what it needs besides tensors.
-struct Planned {
-  dnnl::primitive primitive;
-  Desc scratchpad;
-};
 
 /// Sizes and places of one convolution over `n` images, as the three descriptors share them.
 struct Geometry {
@@ -259,15 +187,6 @@ class OnednnConvF32 final : public ConvF32 {
   }
   float* result(void* scratch, std::int64_t i, Product product, bool accumulate) const {
     return reinterpret_cast<float*>(pad(scratch, parts_, product) + i * result_bytes(product, accumulate));
-  }
-  static char* aligned(void* scratch) {
-    return static_cast<char*>(scratch) + (64 - reinterpret_cast<std::uintptr_t>(scratch) % 64) % 64;
-  }
-
-  static void run(const Planned& planned, Arguments arguments, void* scratchpad) {
-    const OneOpenMpThread one_thread;
-    arguments.emplace(DNNL_ARG_SCRATCHPAD, memory_at(planned.scratchpad, scratchpad));
-    execute(planned.primitive, arguments);
   }
 
   /// Joins the parts' weight gradients into the first, in the order of parts.

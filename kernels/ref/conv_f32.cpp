@@ -10,7 +10,7 @@
 
 namespace octavo::kernels {
 
-extern const ConvF32Candidate onednn_conv_f32;
+extern const ConvF32Candidate onednn_linear_f32, onednn_conv_f32;
 
 namespace {
 
@@ -63,7 +63,7 @@ constexpr ConvF32Candidate ref_conv_f32{
 }  // namespace
 
 std::span<const ConvF32Candidate> conv_f32_candidates() {
-  static const std::array candidates = {onednn_conv_f32, ref_conv_f32};
+  static const std::array candidates = {onednn_linear_f32, onednn_conv_f32, ref_conv_f32};
   return candidates;
 }
 
