@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <set>
 
 #include "core/check.h"
 #include "exec/context.h"
@@ -135,7 +136,7 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
 
 void Program::pack_weights(Plan& plan) {
   if (plan.packed_version == weights_version_) return;
-  std::map<int, Tensor> plain;  // integers by slot
+  std::set<int> fresh;  // slots quantized in this call
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     const Node& node = plan.graph.nodes[i];
     for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
@@ -148,12 +149,11 @@ void Program::pack_weights(Plan& plan) {
                                  runtime_.parallel);
         continue;
       }
-      Tensor& integers = plain[product.b_slot];
-      if (!integers) {
-        integers = Tensor::empty(weights.shape(), DType::s8);
+      Tensor& integers = weight_integers_[product.b_slot];
+      if (!integers) integers = Tensor::empty(weights.shape(), DType::s8);
+      if (fresh.insert(product.b_slot).second)
         quantize_weights(*this, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
                          integers.as<std::int8_t>().data());
-      }
       run.s8->pack(integers.as<std::int8_t>().data(), run.packed.data(), runtime_.parallel);
     }
   }

@@ -74,6 +74,7 @@ class Program {
   DispatchLog log_;
   std::map<std::string, std::unique_ptr<Plan>> plans_;
   Tensor arena_;  // shared by all plans
+  std::map<int, Tensor> weight_integers_;  // plain s8 by slot
   std::int64_t weights_version_ = 0;
 };
 

@@ -84,6 +84,7 @@ void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, co
   quantize.qmax = quantized_max(slot.format.bits);
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
+  quantize.first_index = runtime.first_index(chain.n * chain.h * chain.w * chain.c);
   for (ValueId id : views) {
     quantize.views.push_back(plan.graph.value(id).view);
     quantize.targets.push_back(program.address(plan, id));

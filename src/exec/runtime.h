@@ -34,10 +34,12 @@ class Runtime {
   std::int64_t micro_step = 0, micro_steps = 1;  // gradient accumulation
   MacCount macs;
 
-  /// Key of the random stream `stream` (a slot or a node) in this micro-step.
+  /// Key of the random stream `stream` (a slot or a node) in this step; draws go by the element's index in the global
+  /// batch, of which a micro-step of `elements` is one part.
   kernels::RandomKey random(std::uint64_t stream) const {
-    return kernels::random_key(seed, static_cast<std::uint64_t>(step * micro_steps + micro_step), stream);
+    return kernels::random_key(seed, static_cast<std::uint64_t>(step), stream);
   }
+  std::uint64_t first_index(std::int64_t elements) const { return static_cast<std::uint64_t>(micro_step * elements); }
 
  private:
   Tensor scratch_;

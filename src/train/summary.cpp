@@ -57,27 +57,31 @@ Int8MacShare mac_share(const MacCount& macs) {
 std::string layer_table(const Program& program) {
   std::ostringstream out;
   std::int64_t parameters = 0, macs = 0;
-  out << std::left << std::setw(32) << "layer" << std::setw(24) << "op" << std::setw(16) << "output" << std::right
+  int width = 8;
+  for (const Node& node : program.graph().nodes) width = std::max(width, static_cast<int>(node.name.size()) + 2);
+  out << std::left << std::setw(width) << "layer" << std::setw(24) << "op" << std::setw(16) << "output" << std::right
       << std::setw(12) << "parameters" << std::setw(14) << "MACs" << '\n';
   for (const Node& node : program.graph().nodes) {
     const std::int64_t own = parameter_count(program, node), work = node_macs(node);
-    out << std::left << std::setw(32) << node.name << std::setw(24) << node.op->type << std::setw(16)
+    out << std::left << std::setw(width) << node.name << std::setw(24) << node.op->type << std::setw(16)
         << without_batch(node.signature->outputs[0].shape) << std::right << std::setw(12) << own << std::setw(14) << work
         << '\n';
     parameters += own;
     macs += work;
   }
-  out << std::left << std::setw(72) << "total" << std::right << std::setw(12) << parameters << std::setw(14) << macs
+  out << std::left << std::setw(width + 40) << "total" << std::right << std::setw(12) << parameters << std::setw(14) << macs
       << "\n";
   return out.str();
 }
 
 std::string precision_plan(const Plan& plan, const Program& program) {
   std::ostringstream out;
-  out << std::left << std::setw(28) << "layer" << std::setw(13) << "product" << std::setw(24) << "data" << std::setw(24)
+  int width = 8;
+  for (const Layer& layer : program.layers) width = std::max(width, static_cast<int>(layer.info.name.size()) + 2);
+  out << std::left << std::setw(width) << "layer" << std::setw(13) << "product" << std::setw(24) << "data" << std::setw(24)
       << "other operand" << "kernel\n";
   each_product(plan, program, [&](const Layer& layer, std::size_t p, const ProductPlan& product) {
-    out << std::setw(28) << layer.info.name << std::setw(13) << product_names[p] << std::setw(24)
+    out << std::setw(width) << layer.info.name << std::setw(13) << product_names[p] << std::setw(24)
         << (product.integer ? operand_text(program.slots, product.a_slot) : "fp32") << std::setw(24)
         << (product.integer ? operand_text(program.slots, product.b_slot) : "fp32") << product.kernel
         << (product.fallback.empty() ? "" : ": " + product.fallback) << '\n';

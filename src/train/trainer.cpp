@@ -11,10 +11,6 @@
 
 namespace octavo {
 
-#ifndef OCTAVO_SHARE_FOLDER
-#define OCTAVO_SHARE_FOLDER ""
-#endif
-
 Catalog catalog() {
   Catalog result;
   result.data_sets.clear();
