@@ -276,6 +276,16 @@ TEST_CASE("dump reads back to the same settings") {
   CHECK(second.model().file == folder.path() + "/m.yaml");
 }
 
+TEST_CASE("a list emptied on purpose stays empty through dump and load") {
+  const TempFolder folder;
+  folder.write("m.yaml", model);
+  folder.write("a.yaml", head + "precision: {keep_fp32: []}\n");
+  folder.write("b.yaml", Config::load("a.yaml").dump());
+  CHECK(Config::load("b.yaml").precision().keep_fp32.empty());
+  folder.write("c.yaml", head);
+  CHECK(Config::load("c.yaml").precision().keep_fp32 == std::vector<std::string>{"@policy"});
+}
+
 TEST_CASE("numbers do not depend on the locale") {
   CHECK(parse_number("0.5") == 0.5);
   const char* former = std::setlocale(LC_ALL, nullptr);

@@ -31,7 +31,11 @@ class Table {
     spec.read = [access](const YamlNode& node, const KeySpec& self, Settings& s) {
       read_field(node, self, access(s));
     };
-    spec.write = [access](const Settings& s) { return write_field(access(s)); };
+    spec.write = [access, is_list = spec.type.starts_with("list"),
+                  filled = !spec.default_text.empty()](const Settings& s) {
+      const std::string text = write_field(access(s));
+      return text.empty() && is_list && filled ? "[]" : text;  // left out, it would come back as the default
+    };
     keys_.push_back(std::move(spec));
     return keys_.back();
   }
@@ -106,7 +110,8 @@ void add_precision(Table& t, const Catalog& catalog) {
   }
   const std::vector<std::string> product{"int8", "fp32"};
   t.choice(FIELD(precision.policy), policies, "precision policy");
-  t.key(FIELD(precision.keep_fp32), "layers that stay in FP32: names, globs, @first_conv, @<op>, @policy (the policy's own exemptions)");
+  t.key(FIELD(precision.keep_fp32),
+        "layers that stay in FP32: names, globs, @first_conv, @<op>, @policy (the policy's own exemptions)");
   t.choice(FIELD(precision.products.forward), product, "arithmetic of the forward product");
   t.choice(FIELD(precision.products.grad_input), product, "arithmetic of the data gradient");
   t.choice(FIELD(precision.products.grad_weight), product, "arithmetic of the weight gradient");
