@@ -1,5 +1,5 @@
-// How a chain is cut into tiles and chunks, and where its working memory lies: decided by sizes alone and shared by
-// all instruction sets, so that borders of tiles never change a result.
+// How a chain is cut into tiles and chunks, and where its working memory lies: decided by sizes alone and
+// shared by all instruction sets, so that borders of tiles never change a result.
 #pragma once
 
 #include "kernels.h"
@@ -30,16 +30,16 @@ struct ChainTile {
 
 struct ChainPlan {
   std::int64_t n, h, w, c;
-  std::int64_t rows, columns;        // of a tile
-  std::int64_t segments;             // tiles in one row of tiles
-  std::int64_t tiles;                // in one sample
-  std::int64_t tiles_in_unit, units; // a unit is the least that a chunk takes; units in one sample
+  std::int64_t rows, columns;         // of a tile
+  std::int64_t segments;              // tiles in one row of tiles
+  std::int64_t tiles;                 // in one sample
+  std::int64_t tiles_in_unit, units;  // a unit is the least that a chunk takes; units in one sample
   std::int64_t chunks;
-  std::int64_t lanes;                // FP32 sums of `sums` kept apart inside a block: a multiple of c
-  std::int64_t period;               // floats after which per-channel vectors repeat: a multiple of lanes
-  std::int64_t block;                // elements of a block: whole periods
-  std::int64_t tile_elements;        // of the largest tile
-  std::int64_t zero_bytes;           // zeros in front of the integers of a tile: the border pixel
+  std::int64_t lanes;          // FP32 sums of `sums` kept apart inside a block: a multiple of c
+  std::int64_t period;         // floats after which per-channel vectors repeat: a multiple of lanes
+  std::int64_t block;          // elements of a block: whole periods
+  std::int64_t tile_elements;  // of the largest tile
+  std::int64_t zero_bytes;     // zeros in front of the integers of a tile: the border pixel
 
   const float* x;
   const Step* steps;
@@ -58,7 +58,9 @@ struct ChainPlan {
   char* scratch;
 
   ChunkCounts* counts() const { return reinterpret_cast<ChunkCounts*>(scratch + counts_at); }
-  double* sums(std::int64_t chunk) const { return reinterpret_cast<double*>(scratch + sums_at) + chunk * 2 * c; }
+  double* sums(std::int64_t chunk) const {
+    return reinterpret_cast<double*>(scratch + sums_at) + chunk * 2 * c;
+  }
   std::uint32_t* channel_max(std::int64_t chunk) const {
     return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * period;
   }
@@ -93,12 +95,14 @@ void for_tiles(const ChainPlan& plan, std::int64_t chunk, const Body& body) {
   const std::int64_t end = chunk_first_unit(plan, chunk + 1);
   for (std::int64_t unit = chunk_first_unit(plan, chunk); unit < end; ++unit) {
     const std::int64_t sample = unit / plan.units, first = unit % plan.units * plan.tiles_in_unit;
-    const std::int64_t last = first + plan.tiles_in_unit < plan.tiles ? first + plan.tiles_in_unit : plan.tiles;
+    const std::int64_t last =
+        first + plan.tiles_in_unit < plan.tiles ? first + plan.tiles_in_unit : plan.tiles;
     for (std::int64_t index = first; index < last; ++index) body(chain_tile(plan, sample, index));
   }
 }
 
-/// Calls body(block, elements before it) for the blocks of a tile, in order: the same tile with fewer elements.
+/// Calls body(block, elements before it) for the blocks of a tile, in order: the same tile with fewer
+/// elements.
 template <class Body>
 void for_blocks(const ChainPlan& plan, const ChainTile& tile, const Body& body) {
   ChainTile block = tile;
@@ -116,8 +120,8 @@ struct PlaneRange {
 };
 PlaneRange plane_range(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile);
 
-/// For planes and quads: where in the tile's integers the pixel of each plane position lies (byte offset from the
-/// zero pixel in front of them; 0 is the zero pixel). One table for all samples, phase after phase.
+/// For planes and quads: where in the tile's integers the pixel of each plane position lies (byte offset from
+/// the zero pixel in front of them; 0 is the zero pixel). One table for all samples, phase after phase.
 std::int32_t* position_table(const ChainPlan& plan, std::int64_t view);
 
 /// Working memory of one tile and its blocks.
@@ -126,7 +130,7 @@ struct ChainWork {
   std::int8_t* integers;  // zero_bytes of zeros lie in front
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;
-  float* sums;            // sum_v, then sum_vx: `lanes` floats each
+  float* sums;  // sum_v, then sum_vx: `lanes` floats each
   ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
 };
 

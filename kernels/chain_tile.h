@@ -1,5 +1,6 @@
-// Chains, block by block in L1, compiled once for each instruction set by a file that defines `Simd` before including
-// this. Loops over floats are left to the compiler's vectorizer; everything on integers goes through Simd.
+// Chains, block by block in L1, compiled once for each instruction set by a file that defines `Simd` before
+// including this. Loops over floats are left to the compiler's vectorizer; everything on integers goes
+// through Simd.
 #pragma once
 
 #include <atomic>
@@ -38,8 +39,16 @@ struct StepTile {
   const float *a, *b, *d, *x, *in;
   float* out;
   StepTile(const ChainPlan& p, const ChainTile& t, const ChainWork& w, std::int64_t index, const float* input)
-      : plan(p), tile(t), step(p.steps[index]), work(w), a(p.vector(index, 0)), b(p.vector(index, 1)),
-        d(p.vector(index, 2)), x(step.x != nullptr ? step.x + t.first : nullptr), in(input), out(w.values) {}
+      : plan(p),
+        tile(t),
+        step(p.steps[index]),
+        work(w),
+        a(p.vector(index, 0)),
+        b(p.vector(index, 1)),
+        d(p.vector(index, 2)),
+        x(step.x != nullptr ? step.x + t.first : nullptr),
+        in(input),
+        out(w.values) {}
 };
 
 inline float positive(float v) { return v < 0.0f ? 0.0f : v; }
@@ -50,13 +59,15 @@ inline float positive_to_six(float v) {
 
 /// The step itself and, in the same pass, a ReLU that follows it: same arithmetic, one pass less.
 template <class Body>
-bool with_activation(const StepKind* next, std::int64_t count, std::int64_t period, float* out, const Body& body) {
+bool with_activation(const StepKind* next, std::int64_t count, std::int64_t period, float* out,
+                     const Body& body) {
   if (next != nullptr && *next == StepKind::relu) {
     each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = positive(body(i, k)); });
     return true;
   }
   if (next != nullptr && *next == StepKind::clamp6) {
-    each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = positive_to_six(body(i, k)); });
+    each_in_period(count, period,
+                   [=](std::int64_t i, std::int64_t k) { out[i] = positive_to_six(body(i, k)); });
     return true;
   }
   each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = body(i, k); });
@@ -142,8 +153,10 @@ void join_byte(std::uint8_t& byte, int bits) {
     std::memcpy(packed + i / 8, &mask, 2);
   }
   int mask = 0;
-  for (std::int64_t i = whole; i < count; ++i) mask |= (s.step.lo < s.in[i] && s.in[i] < s.step.hi ? 1 : 0) << (i - whole);
-  packed[whole / 8] = static_cast<std::uint8_t>(mask), packed[whole / 8 + 1] = static_cast<std::uint8_t>(mask >> 8);
+  for (std::int64_t i = whole; i < count; ++i)
+    mask |= (s.step.lo < s.in[i] && s.in[i] < s.step.hi ? 1 : 0) << (i - whole);
+  packed[whole / 8] = static_cast<std::uint8_t>(mask),
+                 packed[whole / 8 + 1] = static_cast<std::uint8_t>(mask >> 8);
 
   std::uint8_t* out = s.step.bits_out + s.tile.first / 8;
   const int shift = static_cast<int>(s.tile.first % 8);
@@ -224,10 +237,16 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
   const float* in = s.in;
   float* out = s.out;
   switch (s.step.kind) {
-    case StepKind::scale_shift: return scale_shift(s, next) ? 2 : 1;
-    case StepKind::add: return add(s, next) ? 2 : 1;
-    case StepKind::relu: each(s.tile.count, [=](std::int64_t i) { out[i] = positive(in[i]); }); break;
-    case StepKind::clamp6: each(s.tile.count, [=](std::int64_t i) { out[i] = positive_to_six(in[i]); }); break;
+    case StepKind::scale_shift:
+      return scale_shift(s, next) ? 2 : 1;
+    case StepKind::add:
+      return add(s, next) ? 2 : 1;
+    case StepKind::relu:
+      each(s.tile.count, [=](std::int64_t i) { out[i] = positive(in[i]); });
+      break;
+    case StepKind::clamp6:
+      each(s.tile.count, [=](std::int64_t i) { out[i] = positive_to_six(in[i]); });
+      break;
     case StepKind::keep_where:
       if (next != nullptr && *next == StepKind::combine && s.plan.steps[index + 1].x == s.step.x) {
         keep_and_combine(s, StepTile(s.plan, s.tile, s.work, index + 1, s.in));
@@ -235,11 +254,21 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
       }
       keep_where(s);
       break;
-    case StepKind::keep_bits: keep_bits(s); break;
-    case StepKind::combine: combine(s); break;
-    case StepKind::store: std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4); break;
-    case StepKind::store_bits: store_bits(s); break;
-    case StepKind::sums: add_sums(s, chunk); break;
+    case StepKind::keep_bits:
+      keep_bits(s);
+      break;
+    case StepKind::combine:
+      combine(s);
+      break;
+    case StepKind::store:
+      std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4);
+      break;
+    case StepKind::store_bits:
+      store_bits(s);
+      break;
+    case StepKind::sums:
+      add_sums(s, chunk);
+      break;
   }
   return 1;
 }
@@ -259,7 +288,8 @@ std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   return largest;
 }
 
-[[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
+[[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
+                                 const float* v) {
   if (plan.max_granularity != Granularity::channel) {
     std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
     const std::uint32_t found = max_magnitude(v, tile.count);
@@ -312,12 +342,14 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
 }
 
 template <bool stochastic>
-[[gnu::noinline]] void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const float* v,
-                     const ChainWork& work, std::int8_t* out) {
+[[gnu::noinline]] void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile,
+                                       const float* v, const ChainWork& work, std::int8_t* out) {
   const Quantize& q = *plan.quantize;
   const std::uint16_t* random = work.random;
-  const bool by_channel = q.granularity == Granularity::channel, by_sample = q.granularity == Granularity::sample;
-  typename Simd::Quantizer quantizer(q.qmax, by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
+  const bool by_channel = q.granularity == Granularity::channel,
+             by_sample = q.granularity == Granularity::sample;
+  typename Simd::Quantizer quantizer(q.qmax,
+                                     by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
   if (stochastic) fill_random(q, tile, work.random);
   if (by_channel) {
     for (std::int64_t i = 0; i < tile.count; i += plan.period) {
@@ -332,8 +364,8 @@ template <bool stochastic>
   Simd::sum_integers(out, tile.count, counts);
 }
 
-[[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const ChainWork& work,
-               std::int8_t* integers) {
+[[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
+                                 const ChainWork& work, std::int8_t* integers) {
   const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
   if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
   for (std::int64_t i = 0; i < plan.step_count;) {

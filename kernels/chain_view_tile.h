@@ -27,9 +27,10 @@ __m128i byte_mask(std::int64_t count) {
 __m128i load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
 void store16(void* to, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(to), v); }
 
-/// Pixels with pad channels. Whole vectors run over the end of a pixel into the next one, which is written later;
-/// the last pixels are written exactly.
-void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::int64_t pixels, std::uint8_t* out) {
+/// Pixels with pad channels. Whole vectors run over the end of a pixel into the next one, which is written
+/// later; the last pixels are written exactly.
+void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::int64_t pixels,
+                 std::uint8_t* out) {
   const __m128i offset = _mm_set1_epi8(static_cast<char>(0x80)), mask = byte_mask(c % 16 == 0 ? 16 : c % 16);
   const std::int64_t body = (c - 1) / 16 * 16, last_safe = pixels - 1 - 16 / pitch;
   std::int64_t p = 0;
@@ -44,7 +45,8 @@ void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::
   }
 }
 
-[[gnu::noinline]] void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q, std::uint8_t* out) {
+[[gnu::noinline]] void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile,
+                                  const std::int8_t* q, std::uint8_t* out) {
   const std::int64_t pitch = view.channel_pitch, line = (view.left + plan.w + view.right) * pitch;
   const std::int64_t columns = tile.column_end - tile.column;
   out += tile.sample * (view.top + plan.h + view.bottom) * line;
@@ -65,20 +67,22 @@ void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::
 }
 
 /// One block of Simd::block pixels by 16 channels: bytes transposed, one vector per channel.
-void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::int64_t pixels, std::int64_t channels,
-                       std::int64_t stride, std::uint8_t* out) {
+void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::int64_t pixels,
+                       std::int64_t channels, std::int64_t stride, std::uint8_t* out) {
   typename Simd::Bytes rows[16], next[16];
   for (int r = 0; r < 16; ++r) rows[r] = Simd::gather(zero, from + r);
   // Four perfect shuffles of the 256 bytes of a lane exchange its rows and columns.
   for (int round = 0; round < 2; ++round) {
-    for (int r = 0; r < 8; ++r) next[2 * r] = Simd::low(rows[r], rows[r + 8]), next[2 * r + 1] = Simd::high(rows[r], rows[r + 8]);
-    for (int r = 0; r < 8; ++r) rows[2 * r] = Simd::low(next[r], next[r + 8]), rows[2 * r + 1] = Simd::high(next[r], next[r + 8]);
+    for (int r = 0; r < 8; ++r)
+      next[2 * r] = Simd::low(rows[r], rows[r + 8]), next[2 * r + 1] = Simd::high(rows[r], rows[r + 8]);
+    for (int r = 0; r < 8; ++r)
+      rows[2 * r] = Simd::low(next[r], next[r + 8]), rows[2 * r + 1] = Simd::high(next[r], next[r + 8]);
   }
   for (std::int64_t k = 0; k < channels; ++k) Simd::store_offset(out + k * stride, rows[k], pixels);
 }
 
-[[gnu::noinline]] void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
-                  const std::int8_t* zero, std::uint8_t* out) {
+[[gnu::noinline]] void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* table,
+                                    const ChainTile& tile, const std::int8_t* zero, std::uint8_t* out) {
   const std::int64_t phases = view.phase_h * view.phase_w, stride = phases * view.plane;
   out += tile.sample * plan.c * stride;
   for (std::int64_t phase = 0; phase < phases; ++phase) {
@@ -86,7 +90,8 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
     for (std::int64_t p = range.first; p < range.last; p += Simd::block) {
       const std::int64_t pixels = range.last - p < Simd::block ? range.last - p : Simd::block;
       std::int32_t from[Simd::block] = {};
-      std::memcpy(from, table + phase * view.plane + p, static_cast<std::size_t>(pixels) * sizeof(std::int32_t));
+      std::memcpy(from, table + phase * view.plane + p,
+                  static_cast<std::size_t>(pixels) * sizeof(std::int32_t));
       for (std::int64_t k = 0; k < plan.c; k += 16)
         write_plane_block(zero + k, from, pixels, plan.c - k < 16 ? plan.c - k : 16, stride,
                           out + k * stride + phase * view.plane + p);
@@ -95,8 +100,8 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
 }
 
 /// Four pixels by 16 channels, interleaved; `keep` leaves what other pixels of the quad already hold.
-void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i mask, std::int64_t channels, bool keep,
-                      std::int8_t* out) {
+void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i mask, std::int64_t channels,
+                      bool keep, std::int8_t* out) {
   __m128i v[4];
   for (int i = 0; i < 4; ++i) v[i] = _mm_and_si128(load16(pixel[i] + k), mask);
   const __m128i a = _mm_unpacklo_epi8(v[0], v[2]), b = _mm_unpackhi_epi8(v[0], v[2]);
@@ -110,11 +115,12 @@ void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i
   alignas(16) std::int8_t bytes[64];
   for (int i = 0; i < 4; ++i) store16(bytes + 16 * i, quad[i]);
   const std::int64_t size = 4 * (channels < 16 ? channels : 16);
-  for (std::int64_t i = 0; i < size; ++i) out[i] = static_cast<std::int8_t>(keep ? out[i] | bytes[i] : bytes[i]);
+  for (std::int64_t i = 0; i < size; ++i)
+    out[i] = static_cast<std::int8_t>(keep ? out[i] | bytes[i] : bytes[i]);
 }
 
-[[gnu::noinline]] void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* table, const ChainTile& tile,
-                 const std::int8_t* zero, std::int8_t* out) {
+[[gnu::noinline]] void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* table,
+                                   const ChainTile& tile, const std::int8_t* zero, std::int8_t* out) {
   const PlaneRange range = plane_range(plan, view, 0, tile);
   const std::int64_t pitch = view.channel_pitch;
   out += tile.sample * view.plane * pitch;
@@ -143,9 +149,15 @@ void write_views(const ChainPlan& plan, const ChainTile& tile, const ChainWork& 
       case Layout::plain:
         std::memcpy(integers + tile.first, work.integers, static_cast<std::size_t>(tile.count));
         break;
-      case Layout::rows: write_rows(plan, view, tile, work.integers, bytes); break;
-      case Layout::planes: write_planes(plan, view, position_table(plan, i), tile, zero, bytes); break;
-      case Layout::quads: write_quads(plan, view, position_table(plan, i), tile, zero, integers); break;
+      case Layout::rows:
+        write_rows(plan, view, tile, work.integers, bytes);
+        break;
+      case Layout::planes:
+        write_planes(plan, view, position_table(plan, i), tile, zero, bytes);
+        break;
+      case Layout::quads:
+        write_quads(plan, view, position_table(plan, i), tile, zero, integers);
+        break;
     }
   }
 }

@@ -1,14 +1,16 @@
-// Convolution in plain loops over any float type: the meaning of ConvF32, and in double the judge of its error.
+// Convolution in plain loops over any float type: the meaning of ConvF32, and in double the judge of its
+// error.
 #pragma once
 
 #include "kernels.h"
 
 namespace octavo::kernels {
 
-/// Calls visit(x, w, y) with the offsets of each multiply-add of output channels [k, k_end) of image m: element of X,
-/// of W, of Y. In order of output pixels, channels k, then taps and input channels.
+/// Calls visit(x, w, y) with the offsets of each multiply-add of output channels [k, k_end) of image m:
+/// element of X, of W, of Y. In order of output pixels, channels k, then taps and input channels.
 template <class Visit>
-void visit_products(const ConvShape& shape, std::int64_t m, std::int64_t k, std::int64_t k_end, const Visit& visit) {
+void visit_products(const ConvShape& shape, std::int64_t m, std::int64_t k, std::int64_t k_end,
+                    const Visit& visit) {
   const std::int64_t inputs = shape.c / shape.groups, outputs = shape.k / shape.groups;
   for (std::int64_t i = 0; i < shape.ho; ++i)
     for (std::int64_t j = 0; j < shape.wo; ++j)
@@ -29,7 +31,8 @@ void visit_products(const ConvShape& shape, std::int64_t m, std::int64_t k, std:
 template <class T>
 void conv_forward_loops(const ConvShape& shape, std::int64_t m, const T* x, const T* w, const T* bias, T* y) {
   T* image = y + m * shape.ho * shape.wo * shape.k;
-  for (std::int64_t i = 0; i < shape.ho * shape.wo * shape.k; ++i) image[i] = bias != nullptr ? bias[i % shape.k] : T{0};
+  for (std::int64_t i = 0; i < shape.ho * shape.wo * shape.k; ++i)
+    image[i] = bias != nullptr ? bias[i % shape.k] : T{0};
   visit_products(shape, m, 0, shape.k, [=](auto from, auto tap, auto to) { y[to] += x[from] * w[tap]; });
 }
 

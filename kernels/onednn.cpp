@@ -29,10 +29,16 @@ Desc pixels(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w) {
 /// Sizes and places of one convolution over `n` images, as the three descriptors share them.
 struct Geometry {
   Geometry(const ConvShape& s, std::int64_t n)
-      : x(pixels(n, s.c, s.h, s.w)), y(pixels(n, s.k, s.ho, s.wo)), bias({s.k}, f32, dnnl::memory::format_tag::a),
-        strides{s.stride_h, s.stride_w}, dilations{s.dilation_h - 1, s.dilation_w - 1}, before{s.pad_h, s.pad_w},
-        after{std::max<std::int64_t>(0, (s.ho - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1 - s.h - s.pad_h),
-              std::max<std::int64_t>(0, (s.wo - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1 - s.w - s.pad_w)} {}
+      : x(pixels(n, s.c, s.h, s.w)),
+        y(pixels(n, s.k, s.ho, s.wo)),
+        bias({s.k}, f32, dnnl::memory::format_tag::a),
+        strides{s.stride_h, s.stride_w},
+        dilations{s.dilation_h - 1, s.dilation_w - 1},
+        before{s.pad_h, s.pad_w},
+        after{
+            std::max<std::int64_t>(0, (s.ho - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1 - s.h - s.pad_h),
+            std::max<std::int64_t>(0,
+                                   (s.wo - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1 - s.w - s.pad_w)} {}
   Desc x, y, bias;
   dnnl::memory::dims strides, dilations, before, after;
 };
@@ -43,15 +49,15 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Geometry& g, const 
       phase == ConvPhase::training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
   const auto direct = dnnl::algorithm::convolution_direct;
   const dnnl::convolution_forward::desc desc =
-      with_bias ? dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.bias, g.y, g.strides, g.dilations,
-                                                  g.before, g.after)
-                : dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.y, g.strides, g.dilations, g.before,
-                                                  g.after);
+      with_bias ? dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.bias, g.y, g.strides,
+                                                  g.dilations, g.before, g.after)
+                : dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.y, g.strides, g.dilations,
+                                                  g.before, g.after);
   return {desc, user_scratchpad(), engine()};
 }
 
-/// The products of one convolution over a fixed number of images. All parts of a batch read weights in the order
-/// that the first one chose.
+/// The products of one convolution over a fixed number of images. All parts of a batch read weights in the
+/// order that the first one chose.
 struct Part {
   std::int64_t n;
   Desc x, y, bias;
@@ -91,7 +97,9 @@ std::int64_t part_count(const ConvShape& shape, ConvPhase phase) {
 class OnednnConvF32 final : public ConvF32 {
  public:
   OnednnConvF32(const ConvShape& shape, ConvPhase phase)
-      : shape_(shape), parts_(part_count(shape, phase)), large_(shape.n % parts_),
+      : shape_(shape),
+        parts_(part_count(shape, phase)),
+        large_(shape.n % parts_),
         small_(shape, phase, shape.n / parts_, nullptr) {
     if (large_ > 0) large_part_.emplace(shape, phase, shape.n / parts_ + 1, &small_);
   }
@@ -100,7 +108,8 @@ class OnednnConvF32 final : public ConvF32 {
     return product == Product::grad_weight ? 0 : size_of(weights_desc(product));
   }
 
-  void prepare_weights(Product product, const float* w, void* packed, const Parallel& parallel) const override {
+  void prepare_weights(Product product, const float* w, void* packed,
+                       const Parallel& parallel) const override {
     parallel(1, [&](std::int64_t) { reorder(plain_weights(shape_), w, weights_desc(product), packed); });
   }
 
@@ -179,7 +188,8 @@ class OnednnConvF32 final : public ConvF32 {
   /// Of what one part computes before it is added to the rest.
   std::int64_t result_bytes(Product product, bool accumulate) const {
     if (product == Product::grad_weight) return size_of(small_.weight_gradient);
-    return product == Product::grad_input && accumulate ? size_of((large_part_ ? *large_part_ : small_).x) : 0;
+    return product == Product::grad_input && accumulate ? size_of((large_part_ ? *large_part_ : small_).x)
+                                                        : 0;
   }
   /// Scratch: the parts' scratchpads, the parts' results, the plain weight gradient.
   char* pad(void* scratch, std::int64_t i, Product product) const {

@@ -18,8 +18,8 @@ constexpr std::int64_t max_parts = 8;  // of one call, whatever the number of th
 std::int64_t align(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 std::int64_t size_of(const Desc& desc) { return align(static_cast<std::int64_t>(desc.get_size())); }
 
-/// OpenMP limited to the calling thread while one lives: octavo's own pool runs the parts. The functions come from
-/// whatever runtime oneDNN brought along; without one there is nothing to limit.
+/// OpenMP limited to the calling thread while one lives: octavo's own pool runs the parts. The functions come
+/// from whatever runtime oneDNN brought along; without one there is nothing to limit.
 class OneOpenMpThread {
  public:
   OneOpenMpThread() : before_(get() ? get()() : 1) {

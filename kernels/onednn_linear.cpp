@@ -1,5 +1,5 @@
-// FP32 linear layers by oneDNN: matrix products cut by output features, or by rows where features are few, so that no
-// partial sums are left to add.
+// FP32 linear layers by oneDNN: matrix products cut by output features, or by rows where features are few, so
+// that no partial sums are left to add.
 #include "onednn.h"
 
 #include <algorithm>
@@ -35,8 +35,8 @@ Planned plan_product(const MatrixPart& p, const Desc& b, Extra extra, bool with_
     add.append_sum(1.0f);
     attributes.set_post_ops(add);
   }
-  const dnnl::matmul::desc desc =
-      with_extra && extra == Extra::bias ? dnnl::matmul::desc(p.a, b, p.bias, p.c) : dnnl::matmul::desc(p.a, b, p.c);
+  const dnnl::matmul::desc desc = with_extra && extra == Extra::bias ? dnnl::matmul::desc(p.a, b, p.bias, p.c)
+                                                                     : dnnl::matmul::desc(p.a, b, p.c);
   const dnnl::matmul::primitive_desc planned(desc, attributes, engine());
   *chosen_b = planned.weights_desc();
   return {dnnl::matmul(planned), planned.scratchpad_desc()};
@@ -58,7 +58,8 @@ class MatrixProduct {
     const OneOpenMpThread one_thread;
     for (std::int64_t column = 0; column < columns; column += column_step)
       for (std::int64_t row = 0; row < rows; row += row_step)
-        add_part({row, std::min(row_step, rows - row), column, std::min(column_step, columns - column)}, extra);
+        add_part({row, std::min(row_step, rows - row), column, std::min(column_step, columns - column)},
+                 extra);
     for (const MatrixPart& p : parts_)
       pad_bytes_ = std::max({pad_bytes_, size_of(p.plain.scratchpad), size_of(p.extra.scratchpad)});
   }
@@ -76,15 +77,16 @@ class MatrixProduct {
   /// Where the columns of B that a part reads begin.
   char* packed(void* start, std::int64_t i) const {
     char* at = aligned(start);
-    for (std::int64_t j = 0; j < i && part(j).column < part(i).column; ++j) at += part(j).row == 0 ? size_of(part(j).b) : 0;
+    for (std::int64_t j = 0; j < i && part(j).column < part(i).column; ++j)
+      at += part(j).row == 0 ? size_of(part(j).b) : 0;
     return at;
   }
   void pack(const float* b, void* target, const Parallel& parallel) const {
     parallel(parts(), [&](std::int64_t i) {
       const MatrixPart& p = part(i);
       if (p.row != 0) return;
-      reorder(matrix(depth_, p.columns, operands_.b_row, operands_.b_column), b + p.column * operands_.b_column, p.b,
-              packed(target, i));
+      reorder(matrix(depth_, p.columns, operands_.b_row, operands_.b_column),
+              b + p.column * operands_.b_column, p.b, packed(target, i));
     });
   }
 
@@ -92,7 +94,8 @@ class MatrixProduct {
   void run_part(std::int64_t i, const float* a, const void* b, const float* bias, float* c, bool extra,
                 void* scratch) const {
     const MatrixPart& p = part(i);
-    Arguments arguments{{DNNL_ARG_SRC, memory_at(p.a, a)}, {DNNL_ARG_WEIGHTS, memory_at(p.b, b)},
+    Arguments arguments{{DNNL_ARG_SRC, memory_at(p.a, a)},
+                        {DNNL_ARG_WEIGHTS, memory_at(p.b, b)},
                         {DNNL_ARG_DST, memory_at(p.c, c)}};
     if (bias != nullptr) arguments.emplace(DNNL_ARG_BIAS, memory_at(p.bias, bias + p.column));
     run(extra ? p.extra : p.plain, arguments, aligned(scratch) + i * pad_bytes_);
@@ -150,7 +153,9 @@ class OnednnLinearF32 final : public ConvF32 {
   OnednnLinearF32(const ConvShape& s, ConvPhase phase) : rows_(s.w), c_(s.c), k_(s.k), phase_(phase) {
     const bool training = phase == ConvPhase::training;
     const std::int64_t rows = training ? rows_ : evaluation_rows;
-    forward_ = {rows, k_, c_, {c_, 1, 1, c_, true}, Extra::bias, training ? row_step(rows, k_) : rows, column_step(k_)};
+    forward_ = {
+        rows,           k_, c_, {c_, 1, 1, c_, true}, Extra::bias, training ? row_step(rows, k_) : rows,
+        column_step(k_)};
     if (!training) return;
     grad_input_ = {rows, c_, k_, {k_, 1, c_, 1, true}, Extra::sum, row_step(rows, c_), column_step(c_)};
     // A is G transposed; the rows of the result are output features.
@@ -160,7 +165,8 @@ class OnednnLinearF32 final : public ConvF32 {
   std::int64_t packed_bytes(Product product) const override {
     return product == Product::grad_weight ? 0 : of(product).packed_bytes();
   }
-  void prepare_weights(Product product, const float* w, void* packed, const Parallel& parallel) const override {
+  void prepare_weights(Product product, const float* w, void* packed,
+                       const Parallel& parallel) const override {
     of(product).pack(w, packed, parallel);
   }
   std::int64_t scratch_bytes(Product product, bool) const override {
@@ -186,7 +192,9 @@ class OnednnLinearF32 final : public ConvF32 {
 
  private:
   const MatrixProduct& of(Product product) const {
-    return product == Product::forward ? forward_ : product == Product::grad_input ? grad_input_ : grad_weight_;
+    return product == Product::forward      ? forward_
+           : product == Product::grad_input ? grad_input_
+                                            : grad_weight_;
   }
   std::int64_t blocks() const { return (rows_ + evaluation_rows - 1) / evaluation_rows; }
 
@@ -197,7 +205,9 @@ class OnednnLinearF32 final : public ConvF32 {
     float* result = filled + evaluation_rows * c_;
     char* pads = reinterpret_cast<char*>(result + evaluation_rows * k_);
     const std::int64_t whole = rows_ / evaluation_rows, left = rows_ % evaluation_rows;
-    const auto row_bytes = [](std::int64_t rows, std::int64_t columns) { return static_cast<std::size_t>(rows * columns) * 4; };
+    const auto row_bytes = [](std::int64_t rows, std::int64_t columns) {
+      return static_cast<std::size_t>(rows * columns) * 4;
+    };
     std::memset(filled, 0, row_bytes(evaluation_rows, c_));
     std::memcpy(filled, x + whole * evaluation_rows * c_, row_bytes(left, c_));
     parallel(blocks() * forward_.parts(), [&](std::int64_t task) {
@@ -205,8 +215,8 @@ class OnednnLinearF32 final : public ConvF32 {
       const bool last = block == whole;
       forward_.run_part(i, last ? filled : x + block * evaluation_rows * c_,
                         forward_.packed(const_cast<void*>(packed), i), bias,
-                        (last ? result : y + block * evaluation_rows * k_) + forward_.part(i).column, bias != nullptr,
-                        pads + block * forward_.scratch_bytes());
+                        (last ? result : y + block * evaluation_rows * k_) + forward_.part(i).column,
+                        bias != nullptr, pads + block * forward_.scratch_bytes());
     });
     std::memcpy(y + whole * evaluation_rows * k_, result, row_bytes(left, k_));
   }
@@ -217,8 +227,8 @@ class OnednnLinearF32 final : public ConvF32 {
 };
 
 std::string refuse_linear(const ConvShape& s, ConvPhase) {
-  const bool linear = s.n == 1 && s.h == 1 && s.ho == 1 && s.r == 1 && s.s == 1 && s.wo == s.w && s.groups == 1 &&
-                      s.stride_w == 1 && s.pad_w == 0 && s.pad_h == 0;
+  const bool linear = s.n == 1 && s.h == 1 && s.ho == 1 && s.r == 1 && s.s == 1 && s.wo == s.w &&
+                      s.groups == 1 && s.stride_w == 1 && s.pad_w == 0 && s.pad_h == 0;
   return linear ? std::string() : "not a linear layer";
 }
 
@@ -226,7 +236,8 @@ std::string refuse_linear(const ConvShape& s, ConvPhase) {
 
 extern const ConvF32Candidate onednn_linear_f32;
 constexpr ConvF32Candidate onednn_linear_f32{
-    "onednn/linear_f32", refuse_linear, [](const ConvShape& shape, ConvPhase phase) -> std::unique_ptr<ConvF32> {
+    "onednn/linear_f32", refuse_linear,
+    [](const ConvShape& shape, ConvPhase phase) -> std::unique_ptr<ConvF32> {
       return std::make_unique<OnednnLinearF32>(shape, phase);
     }};
 

@@ -41,7 +41,8 @@ constexpr RandomKey random_block_key(RandomKey key, std::uint64_t block) {
 /// lanes 16-31 the high halves, so that a vector unit needs no shuffles.
 constexpr std::uint32_t random_bits16(RandomKey key, std::uint64_t index) {
   const std::uint64_t block = index >> 5;
-  const std::uint32_t counter = static_cast<std::uint32_t>(block) * 16 + static_cast<std::uint32_t>(index & 15);
+  const std::uint32_t counter =
+      static_cast<std::uint32_t>(block) * 16 + static_cast<std::uint32_t>(index & 15);
   return random_bits(random_block_key(key, block), counter) >> (index & 16) & 0xFFFFu;
 }
 

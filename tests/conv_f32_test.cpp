@@ -18,20 +18,36 @@ struct Case {
   ConvShape shape;
 };
 
-std::int64_t out_size(std::int64_t in, std::int64_t pad, std::int64_t filter, std::int64_t dilation, std::int64_t stride) {
+std::int64_t out_size(std::int64_t in, std::int64_t pad, std::int64_t filter, std::int64_t dilation,
+                      std::int64_t stride) {
   return (in + 2 * pad - (filter - 1) * dilation - 1) / stride + 1;
 }
 
 ConvShape conv(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k, std::int64_t filter,
-               std::int64_t stride = 1, std::int64_t pad = 0, std::int64_t groups = 1, std::int64_t dilation = 1) {
+               std::int64_t stride = 1, std::int64_t pad = 0, std::int64_t groups = 1,
+               std::int64_t dilation = 1) {
   const std::int64_t w = size + 2, h = size;
-  return {.n = n, .h = h, .w = w, .c = c, .k = k, .r = filter, .s = filter,
-          .ho = out_size(h, pad, filter, dilation, stride), .wo = out_size(w, pad, filter, dilation, stride),
-          .stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad, .dilation_h = dilation,
-          .dilation_w = dilation, .groups = groups};
+  return {.n = n,
+          .h = h,
+          .w = w,
+          .c = c,
+          .k = k,
+          .r = filter,
+          .s = filter,
+          .ho = out_size(h, pad, filter, dilation, stride),
+          .wo = out_size(w, pad, filter, dilation, stride),
+          .stride_h = stride,
+          .stride_w = stride,
+          .pad_h = pad,
+          .pad_w = pad,
+          .dilation_h = dilation,
+          .dilation_w = dilation,
+          .groups = groups};
 }
 
-ConvShape linear(std::int64_t rows, std::int64_t c, std::int64_t k) { return {.w = rows, .c = c, .k = k, .wo = rows}; }
+ConvShape linear(std::int64_t rows, std::int64_t c, std::int64_t k) {
+  return {.w = rows, .c = c, .k = k, .wo = rows};
+}
 
 const std::vector<Case> cases = {
     {"stem", conv(9, 9, 3, 16, 3, 1, 1)},
@@ -51,13 +67,16 @@ const std::vector<Case> cases = {
 };
 
 Parallel parallel_of(ThreadPool& pool) {
-  return [&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); };
+  return
+      [&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); };
 }
 
 struct Tensors {
   explicit Tensors(const ConvShape& s)
-      : x(make(s.n * s.h * s.w * s.c, 1)), w(make(s.k * s.r * s.s * (s.c / s.groups), 2)),
-        g(make(s.n * s.ho * s.wo * s.k, 3)), bias(make(s.k, 4)) {}
+      : x(make(s.n * s.h * s.w * s.c, 1)),
+        w(make(s.k * s.r * s.s * (s.c / s.groups), 2)),
+        g(make(s.n * s.ho * s.wo * s.k, 3)),
+        bias(make(s.k, 4)) {}
   static std::vector<float> make(std::int64_t size, unsigned seed) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
@@ -72,7 +91,8 @@ struct Results {
   std::vector<float> y, y_bias, dx, dw;
 };
 
-Results run(const ConvF32Candidate& candidate, const ConvShape& s, const Tensors& t, int threads, bool accumulate) {
+Results run(const ConvF32Candidate& candidate, const ConvShape& s, const Tensors& t, int threads,
+            bool accumulate) {
   ThreadPool pool(threads);
   const Parallel parallel = parallel_of(pool);
   const auto made = candidate.make(s, ConvPhase::training);
@@ -87,15 +107,19 @@ Results run(const ConvF32Candidate& candidate, const ConvShape& s, const Tensors
   Results out{std::vector<float>(t.g.size(), 5.0f), std::vector<float>(t.g.size(), 5.0f),
               std::vector<float>(t.x.size(), 1.0f), std::vector<float>(t.w.size(), 1.0f)};
   const auto forward = packed(Product::forward), backward = packed(Product::grad_input);
-  made->forward(t.x.data(), forward.data(), nullptr, out.y.data(), scratch(Product::forward).data(), parallel);
-  made->forward(t.x.data(), forward.data(), t.bias.data(), out.y_bias.data(), scratch(Product::forward).data(), parallel);
-  made->grad_input(t.g.data(), backward.data(), out.dx.data(), accumulate, scratch(Product::grad_input).data(), parallel);
-  made->grad_weight(t.x.data(), t.g.data(), out.dw.data(), accumulate, scratch(Product::grad_weight).data(), parallel);
+  made->forward(t.x.data(), forward.data(), nullptr, out.y.data(), scratch(Product::forward).data(),
+                parallel);
+  made->forward(t.x.data(), forward.data(), t.bias.data(), out.y_bias.data(),
+                scratch(Product::forward).data(), parallel);
+  made->grad_input(t.g.data(), backward.data(), out.dx.data(), accumulate,
+                   scratch(Product::grad_input).data(), parallel);
+  made->grad_weight(t.x.data(), t.g.data(), out.dw.data(), accumulate, scratch(Product::grad_weight).data(),
+                    parallel);
   return out;
 }
 
-/// Products have random signs and a standard deviation of 1/3: partial sums are of the size sqrt(terms) / 3 + 1, and
-/// `terms` roundings add like a random walk. Four times that.
+/// Products have random signs and a standard deviation of 1/3: partial sums are of the size sqrt(terms) / 3 +
+/// 1, and `terms` roundings add like a random walk. Four times that.
 void check_close(const std::vector<float>& values, const std::vector<double>& exact, std::int64_t terms) {
   const double root = std::sqrt(static_cast<double>(terms)), bound = 4 * 0x1p-24 * root * (root / 3 + 1);
   double worst = 0;
@@ -118,7 +142,8 @@ TEST_CASE("FP32 convolutions agree with loops in double") {
         conv_forward_loops<double>(s, m, x.data(), w.data(), bias.data(), y_bias.data());
         conv_grad_input_loops<double>(s, m, g.data(), w.data(), dx.data());
       }
-      for (std::int64_t k = 0; k < s.k; ++k) conv_grad_weight_loops<double>(s, k, x.data(), g.data(), dw.data());
+      for (std::int64_t k = 0; k < s.k; ++k)
+        conv_grad_weight_loops<double>(s, k, x.data(), g.data(), dw.data());
       for (const ConvF32Candidate& candidate : conv_f32_candidates()) {
         if (!candidate.refuse(s, ConvPhase::training).empty()) continue;
         INFO(candidate.name << ' ' << name << (accumulate ? " accumulate" : ""));

@@ -20,13 +20,14 @@ struct Sizes {
 };
 
 const std::vector<Sizes> shapes = {
-    {1, 1, 1, 1},   {1, 7, 5, 3},    {3, 5, 9, 10},   {1, 9, 7, 17},  {3, 8, 8, 64},    {2, 33, 31, 16},
-    {1, 3, 5, 100}, {1, 13, 11, 96}, {1, 1, 37, 650}, {5, 1, 3, 144}, {1, 2, 300, 24},  {1, 6, 100, 100},
-    {1, 1, 3, 5000}, {9, 4, 4, 1},   {1, 21, 64, 24}, {2, 3, 2, 576}, {1, 1, 1030, 13},
+    {1, 1, 1, 1},    {1, 7, 5, 3},    {3, 5, 9, 10},   {1, 9, 7, 17},  {3, 8, 8, 64},    {2, 33, 31, 16},
+    {1, 3, 5, 100},  {1, 13, 11, 96}, {1, 1, 37, 650}, {5, 1, 3, 144}, {1, 2, 300, 24},  {1, 6, 100, 100},
+    {1, 1, 3, 5000}, {9, 4, 4, 1},    {1, 21, 64, 24}, {2, 3, 2, 576}, {1, 1, 1030, 13},
 };
 
 Parallel parallel_of(ThreadPool& pool) {
-  return [&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); };
+  return
+      [&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); };
 }
 
 std::vector<float> random_values(std::int64_t count, unsigned seed, float scale = 1.0f) {
@@ -53,13 +54,16 @@ std::vector<View> all_views(const Sizes& s) {
   for (int i = 1; i < 4; ++i) views[i].layout = Layout::rows, views[i].channel_pitch = s.c;
   views[2].top = 1, views[2].left = 2, views[2].bottom = 3, views[2].right = 1;
   views[3].left = 1, views[3].bottom = 1, views[3].channel_pitch = (s.c + 4) / 4 * 4;
-  for (int i = 4; i < 7; ++i) views[i].layout = Layout::planes, views[i].pitch = s.w, views[i].plane = s.h * s.w;
+  for (int i = 4; i < 7; ++i)
+    views[i].layout = Layout::planes, views[i].pitch = s.w, views[i].plane = s.h * s.w;
   views[5].top = views[5].left = 1, views[5].pitch = s.w + 1, views[5].plane = (s.h + 2) * (s.w + 1) + 5;
   views[6].top = 2, views[6].left = 1, views[6].phase_h = 2, views[6].phase_w = 3;
   views[6].pitch = s.w / 3 + 1, views[6].plane = (s.h / 2 + 1) * (s.w / 3 + 1);
-  for (int i = 7; i < 9; ++i) views[i].layout = Layout::quads, views[i].pitch = s.w, views[i].channel_pitch = s.c;
+  for (int i = 7; i < 9; ++i)
+    views[i].layout = Layout::quads, views[i].pitch = s.w, views[i].channel_pitch = s.c;
   views[7].plane = (s.h * s.w + 3) / 4 * 4;
-  views[8].pitch = s.w + 1, views[8].plane = (s.h * (s.w + 1) + 7) / 4 * 4, views[8].channel_pitch = (s.c + 16) / 16 * 16;
+  views[8].pitch = s.w + 1, views[8].plane = (s.h * (s.w + 1) + 7) / 4 * 4,
+  views[8].channel_pitch = (s.c + 16) / 16 * 16;
   return views;
 }
 
@@ -116,8 +120,13 @@ void check_equal(const Outcome& a, const Outcome& b) {
 /// Inputs of one shape, shared by all runs.
 struct Inputs {
   explicit Inputs(const Sizes& s)
-      : sizes(s), x(random_values(s.elements(), 1)), y(random_values(s.elements(), 2)), a(random_values(s.c, 4)),
-        b(random_values(s.c, 5)), d(random_values(s.c, 6)), bits(static_cast<std::size_t>(s.elements() / 8 + 1)),
+      : sizes(s),
+        x(random_values(s.elements(), 1)),
+        y(random_values(s.elements(), 2)),
+        a(random_values(s.c, 4)),
+        b(random_values(s.c, 5)),
+        d(random_values(s.c, 6)),
+        bits(static_cast<std::size_t>(s.elements() / 8 + 1)),
         inverse(random_values(std::max(s.n, s.c), 7, 30.0f)) {
     std::mt19937 random(8);
     for (auto& byte : bits) byte = static_cast<std::uint8_t>(random());
@@ -140,24 +149,41 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
             bool with_quantize = true) {
   const Sizes& s = in.sizes;
   const auto size = static_cast<std::size_t>(s.elements()), channels = static_cast<std::size_t>(s.c);
-  Outcome out{.stored = std::vector<float>(size), .stored_late = std::vector<float>(size),
-              .bits = std::vector<std::uint8_t>(size / 8 + 1, 0xFF),
-              .max_bits = std::vector<std::uint32_t>(std::max<std::size_t>(channels, static_cast<std::size_t>(s.n))),
-              .sum_v = std::vector<double>(channels, -1), .sum_vx = std::vector<double>(channels, -1)};
+  Outcome out{
+      .stored = std::vector<float>(size),
+      .stored_late = std::vector<float>(size),
+      .bits = std::vector<std::uint8_t>(size / 8 + 1, 0xFF),
+      .max_bits = std::vector<std::uint32_t>(std::max<std::size_t>(channels, static_cast<std::size_t>(s.n))),
+      .sum_v = std::vector<double>(channels, -1),
+      .sum_vx = std::vector<double>(channels, -1)};
   for (Step& step : steps) {
-    if (step.kind == StepKind::store) step.out = step.d == nullptr ? out.stored.data() : out.stored_late.data();
+    if (step.kind == StepKind::store)
+      step.out = step.d == nullptr ? out.stored.data() : out.stored_late.data();
     if (step.kind == StepKind::store_bits) step.bits_out = out.bits.data();
   }
-  Quantize quantize{.granularity = options.granularity, .inverse_scale = in.inverse.data(), .qmax = 127,
-                    .rounding = options.rounding, .key = random_key(1, 2, 3), .first_index = options.first_index};
+  Quantize quantize{.granularity = options.granularity,
+                    .inverse_scale = in.inverse.data(),
+                    .qmax = 127,
+                    .rounding = options.rounding,
+                    .key = random_key(1, 2, 3),
+                    .first_index = options.first_index};
   std::vector<Buffer> buffers;
   if (with_quantize) quantize.views = all_views(s);
   for (const View& view : quantize.views) buffers.emplace_back(view.bytes());
   for (Buffer& buffer : buffers) quantize.targets.push_back(buffer.data());
-  Chain chain{.n = s.n, .h = s.h, .w = s.w, .c = s.c, .x = in.x.data(), .steps = std::move(steps),
-              .quantize = with_quantize ? &quantize : nullptr, .want_max = true, .stats = &out.stats,
-              .max_bits = out.max_bits.data(), .max_granularity = options.granularity,
-              .histogram = options.statistics ? &out.histogram : nullptr, .sum_v = out.sum_v.data(),
+  Chain chain{.n = s.n,
+              .h = s.h,
+              .w = s.w,
+              .c = s.c,
+              .x = in.x.data(),
+              .steps = std::move(steps),
+              .quantize = with_quantize ? &quantize : nullptr,
+              .want_max = true,
+              .stats = &out.stats,
+              .max_bits = out.max_bits.data(),
+              .max_granularity = options.granularity,
+              .histogram = options.statistics ? &out.histogram : nullptr,
+              .sum_v = out.sum_v.data(),
               .sum_vx = out.sum_vx.data()};
   Buffer scratch(chain_scratch_bytes(chain));
   chain.scratch = scratch.data();
@@ -205,7 +231,8 @@ void check_all(const Inputs& in, const std::vector<Step>& steps) {
     for (Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni}) {
       if (!isa_supported(isa)) continue;
       for (int threads : {1, 3}) {
-        INFO(isa_name(isa) << ' ' << threads << " threads, granularity " << static_cast<int>(options.granularity));
+        INFO(isa_name(isa) << ' ' << threads << " threads, granularity "
+                           << static_cast<int>(options.granularity));
         check_equal(run(isa, threads, in, steps, options), expected);
       }
     }
@@ -257,7 +284,8 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
                                                                                     : i / (s.h * s.w * s.c);
         const float t = in.x[at] * in.inverse[static_cast<std::size_t>(scale_at)];
         const double clamped = std::fmin(std::fmax(static_cast<double>(t), -127.0), 127.0);
-        const std::uint32_t u = random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
+        const std::uint32_t u =
+            random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
         const double q = options.rounding == Rounding::nearest
                              ? std::nearbyint(clamped)
                              : std::floor(static_cast<float>(clamped) + static_cast<float>(u) / 65536.0f);
@@ -282,7 +310,8 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
 TEST_CASE("sums of a chain are those of the tensor") {
   for (const Sizes& s : shapes) {
     const Inputs in(s);
-    const Outcome outcome = run(active_isa(), 2, in, {{.kind = StepKind::sums, .b = in.b.data(), .x = in.y.data()}}, {}, false);
+    const Outcome outcome =
+        run(active_isa(), 2, in, {{.kind = StepKind::sums, .b = in.b.data(), .x = in.y.data()}}, {}, false);
     for (std::int64_t channel = 0; channel < s.c; ++channel) {
       double sum = 0, product = 0, scale = 0;
       for (auto i = static_cast<std::size_t>(channel); i < in.x.size(); i += static_cast<std::size_t>(s.c)) {

@@ -1,4 +1,5 @@
-// Quality of the random generator behind stochastic rounding, and its independence of step, slot and neighbour.
+// Quality of the random generator behind stochastic rounding, and its independence of step, slot and
+// neighbour.
 #include <array>
 #include <bit>
 #include <cmath>
@@ -67,7 +68,8 @@ TEST_CASE("every bit of a draw is one half of the time") {
       for (unsigned bit = 0; bit < 16; ++bit) ones[bit] += bits >> bit & 1;
     }
     for (std::uint64_t one : ones)
-      CHECK(std::fabs(static_cast<double>(one) / count - 0.5) < 5 * 0.5 / std::sqrt(static_cast<double>(count)));
+      CHECK(std::fabs(static_cast<double>(one) / count - 0.5) <
+            5 * 0.5 / std::sqrt(static_cast<double>(count)));
   }
 }
 
@@ -97,7 +99,8 @@ TEST_CASE("neighbours, steps and slots are not correlated") {
   const RandomKey key = random_key(1, 100, 4);
   const auto draw = [](RandomKey k) { return [k](std::uint64_t i) { return random_bits16(k, i); }; };
   for (std::uint64_t distance : {1, 2, 3, 7, 15, 16, 17, 32, 48, 64, 512, 1024, 32768})
-    CHECK(std::fabs(correlation(count, draw(key), [&](std::uint64_t i) { return random_bits16(key, i + distance); })) < bound);
+    CHECK(std::fabs(correlation(count, draw(key),
+                                [&](std::uint64_t i) { return random_bits16(key, i + distance); })) < bound);
   for (std::uint64_t step : {99u, 101u, 102u, 228u})
     CHECK(std::fabs(correlation(count, draw(key), draw(random_key(1, step, 4)))) < bound);
   for (std::uint64_t slot : {0u, 3u, 5u, 6u, 260u})

@@ -21,8 +21,8 @@ struct Sizes {
   std::int64_t elements() const { return n * h * w * c; }
 };
 
-constexpr Sizes all_sizes[] = {{"128x32x32x16", 128, 32, 32, 16}, {"128x16x16x32", 128, 16, 16, 32},
-                               {"128x8x8x64", 128, 8, 8, 64},     {"16x56x56x64", 16, 56, 56, 64},
+constexpr Sizes all_sizes[] = {{"128x32x32x16", 128, 32, 32, 16},   {"128x16x16x32", 128, 16, 16, 32},
+                               {"128x8x8x64", 128, 8, 8, 64},       {"16x56x56x64", 16, 56, 56, 64},
                                {"16x112x112x96", 16, 112, 112, 96}, {"16x14x14x576", 16, 14, 14, 576},
                                {"128x32x32x3", 128, 32, 32, 3}};
 
@@ -52,27 +52,55 @@ double shortest(const Run& run) {
 }
 
 View rows(const Sizes& s) {
-  return {.layout = Layout::rows, .n = s.n, .h = s.h, .w = s.w, .c = s.c, .top = 1, .left = 1, .bottom = 1, .right = 1,
+  return {.layout = Layout::rows,
+          .n = s.n,
+          .h = s.h,
+          .w = s.w,
+          .c = s.c,
+          .top = 1,
+          .left = 1,
+          .bottom = 1,
+          .right = 1,
           .channel_pitch = s.c};
 }
 View planes(const Sizes& s) {
-  return {.layout = Layout::planes, .n = s.n, .h = s.h, .w = s.w, .c = s.c, .top = 1, .left = 1, .pitch = s.w + 1,
+  return {.layout = Layout::planes,
+          .n = s.n,
+          .h = s.h,
+          .w = s.w,
+          .c = s.c,
+          .top = 1,
+          .left = 1,
+          .pitch = s.w + 1,
           .plane = (s.h + 2) * (s.w + 1) + 2};
 }
 View quads(const Sizes& s) {
-  return {.layout = Layout::quads, .n = s.n, .h = s.h, .w = s.w, .c = s.c, .channel_pitch = (s.c + 15) / 16 * 16,
-          .pitch = s.w + 1, .plane = (s.h * (s.w + 1) + 3) / 4 * 4};
+  return {.layout = Layout::quads,
+          .n = s.n,
+          .h = s.h,
+          .w = s.w,
+          .c = s.c,
+          .channel_pitch = (s.c + 15) / 16 * 16,
+          .pitch = s.w + 1,
+          .plane = (s.h * (s.w + 1) + 3) / 4 * 4};
 }
 View plain(const Sizes& s) { return {.layout = Layout::plain, .n = s.n, .h = s.h, .w = s.w, .c = s.c}; }
 
 class Bench {
  public:
   Bench(const Sizes& s, Isa isa, ThreadPool& pool)
-      : s_(s), isa_(isa), x_(s.elements() * 4), y_(s.elements() * 4), vectors_(4 * s.c),
-        parallel_([&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) { pool.run(chunks, body); }) {
+      : s_(s),
+        isa_(isa),
+        x_(s.elements() * 4),
+        y_(s.elements() * 4),
+        vectors_(4 * s.c),
+        parallel_([&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+          pool.run(chunks, body);
+        }) {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    for (std::int64_t i = 0; i < s.elements(); ++i) x_.as<float>()[i] = normal(random), y_.as<float>()[i] = normal(random);
+    for (std::int64_t i = 0; i < s.elements(); ++i)
+      x_.as<float>()[i] = normal(random), y_.as<float>()[i] = normal(random);
     for (float& v : vectors_) v = normal(random);
   }
 
@@ -81,13 +109,16 @@ class Bench {
     const float *a = vectors_.data(), *b = a + s_.c, *d = b + s_.c, *y = y_.as<float>();
     const float hi = 3e38f;
     std::printf("%-14s copy %5.1f |", s_.name, copy);
-    const auto show = [&](const char* name, double rate) { std::printf(" %s %5.1f (%3.0f%%)", name, rate, 100 * rate / copy); };
+    const auto show = [&](const char* name, double rate) {
+      std::printf(" %s %5.1f (%3.0f%%)", name, rate, 100 * rate / copy);
+    };
     show("quantize", measure({}, {plain(s_)}, Rounding::nearest, 5));
     show("stochastic", measure({}, {plain(s_)}, Rounding::stochastic, 5));
     show("forward", measure({{.kind = StepKind::scale_shift, .a = a, .b = b}, {.kind = StepKind::relu}},
                             {rows(s_), planes(s_)}, Rounding::nearest, 6));
     show("sums", measure({{.kind = StepKind::keep_where, .a = a, .b = b, .x = y, .lo = 0, .hi = hi},
-                          {.kind = StepKind::sums, .b = b, .x = y}}, {}, Rounding::nearest, 8));
+                          {.kind = StepKind::sums, .b = b, .x = y}},
+                         {}, Rounding::nearest, 8));
     show("backward", measure({{.kind = StepKind::keep_where, .a = a, .b = b, .x = y, .lo = 0, .hi = hi},
                               {.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = y}},
                              {rows(s_), quads(s_)}, Rounding::stochastic, 10));
@@ -103,23 +134,36 @@ class Bench {
     constexpr std::int64_t chunks = 64;
     const double seconds = shortest([&] {
       parallel_(chunks, [&](std::int64_t i) {
-        const std::int64_t first = chunk_begin(s_.elements(), chunks, i), end = chunk_begin(s_.elements(), chunks, i + 1);
-        std::memcpy(y_.as<float>() + first, x_.as<float>() + first, static_cast<std::size_t>(end - first) * 4);
+        const std::int64_t first = chunk_begin(s_.elements(), chunks, i),
+                           end = chunk_begin(s_.elements(), chunks, i + 1);
+        std::memcpy(y_.as<float>() + first, x_.as<float>() + first,
+                    static_cast<std::size_t>(end - first) * 4);
       });
     });
     return rate(seconds, 8);
   }
 
-  double measure(std::vector<Step> steps, std::vector<View> views, Rounding rounding, std::int64_t bytes_per_element) {
+  double measure(std::vector<Step> steps, std::vector<View> views, Rounding rounding,
+                 std::int64_t bytes_per_element) {
     const float inverse = 30.0f;
-    Quantize quantize{.inverse_scale = &inverse, .rounding = rounding, .key = random_key(1, 2, 3), .views = std::move(views)};
+    Quantize quantize{.inverse_scale = &inverse,
+                      .rounding = rounding,
+                      .key = random_key(1, 2, 3),
+                      .views = std::move(views)};
     std::vector<Bytes> targets;
     for (const View& view : quantize.views) targets.emplace_back(view.bytes());
     for (Bytes& target : targets) quantize.targets.push_back(target.as<void*>());
     QuantizeStats stats;
     std::vector<double> sums(static_cast<std::size_t>(2 * s_.c));
-    Chain chain{.n = s_.n, .h = s_.h, .w = s_.w, .c = s_.c, .x = x_.as<float>(), .steps = std::move(steps),
-                .quantize = targets.empty() ? nullptr : &quantize, .stats = &stats, .sum_v = sums.data(),
+    Chain chain{.n = s_.n,
+                .h = s_.h,
+                .w = s_.w,
+                .c = s_.c,
+                .x = x_.as<float>(),
+                .steps = std::move(steps),
+                .quantize = targets.empty() ? nullptr : &quantize,
+                .stats = &stats,
+                .sum_v = sums.data(),
                 .sum_vx = sums.data() + s_.c};
     Bytes scratch(chain_scratch_bytes(chain));
     chain.scratch = scratch.as<void>();

@@ -19,14 +19,17 @@ struct Simd {
   class Quantizer {
    public:
     Quantizer(float qmax, float inverse)
-        : inverse_(_mm256_set1_ps(inverse)), limit_(_mm256_set1_ps(qmax)), saturation_(_mm256_set1_ps(qmax + 0.5f)) {}
+        : inverse_(_mm256_set1_ps(inverse)),
+          limit_(_mm256_set1_ps(qmax)),
+          saturation_(_mm256_set1_ps(qmax + 0.5f)) {}
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
       const __m256i low = round8<stochastic>(v, inverse, random);
       const __m256i high = round8<stochastic>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
-      const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+      const __m128i bytes =
+          _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
     }
 
@@ -72,7 +75,8 @@ struct Simd {
         const __m256i a = _mm256_abs_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i)));
         absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(a, _mm256_setzero_si256()));
         // Two squares of 127 fit 16 bits, so nothing saturates.
-        squares = _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
+        squares =
+            _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
       }
       alignas(32) std::int64_t sums[4];
       alignas(32) std::uint32_t square[8];
@@ -88,7 +92,8 @@ struct Simd {
     const __m256i low = random8(key, counter), high = random8(key, counter + 8);
     const __m256i mask = _mm256_set1_epi32(0xFFFF);
     const auto store = [](std::uint16_t* to, __m256i a, __m256i b) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                          _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8));
     };
     store(out, _mm256_and_si256(low, mask), _mm256_and_si256(high, mask));
     store(out + 16, _mm256_srli_epi32(low, 16), _mm256_srli_epi32(high, 16));
@@ -107,14 +112,17 @@ struct Simd {
     for (int half = 0; half < 2; ++half) {
       const __m256 x = _mm256_loadu_ps(v + 8 * half);
       const __m256 above = _mm256_cmp_ps(_mm256_set1_ps(lo), x, _CMP_LT_OQ);
-      mask |= _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(x, _mm256_set1_ps(hi), _CMP_LT_OQ))) << (8 * half);
+      mask |= _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(x, _mm256_set1_ps(hi), _CMP_LT_OQ)))
+              << (8 * half);
     }
     return static_cast<std::uint16_t>(mask);
   }
 
   /// 16 bytes from each of two pixels, 16 pixels apart.
   static Bytes gather(const std::int8_t* base, const std::int32_t* from) {
-    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i])); };
+    const auto load = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i]));
+    };
     return _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(16), 1);
   }
   static Bytes low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }

@@ -17,7 +17,9 @@ struct Simd {
   class Quantizer {
    public:
     Quantizer(float qmax, float inverse)
-        : inverse_(_mm512_set1_ps(inverse)), limit_(_mm512_set1_ps(qmax)), saturation_(_mm512_set1_ps(qmax + 0.5f)) {}
+        : inverse_(_mm512_set1_ps(inverse)),
+          limit_(_mm512_set1_ps(qmax)),
+          saturation_(_mm512_set1_ps(qmax + 0.5f)) {}
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
@@ -27,10 +29,12 @@ struct Simd {
       const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
       saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
       // A NaN is not ordered with itself and becomes zero here.
-      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, _mm512_sub_ps(_mm512_setzero_ps(), limit_));
+      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t,
+                              _mm512_sub_ps(_mm512_setzero_ps(), limit_));
       t = _mm512_min_ps(t, limit_);
       if (stochastic) {
-        const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
+        const __m512i bits =
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
         // bits / 65536 is exact, so the fused sum is the plain sum.
         t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f), t);
         t = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -61,9 +65,9 @@ struct Simd {
         squares = _mm512_dpbusd_epi32(squares, a, a);
       }
       counts.sum_abs += _mm512_reduce_add_epi64(absolute);
-      counts.sum_square += _mm512_reduce_add_epi64(_mm512_add_epi64(
-          _mm512_cvtepu32_epi64(_mm512_castsi512_si256(squares)),
-          _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(squares, 1))));
+      counts.sum_square += _mm512_reduce_add_epi64(
+          _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(squares)),
+                           _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(squares, 1))));
     }
   }
 
@@ -78,7 +82,8 @@ struct Simd {
     x = _mm512_mullo_epi32(x, constant(0x735A2D97u));
     x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(x));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), _mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16),
+                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
   }
 
   static void keep16(const float* v, std::uint16_t mask, float* out) {
@@ -86,13 +91,15 @@ struct Simd {
   }
   static std::uint16_t between16(const float* v, float lo, float hi) {
     const __m512 x = _mm512_loadu_ps(v);
-    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), x, _CMP_LT_OQ), x, _mm512_set1_ps(hi),
-                                   _CMP_LT_OQ);
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), x, _CMP_LT_OQ), x,
+                                   _mm512_set1_ps(hi), _CMP_LT_OQ);
   }
 
   /// 16 bytes from each of four pixels, 16 pixels apart.
   static Bytes gather(const std::int8_t* base, const std::int32_t* from) {
-    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i])); };
+    const auto load = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + from[i]));
+    };
     const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(load(0)), load(16), 1);
     return _mm512_inserti32x4(_mm512_inserti32x4(low, load(32), 2), load(48), 3);
   }

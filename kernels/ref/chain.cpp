@@ -39,8 +39,8 @@ void store_bits(const Step& step, const ChainTile& tile, const float* v) {
 }
 
 /// FP32 lanes inside the block, folded in order, then FP64.
-void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, const ChainTile& tile, const float* v,
-              float* lanes) {
+void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, const ChainTile& tile,
+              const float* v, float* lanes) {
   std::fill(lanes, lanes + 2 * plan.lanes, 0.0f);
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float other = o.x != nullptr ? o.x[i] - o.offset(i) : v[i];
@@ -64,14 +64,22 @@ float masked(const Step& step, const Operands& o, std::int64_t i, float v) {
 float changed(const Step& step, const Operands& o, const ChainTile& tile, std::int64_t i, float v) {
   const std::int64_t at = tile.first + i;
   switch (step.kind) {
-    case StepKind::scale_shift: return o.factor(i) * v + o.offset(i);
-    case StepKind::add: return v + o.x[i];
-    case StepKind::relu: return v < 0.0f ? 0.0f : v;
-    case StepKind::clamp6: return v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
-    case StepKind::keep_where: return masked(step, o, i, v);
-    case StepKind::keep_bits: return (step.bits[at / 8] >> (at % 8) & 1) != 0 ? v : 0.0f;
-    case StepKind::combine: return o.factor(i) * v + o.offset(i) * o.x[i] + o.d[i % o.period];
-    default: return v;
+    case StepKind::scale_shift:
+      return o.factor(i) * v + o.offset(i);
+    case StepKind::add:
+      return v + o.x[i];
+    case StepKind::relu:
+      return v < 0.0f ? 0.0f : v;
+    case StepKind::clamp6:
+      return v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
+    case StepKind::keep_where:
+      return masked(step, o, i, v);
+    case StepKind::keep_bits:
+      return (step.bits[at / 8] >> (at % 8) & 1) != 0 ? v : 0.0f;
+    case StepKind::combine:
+      return o.factor(i) * v + o.offset(i) * o.x[i] + o.d[i % o.period];
+    default:
+      return v;
   }
 }
 
@@ -105,7 +113,7 @@ void count_values(const ChainPlan& plan, std::int64_t chunk, const ChainTile& ti
 }
 
 void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile, const ChainWork& work,
-                   std::int8_t* out) {
+                    std::int8_t* out) {
   const Quantize& q = *plan.quantize;
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float v = work.values[i];
@@ -132,7 +140,8 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
 
 std::uint8_t offset_byte(std::int8_t value) { return static_cast<std::uint8_t>(value + 128); }
 
-void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q, std::uint8_t* out) {
+void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q,
+                std::uint8_t* out) {
   const std::int64_t width = view.left + plan.w + view.right, height = view.top + plan.h + view.bottom;
   const std::int64_t row = tile.index == 0 ? -view.top : tile.row;
   const std::int64_t row_end = tile.index + 1 == plan.tiles ? plan.h + view.bottom : tile.row_end;
@@ -209,7 +218,8 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
         std::fill(work.values, work.values + block.count, 0.0f);
       run_steps(plan, chunk, block, work);
       count_values(plan, chunk, block, work.values);
-      if (plan.quantize != nullptr) quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
+      if (plan.quantize != nullptr)
+        quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
     });
     if (plan.quantize != nullptr) write_views(plan, tile, work);
   });
@@ -222,7 +232,9 @@ void run_chain(const Chain& chain, const Parallel& parallel) { run_chain(active_
 void run_chain(Isa isa, const Chain& chain, const Parallel& parallel) {
   const ChainPlan plan = plan_chain(chain);
   prepare_chain(plan);
-  const auto run_chunk = isa == Isa::avx512vnni ? run_chunk_avx512vnni : isa == Isa::avx2 ? run_chunk_avx2 : run_chunk_ref;
+  const auto run_chunk = isa == Isa::avx512vnni ? run_chunk_avx512vnni
+                         : isa == Isa::avx2     ? run_chunk_avx2
+                                                : run_chunk_ref;
   parallel(plan.chunks, [&](std::int64_t chunk) { run_chunk(plan, chunk); });
   finish_chain(plan, chain);
 }

@@ -21,8 +21,8 @@ std::int64_t lane_floats(std::int64_t c) {
   return c * round_up(ceil_div(128, c), 16 / std::gcd(c, std::int64_t{16}));
 }
 
-/// Four neighbouring pixels of a `quads` view must not be shared by two chunks: borders of units are multiples of
-/// four pixels from the start of a row, or of four rows.
+/// Four neighbouring pixels of a `quads` view must not be shared by two chunks: borders of units are
+/// multiples of four pixels from the start of a row, or of four rows.
 void cut_tiles(ChainPlan& plan) {
   const std::int64_t line = plan.w * plan.c;
   plan.columns = plan.w;
@@ -30,7 +30,10 @@ void cut_tiles(ChainPlan& plan) {
   if (plan.rows == 0) {
     const std::int64_t pixels = std::max<std::int64_t>(1, chain_tile_elements / plan.c);
     plan.rows = 1;
-    plan.columns = std::min(plan.w, pixels >= 16 ? pixels / 16 * 16 : pixels >= 4 ? pixels / 4 * 4 : pixels >= 2 ? 2 : 1);
+    plan.columns = std::min(plan.w, pixels >= 16  ? pixels / 16 * 16
+                                    : pixels >= 4 ? pixels / 4 * 4
+                                    : pixels >= 2 ? 2
+                                                  : 1);
   } else if (plan.rows < plan.h) {
     plan.rows = plan.rows >= 4 ? plan.rows / 4 * 4 : plan.rows == 3 ? 2 : plan.rows;
     if (plan.rows >= 4) plan.rows = round_up(ceil_div(plan.h, ceil_div(plan.h, plan.rows)), 4);
@@ -71,8 +74,9 @@ void place_scratch(ChainPlan& plan) {
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
   plan.work_at = at;
   // In the order of ChainWork.
-  const std::int64_t work = align(plan.block * 4) + align(plan.zero_bytes + plan.tile_elements + chain_slack) +
-                            align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.lanes * 4);
+  const std::int64_t work =
+      align(plan.block * 4) + align(plan.zero_bytes + plan.tile_elements + chain_slack) +
+      align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.lanes * 4);
   plan.work_bytes = work > chain_stack_bytes ? work : 0;
   at += plan.work_bytes * plan.chunks;
   plan.scratch_bytes = at + 64;
@@ -219,7 +223,8 @@ std::int64_t chunk_first_unit(const ChainPlan& plan, std::int64_t chunk) {
 namespace {
 
 /// Positions of a phase's plane that belong to the tiles before `tile`.
-std::int64_t positions_before(const ChainPlan& plan, const View& view, std::int64_t phase, const ChainTile& tile) {
+std::int64_t positions_before(const ChainPlan& plan, const View& view, std::int64_t phase,
+                              const ChainTile& tile) {
   if (tile.index == 0) return 0;
   if (tile.index == plan.tiles) return view.plane;
   const bool planes = view.layout == Layout::planes;
@@ -242,7 +247,8 @@ ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
     return start;
   };
   values = reinterpret_cast<float*>(take(plan.block * 4));
-  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_elements + chain_slack)) + plan.zero_bytes;
+  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_elements + chain_slack)) +
+             plan.zero_bytes;
   std::memset(integers - plan.zero_bytes, 0, static_cast<std::size_t>(plan.zero_bytes));
   random = reinterpret_cast<std::uint16_t*>(take(plan.block * 2 + 256)) + 32;
   bits = reinterpret_cast<std::uint8_t*>(take(plan.block / 8 + 16));

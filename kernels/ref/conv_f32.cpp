@@ -56,9 +56,11 @@ class RefConvF32 final : public ConvF32 {
   ConvShape shape_;
 };
 
-constexpr ConvF32Candidate ref_conv_f32{
-    "ref/conv_f32", [](const ConvShape&, ConvPhase) { return std::string(); },
-    [](const ConvShape& shape, ConvPhase) -> std::unique_ptr<ConvF32> { return std::make_unique<RefConvF32>(shape); }};
+constexpr ConvF32Candidate ref_conv_f32{"ref/conv_f32",
+                                        [](const ConvShape&, ConvPhase) { return std::string(); },
+                                        [](const ConvShape& shape, ConvPhase) -> std::unique_ptr<ConvF32> {
+                                          return std::make_unique<RefConvF32>(shape);
+                                        }};
 
 }  // namespace
 
