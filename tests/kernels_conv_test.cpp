@@ -15,12 +15,14 @@ namespace {
 
 constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
 
-/// Memory for a view: aligned, of exactly the promised size, filled with a byte that is no valid default.
+/// Aligned memory of exactly the promised size, so that a sanitizer sees every byte beyond it; filled with a
+/// byte that is no valid default.
 class Buffer {
  public:
-  explicit Buffer(std::int64_t bytes)
-      : size_(static_cast<std::size_t>(bytes + 63) / 64 * 64 + 64), data_(std::aligned_alloc(64, size_)) {
-    std::memset(data_, 0x5b, size_);
+  explicit Buffer(std::int64_t bytes) {
+    const auto size = static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1));
+    if (posix_memalign(&data_, 64, size) != 0) throw std::bad_alloc();
+    std::memset(data_, 0x5b, size);
   }
   ~Buffer() { std::free(data_); }
   Buffer(const Buffer&) = delete;
@@ -28,8 +30,7 @@ class Buffer {
   void* data() { return data_; }
 
  private:
-  std::size_t size_;
-  void* data_;
+  void* data_ = nullptr;
 };
 
 enum class Values { random, plus_minus_127, with_minus_128, all_127 };
