@@ -119,10 +119,7 @@ OCTAVO_INLINE void write_floats(float* out, __mmask16 mask, __m512 value, __m512
   value = _mm512_mul_ps(value, scale);
   if (bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
   if (accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
-  if (mask == 0xffff)  // a masked store is slow even when all lanes are set
-    _mm512_storeu_ps(out, value);
-  else
-    _mm512_mask_storeu_ps(out, mask, value);
+  _mm512_mask_storeu_ps(out, mask, value);
 }
 
 void write_integers(std::int64_t* out, __mmask16 mask, __m512i low, __m512i high) {
