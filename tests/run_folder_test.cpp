@@ -81,7 +81,7 @@ TEST_CASE("a run folder holds config, environment, events, log and summary") {
   CHECK(std::count(log.begin(), log.end(), '\n') == 1);
   CHECK_THAT(failure(Errc::resource, [&] { RunFolder::create(path, "", {}); }),
              ContainsSubstring("octavo resume"));
-  CHECK_THAT(failure(Errc::checkpoint, [&] { RunFolder::resume(base / "none", 0); }),
+  CHECK_THAT(failure(Errc::checkpoint, [&] { RunFolder::lock(base / "none"); }),
              ContainsSubstring("config.yaml"));
 }
 
@@ -89,7 +89,7 @@ TEST_CASE("a second process is refused, naming the first") {
   TemporaryFolder base;
   auto run = RunFolder::create(base / "run", "", {});
   const std::string expected = "process " + std::to_string(::getpid()) + " on ";
-  CHECK_THAT(failure(Errc::resource, [&] { RunFolder::resume(base / "run", 0); }),
+  CHECK_THAT(failure(Errc::resource, [&] { RunFolder::lock(base / "run"); }),
              ContainsSubstring(expected));
   const auto second = [&] {
     try {
@@ -133,7 +133,7 @@ TEST_CASE("resuming cuts events back to the checkpoint's step") {
         line(3) + line(1), std::string("{\"step\":2}"), std::string(5, '\0')}) {
     write_text(path / "metrics.jsonl", kept + rest);
     write_text(path / ".tmp-summary.json-1-1", "left by a kill");
-    RunFolder::resume(path, 2)->metrics().append({{"step", 3}});
+    RunFolder::resume(path, RunFolder::lock(path), 2)->metrics().append({{"step", 3}});
     CHECK(read_text(path / "metrics.jsonl") == kept + line(3));
     CHECK(!fs::exists(path / ".tmp-summary.json-1-1"));
   }

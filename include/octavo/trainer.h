@@ -64,11 +64,17 @@ class OCTAVO_API Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Where a run begins: step 0, or the step of the checkpoint it was resumed from.
+struct RunStart {
+  std::string folder;
+  std::int64_t step = 0, total_steps = 0;
+};
+
 struct RunOptions {
   std::string folder;            ///< empty: output.dir of the configuration, else runs/<config name>-<time>
-  std::int64_t stop_after = 0;   ///< stop after this step, with a checkpoint; 0: at the end
-  std::function<bool()> stop;    ///< asked after every step: true ends the run with a checkpoint
-  std::function<void(const std::string&)> on_start;  ///< gets the run folder
+  std::int64_t stop_after = 0;  ///< stop after this step, with a checkpoint; 0: at the end
+  std::function<bool()> stop;   ///< asked after every step: true ends the run with a checkpoint
+  std::function<void(const RunStart&)> on_start;
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EvalReport&)> on_evaluation;
   std::function<void(const std::string&)> on_warning;

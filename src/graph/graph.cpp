@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "config/problems.h"
 #include "core/check.h"
 
 namespace octavo {
@@ -140,8 +141,23 @@ void keep_phase(Graph& graph, Phase phase) {
               phase == Phase::train ? "evaluation" : "training", "; give this node the same `when`");
 }
 
+// Nodes behind one that failed are left out: their errors would only repeat its own.
 void infer_types(Graph& graph) {
-  for (Node& node : graph.nodes) infer_node(graph, node);
+  Problems problems;
+  std::set<ValueId> unknown;
+  for (Node& node : graph.nodes) {
+    bool known = std::none_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return unknown.contains(id); });
+    try {
+      if (known) infer_node(graph, node);
+    } catch (const Error& error) {
+      if (error.code() != Errc::config) throw;
+      const std::string text = error.what(), place = label(node);
+      problems.add(Error(Errc::config, text.starts_with(place) ? text : place + text));
+      known = false;
+    }
+    if (!known) unknown.insert(node.outputs.begin(), node.outputs.end());
+  }
+  problems.throw_if_any();
 }
 
 void drop_reshapes(Graph& graph) {

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "graph/build.h"
 #include "optim/gradient_norm.h"
+#include "train/strict_precision.h"
 
 namespace octavo {
 namespace {
@@ -32,7 +33,10 @@ std::unique_ptr<Loader> open_loader(const Config& config, Split split) {
   request.seed = static_cast<std::uint64_t>(config.train().seed);
   if (data.classes > 0) request.options["classes"] = std::to_string(data.classes);
   if (data.size > 0) request.options["size"] = std::to_string(data.size);
-  if (data.samples > 0) request.options["samples"] = std::to_string(data.samples);
+  if (data.samples > 0) {  // the test split keeps its share: a fifth of the training samples
+    request.options["train_samples"] = std::to_string(data.samples);
+    request.options["test_samples"] = std::to_string(std::max<std::int64_t>(1, data.samples / 5));
+  }
   LoaderOptions options;
   options.batch = data.batch;
   options.shuffle = options.drop_last = split == Split::train;
@@ -105,7 +109,8 @@ Engine::Engine(const Config& config)
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);
   optimizer_ = make_program_optimizer(config, *program_);
   task_ = make_task(*program_, train_info());
-  training_plan();
+  const Plan& plan = training_plan();
+  if (config.precision().strict) require_asked_precision(plan, *program_, config.precision());
 }
 
 // Fields of a full batch; u8 images arrive as f32.

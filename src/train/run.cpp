@@ -1,6 +1,8 @@
 // Whole runs in a folder: train from the start, or go on from a checkpoint.
+#include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <limits>
 
 #include "core/check.h"
 #include "core/log.h"
@@ -14,6 +16,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// JSON has no NaN.
+nlohmann::json finite_or_null(double value) {
+  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
+}
+
+double null_as_nan(const nlohmann::json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
 class Run {
  public:
   Run(Engine& engine, std::unique_ptr<RunFolder> folder, const RunOptions& options)
@@ -21,24 +32,28 @@ class Run {
 
   void restore(const nlohmann::json& state) {
     try {
-      best_.metric = state.at("best_metric");
+      best_.metric = null_as_nan(state.at("best_metric"));
       best_.step = state.at("best_step");
+      best_.metric_name = engine_.task().metric_name();
       evaluated_ = state.at("evaluated");
+      engine_.program().runtime().macs = {state.at("integer_macs"), state.at("macs")};
     } catch (const nlohmann::json::exception& error) {
       fail(Errc::checkpoint, "state.json of the checkpoint: ", error.what());
     }
   }
 
   RunResult run() {
-    if (options_.on_start) options_.on_start(folder_->path().string());
+    if (options_.on_start)
+      options_.on_start({folder_->path().string(), engine_.steps_done(), engine_.total_steps()});
     prepare_checkpoints(folder_->path(), checkpoint_bytes(engine_.state()));
     bool stopped = stop_reached();
     while (!stopped && engine_.steps_done() < engine_.total_steps()) {
       train_one_step();
       stopped = stop_reached();
       const bool end = engine_.steps_done() == engine_.total_steps();
-      if (end || due(engine_.config().train().eval_every)) evaluate();
-      if (end || stopped || due(engine_.config().train().checkpoint_every)) save();
+      const bool evaluated = end || due(engine_.config().train().eval_every);
+      if (evaluated) evaluate();
+      if (end || stopped || (evaluated && is_best_) || due(engine_.config().train().checkpoint_every)) save();
     }
     return finish();
   }
@@ -55,37 +70,65 @@ class Run {
   }
 
   void train_one_step() {
-    const StepReport report = engine_.step([&](const nlohmann::ordered_json& event) { folder_->precision().append(event); });
+    const StepReport report = checked_step();
     step_seconds_.push_back(report.seconds);
-    folder_->metrics().append({{"phase", "train"}, {"step", report.step}, {"epoch", report.epoch}, {"loss", report.loss},
-                               {"lr", report.learning_rate}, {"gradient_norm", report.gradient_norm},
+    folder_->metrics().append({{"phase", "train"},
+                               {"step", report.step},
+                               {"epoch", report.epoch},
+                               {"loss", report.loss},
+                               {"lr", report.learning_rate},
+                               {"gradient_norm", report.gradient_norm},
                                {"seconds", report.seconds},
                                {"samples_per_second", static_cast<double>(report.samples) / report.seconds}});
     if (options_.on_step) options_.on_step(report);
   }
 
+  // Divergence ends the run; the message says what is left to go on from.
+  StepReport checked_step() {
+    try {
+      return engine_.step([&](const nlohmann::ordered_json& event) { folder_->precision().append(event); });
+    } catch (const Error& error) {
+      if (error.code() != Errc::numeric) throw;
+      const auto steps = checkpoint_steps(folder_->path());
+      const std::string kept = steps.empty() ? "no checkpoint was saved before it"
+                                             : concat("the checkpoint of step ", steps.back(), " is intact");
+      logger(LogArea::train).error("{}", error.what());
+      fail(Errc::numeric, error.what(), "; ", kept, " in ", folder_->path().string());
+    }
+  }
+
   void evaluate() {
     last_ = engine_.evaluate();
     const bool higher = engine_.task().higher_is_better();
-    is_best_ = !evaluated_ || (higher ? last_.metric > best_.metric : last_.metric < best_.metric);
+    const bool better = higher ? last_.metric > best_.metric : last_.metric < best_.metric;
+    is_best_ = !evaluated_ || better || (std::isnan(best_.metric) && !std::isnan(last_.metric));
     if (is_best_) best_ = last_;
     evaluated_ = true;
-    folder_->metrics().append({{"phase", "eval"}, {"step", last_.step},
-                               {"epoch", last_.step / engine_.steps_per_epoch()}, {"loss", last_.loss},
-                               {last_.metric_name, last_.metric}, {"seconds", last_.seconds},
+    folder_->metrics().append({{"phase", "eval"},
+                               {"step", last_.step},
+                               {"epoch", last_.step / engine_.steps_per_epoch()},
+                               {"loss", last_.loss},
+                               {last_.metric_name, last_.metric},
+                               {"seconds", last_.seconds},
                                {"samples_per_second", static_cast<double>(last_.samples) / last_.seconds}});
     if (options_.on_evaluation) options_.on_evaluation(last_);
   }
 
-  // A disk that is full must not end the training: the last good checkpoint stays, the next save tries again.
-  void save() {
+  CheckpointContent content() const {
     CheckpointContent content = engine_.state();
-    content.state["best_metric"] = best_.metric;
+    content.state["best_metric"] = finite_or_null(best_.metric);
     content.state["best_step"] = best_.step;
     content.state["evaluated"] = evaluated_;
+    content.state["integer_macs"] = engine_.macs().integer;
+    content.state["macs"] = engine_.macs().all;
+    return content;
+  }
+
+  // A disk that is full must not end the training: the last good checkpoint stays, the next save tries again.
+  void save() {
     const bool best = is_best_ && best_.step == engine_.steps_done();
     try {
-      save_checkpoint(folder_->path(), engine_.steps_done(), content,
+      save_checkpoint(folder_->path(), engine_.steps_done(), content(),
                       {static_cast<int>(engine_.config().train().keep_last), best});
       unsaved_.clear();
     } catch (const Error& error) {
@@ -99,15 +142,13 @@ class Run {
   }
 
   RunResult finish() {
-    RunResult result{folder_->path().string(), engine_.steps_done() >= engine_.total_steps(), engine_.steps_done(), last_,
-                     best_};
-    if (result.finished) {
-      if (last_.step != engine_.steps_done()) evaluate();  // resumed when everything was done
-      result.last = last_;
+    const bool finished = engine_.steps_done() >= engine_.total_steps();
+    if (finished && last_.step != engine_.steps_done()) evaluate();  // resumed when everything was done
+    // A run that was complete keeps the summary that was written with the times of its steps.
+    if (finished && (!step_seconds_.empty() || !fs::exists(folder_->path() / "summary.json")))
       folder_->write_summary(run_summary(engine_, last_, best_, step_seconds_));
-    }
     require(unsaved_.empty(), Errc::resource, "the last checkpoint could not be saved: ", unsaved_);
-    return result;
+    return {folder_->path().string(), finished, engine_.steps_done(), last_, best_};
   }
 
   Engine& engine_;
@@ -132,17 +173,18 @@ RunResult train(const Config& config, const RunOptions& options) {
   auto folder = RunFolder::create(run_path(config, options), config.dump(),
                                   describe_environment(kernels::isa_name(kernels::active_isa()),
                                                        engine.program().runtime().pool.threads()));
-  folder->precision().append({{"step", 0}, {"plan", precision_plan_json(engine.training_plan(), engine.program())}});
+  folder->precision().append(
+      {{"step", 0}, {"plan", precision_plan_json(engine.training_plan(), engine.program())}});
   return Run(engine, std::move(folder), options).run();
 }
 
 RunResult resume(const std::string& folder, const RunOptions& options) {
   const fs::path path = fs::absolute(folder);
-  require(fs::exists(path / "config.yaml"), Errc::checkpoint, "no run in ", path.string(), ": it has no config.yaml");
+  auto lock = RunFolder::lock(path);
   const CheckpointContent content = load_checkpoint(find_checkpoint(path));
   Engine engine(Config::load((path / "config.yaml").string(), {}, catalog()));
   engine.load_state(content);
-  Run run(engine, RunFolder::resume(path, engine.steps_done()), options);
+  Run run(engine, RunFolder::resume(path, std::move(lock), engine.steps_done()), options);
   run.restore(content.state);
   return run.run();
 }

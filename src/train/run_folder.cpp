@@ -114,10 +114,14 @@ std::unique_ptr<RunFolder> RunFolder::create(const fs::path& path, const std::st
   return std::unique_ptr<RunFolder>(new RunFolder(path, std::move(lock)));
 }
 
-std::unique_ptr<RunFolder> RunFolder::resume(const fs::path& path, std::int64_t step) {
+std::unique_ptr<FolderLock> RunFolder::lock(const fs::path& path) {
   require(fs::exists(path / "config.yaml"), Errc::checkpoint, fs::absolute(path).string(),
           ": is no run folder, it has no config.yaml");
-  auto lock = std::make_unique<FolderLock>(path);
+  return std::make_unique<FolderLock>(path);
+}
+
+std::unique_ptr<RunFolder> RunFolder::resume(const fs::path& path, std::unique_ptr<FolderLock> lock,
+                                             std::int64_t step) {
   remove_temporaries(path, system_files());
   truncate_events(path / "metrics.jsonl", step);
   truncate_events(path / "precision.jsonl", step);

@@ -37,8 +37,11 @@ class RunFolder {
   /// already holds a run, is locked or cannot be written.
   static std::unique_ptr<RunFolder> create(const std::filesystem::path& path, const std::string& config_yaml,
                                            const nlohmann::ordered_json& environment);
-  /// Goes on with a run at `step`: cuts the event files back to it. Errc::checkpoint when there is no run.
-  static std::unique_ptr<RunFolder> resume(const std::filesystem::path& path, std::int64_t step);
+  /// Takes the lock of an existing run, before anything of it is read. Errc::checkpoint when there is no run.
+  static std::unique_ptr<FolderLock> lock(const std::filesystem::path& path);
+  /// Goes on with a run at `step`: cuts the event files back to it.
+  static std::unique_ptr<RunFolder> resume(const std::filesystem::path& path,
+                                           std::unique_ptr<FolderLock> lock, std::int64_t step);
   ~RunFolder();
 
   const std::filesystem::path& path() const { return path_; }

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iomanip>
 #include <sstream>
 
@@ -115,7 +116,7 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
   getrusage(RUSAGE_SELF, &usage);
   nlohmann::ordered_json summary{
       {"policy", config.precision().policy},
-      {"model", config.model().use.empty() ? config.model().file : config.model().use},
+      {"model", std::filesystem::path(config.model().file).stem().string()},
       {"data", config.data().set},
       {"procedural", engine.train_info().procedural},
       {"device", "cpu"},

@@ -82,8 +82,8 @@ void print(const nlohmann::ordered_json& result) {
     std::cout << std::setw(10) << row.at("ms").get<double>() << " ms  " << std::left << std::setw(12)
               << row.at("op").get<std::string>() << std::right;
     if (row.contains("gops"))
-      std::cout << std::setw(9) << std::setprecision(0) << row.at("gops").get<double>() << std::setprecision(3)
-                << " GOP/s  " << row.at("kernel").get<std::string>() << "  ";
+      std::cout << std::setw(9) << std::setprecision(0) << row.at("gops").get<double>()
+                << std::setprecision(3) << " GOP/s  " << row.at("kernel").get<std::string>() << "  ";
     std::cout << row.at("node").get<std::string>() << '\n';
   }
   std::cout << "step: median " << result.at("step_ms_median").get<double>() << " ms, minimum "
@@ -104,7 +104,8 @@ int bench_command(const BenchArguments& arguments) {
       {"batch", engine.config().data().batch},
       {"step_ms_median", median(steps)},
       {"step_ms_min", *std::min_element(steps.begin(), steps.end())},
-      {"int8_mac_share", {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
+      {"int8_mac_share",
+       {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
       {"arena_bytes", engine.training_plan().arena_bytes},
       {"nodes", to_json(time_nodes(engine, std::max(3, arguments.steps / 2)))}};
   if (arguments.json)

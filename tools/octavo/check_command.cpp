@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "commands.h"
+#include "estimate.h"
 #include "graph/print.h"
 #include "train/engine.h"
 #include "train/summary.h"
@@ -12,32 +13,29 @@ namespace {
 struct CheckArguments {
   ConfigArguments config;
   bool dot = false;
-  bool evaluation = false;
 };
 
 int check_command(const CheckArguments& arguments) {
   Engine engine(arguments.config.load());
-  std::cout << "ok: " << engine.program().graph().nodes.size() << " nodes, " << engine.total_steps() << " steps of "
-            << engine.config().data().batch * engine.config().gradient().accumulate << " samples, arena "
-            << engine.training_plan().arena_bytes / (1 << 20) << " MiB\n";
+  std::cout << "ok: " << engine.program().graph().nodes.size() << " nodes\n"
+            << data_line(engine) << memory_line(engine);
   return 0;
 }
 
 int summary_command(const CheckArguments& arguments) {
   Engine engine(arguments.config.load());
   const Plan& plan = engine.training_plan();
-  std::int64_t parameters = 0;
-  for (const ParameterData& data : engine.program().parameters) parameters += data.value.bytes();
-  std::cout << layer_table(engine.program()) << '\n' << precision_plan(plan, engine.program()) << '\n'
-            << "memory: parameters " << parameters << " B, gradients " << parameters << " B, arena " << plan.arena_bytes
-            << " B\n";
+  std::cout << layer_table(engine.program()) << '\n'
+            << precision_plan(plan, engine.program()) << '\n'
+            << data_line(engine) << memory_line(engine);
   return 0;
 }
 
 int print_graph_command(const CheckArguments& arguments) {
   Engine engine(arguments.config.load());
   const Plan& plan = engine.training_plan();
-  std::cout << (arguments.dot ? print_dot(plan, engine.program().slots) : print_text(plan, engine.program().slots));
+  std::cout << (arguments.dot ? print_dot(plan, engine.program().slots)
+                              : print_text(plan, engine.program().slots));
   return 0;
 }
 
@@ -48,12 +46,14 @@ void add_check(CLI::App& app, Action& action) {
   const auto add = [&](const char* name, const char* help, int (*command)(const CheckArguments&)) {
     CLI::App* sub = app.add_subcommand(name, help);
     arguments->config.add_to(*sub);
-    sub->callback([arguments, &action, command] { action = [arguments, command] { return command(*arguments); }; });
+    sub->callback(
+        [arguments, &action, command] { action = [arguments, command] { return command(*arguments); }; });
     return sub;
   };
   add("check", "check a configuration with its model and data, every error at once", check_command);
   add("summary", "layers, shapes, parameters, MACs, precision plan, memory", summary_command);
-  add("print-graph", "the planned graph: shapes, formats, views, kernels, bytes of each node", print_graph_command)
+  add("print-graph", "the planned graph: shapes, formats, views, kernels, bytes of each node",
+      print_graph_command)
       ->add_flag("--dot", arguments->dot, "for Graphviz");
 }
 

@@ -1,4 +1,5 @@
-// The commands of the octavo program. Each adds itself to the command line and returns its exit code when chosen.
+// The commands of the octavo program. Each adds itself to the command line and returns its exit code when
+// chosen.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -16,9 +17,15 @@ using Action = std::function<int()>;
 struct ConfigArguments {
   std::string path;
   std::vector<std::string> overrides;
+  std::string device = "cpu";
+  bool strict = false;
   void add_to(CLI::App& command);
   Config load() const;  // with everything that is registered
 };
+
+/// `last` stands for the newest run in ./runs; anything else is a folder. Errc::checkpoint when there is
+/// none.
+std::string resolve_run(const std::string& run);
 
 void add_train(CLI::App& app, Action& action);        // train, resume
 void add_check(CLI::App& app, Action& action);        // check, summary, print-graph

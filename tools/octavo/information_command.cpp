@@ -25,7 +25,8 @@ void line(const std::string& name, const std::string& help) {
 void list_policies() {
   for (const PolicyDef& policy : policies()) {
     line(policy.name, policy.help);
-    for (const OptionSpec& option : policy.options) line("  " + option.name, option.help + " (" + option.default_value + ")");
+    for (const OptionSpec& option : policy.options)
+      line("  " + option.name, option.help + " (" + option.default_value + ")");
   }
 }
 
@@ -46,7 +47,8 @@ int list_command(const std::string& what) {
     for (const OptimizerEntry& entry : optimizer_entries()) line(entry.name, "");
   if (title("kernels"))
     for (const kernels::ConvS8Candidate& candidate : kernels::conv_s8_candidates())
-      line(candidate.name, kernels::isa_supported(candidate.isa) ? "runs on this CPU" : "this CPU lacks its instructions");
+      line(candidate.name,
+           kernels::isa_supported(candidate.isa) ? "runs on this CPU" : "this CPU lacks its instructions");
   if (title("keys")) std::cout << describe_keys(catalog());
   return 0;
 }
@@ -67,9 +69,11 @@ int doctor_command() {
 
 void add_information(CLI::App& app, Action& action) {
   auto what = std::make_shared<std::string>("all");
-  CLI::App* list = app.add_subcommand("list", "what may be named: ops, policies, data, transforms, optimizers, kernels, keys");
+  CLI::App* list = app.add_subcommand(
+      "list", "what may be named: ops, policies, data, transforms, optimizers, kernels, keys");
   list->add_option("what", *what, "one of them")
-      ->check(CLI::IsMember({"all", "ops", "policies", "data", "transforms", "optimizers", "kernels", "keys"}));
+      ->check(
+          CLI::IsMember({"all", "ops", "policies", "data", "transforms", "optimizers", "kernels", "keys"}));
   list->callback([what, &action] { action = [what] { return list_command(*what); }; });
   CLI::App* doctor = app.add_subcommand("doctor", "the machine as octavo sees it, for bug reports");
   doctor->callback([&action] { action = doctor_command; });

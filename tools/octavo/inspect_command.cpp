@@ -15,7 +15,7 @@ struct InspectArguments {
 };
 
 std::filesystem::path checkpoint_folder(const InspectArguments& arguments) {
-  const std::filesystem::path path = arguments.path;
+  const std::filesystem::path path = resolve_run(arguments.path);
   return std::filesystem::exists(path / "manifest.json") ? path : find_checkpoint(path, arguments.which);
 }
 
@@ -37,8 +37,8 @@ int inspect_command(const InspectArguments& arguments) {
     }
   }();
   if (arguments.verify) {
-    std::cout << "ok: " << folder.string() << ", " << content.model.size() << " model and " << content.optimizer.size()
-              << " optimizer tensors\n";
+    std::cout << "ok: " << folder.string() << ", " << content.model.size() << " model and "
+              << content.optimizer.size() << " optimizer tensors\n";
     return 0;
   }
   std::cout << folder.string() << '\n';
@@ -53,7 +53,7 @@ int inspect_command(const InspectArguments& arguments) {
 void add_inspect(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<InspectArguments>();
   CLI::App* sub = app.add_subcommand("inspect", "content of a checkpoint");
-  sub->add_option("path", arguments->path, "run folder or checkpoint folder")->required();
+  sub->add_option("path", arguments->path, "run folder, `last`, or checkpoint folder")->required();
   sub->add_option("--checkpoint", arguments->which, "last, best or a step");
   sub->add_flag("--verify", arguments->verify, "check sizes and checksums; exit code 8 when damaged");
   sub->callback([arguments, &action] { action = [arguments] { return inspect_command(*arguments); }; });

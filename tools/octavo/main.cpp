@@ -10,7 +10,8 @@ int main(int argc, char** argv) {
   CLI::App app{"octavo: deep learning training in 8-bit integers", "octavo"};
   app.require_subcommand(1);
   app.set_version_flag("--version", OCTAVO_VERSION);
-  app.footer("A configuration may be followed by overrides: octavo train a.yaml optimizer.lr=0.05 precision=fp32");
+  app.footer(
+      "A configuration may be followed by overrides: octavo train a.yaml optimizer.lr=0.05 precision=fp32");
   cli::Action action;
   cli::add_train(app, action);
   cli::add_check(app, action);
@@ -30,7 +31,8 @@ int main(int argc, char** argv) {
     std::cerr << "octavo: out of memory; lower data.batch\n";
     return static_cast<int>(Errc::resource);
   } catch (const std::exception& error) {
-    std::cerr << "octavo: internal error: " << error.what() << "\nPlease report it with the output of `octavo doctor`.\n";
+    std::cerr << "octavo: internal error: " << error.what()
+              << "\nPlease report it with the output of `octavo doctor`.\n";
     return static_cast<int>(Errc::internal);
   }
 }

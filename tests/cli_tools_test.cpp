@@ -1,0 +1,52 @@
+// The commands that only tell something, each run once.
+#include "cli_support.h"
+
+using namespace octavo::testing;
+namespace fs = std::filesystem;
+
+TEST_CASE("check, summary, print-graph and a dry run write nothing") {
+  TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config());
+  CHECK_THAT(octavo_good(folder, {"check", "a.yaml"}).out, ContainsSubstring("ok: "));
+  const std::string summary = octavo_good(folder, {"summary", "a.yaml"}).out;
+  for (const char* text :
+       {"net.stage1.0.conv1", "grad_weight", "MiB = parameters", "64 training samples; 12 steps"})
+    CHECK_THAT(summary, ContainsSubstring(text));
+  CHECK_THAT(octavo_good(folder, {"print-graph", "a.yaml"}).out, ContainsSubstring("net.stage1.0.conv1"));
+  CHECK_THAT(octavo_good(folder, {"print-graph", "a.yaml", "--dot"}).out, ContainsSubstring("digraph"));
+  const std::string dry = octavo_good(folder, {"train", "a.yaml", "--dry-run", "--out", "run"}).out;
+  for (const char* text : {"MiB", "procedural", "one step of 12"}) CHECK_THAT(dry, ContainsSubstring(text));
+  CHECK(!fs::exists(folder / "run"));
+  CHECK(!fs::exists(folder / "runs"));
+}
+
+TEST_CASE("list, doctor, bench, help and version") {
+  TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config());
+  const std::string list = octavo_good(folder, {"list"}).out;
+  for (const char* text : {"conv2d", "unified_int8", "shapes", "pad_crop", "sgd", "optimizer.lr"})
+    CHECK_THAT(list, ContainsSubstring(text));
+  CHECK_THAT(octavo_good(folder, {"doctor"}).out, ContainsSubstring("\"commit\""));
+  const auto bench = nlohmann::json::parse(
+      octavo_good(folder, {"bench", "a.yaml", "--json", "--steps", "3", "--warmup", "1"}).out);
+  CHECK(bench.at("step_ms_median").get<double>() > 0);
+  CHECK(bench.at("nodes").size() > 10);
+  CHECK(bench.at("int8_mac_share").at("forward").get<double>() > 0.95);
+  CHECK_THAT(octavo_good(folder, {"--help"}).out, ContainsSubstring("train"));
+  CHECK_THAT(octavo_good(folder, {"--version"}).out, ContainsSubstring("."));
+}
+
+TEST_CASE("the saved configuration runs again from anywhere with the same result") {
+  TemporaryFolder folder, elsewhere;
+  fs::create_directory(folder / "models");
+  for (const char* name : {"resnet8.yaml", "resnet_cifar.yaml"}) fs::copy(models + name, folder / "models");
+  std::string config = tiny_config("unified_int8", 4);
+  config.replace(0, config.find('\n'), "model: {use: resnet8, with: {width: 16}}");
+  config += "gradient: {clip_norm: 1}\nschedule: {type: cosine, warmup: 1 steps}\n";
+  write_text(folder / "a.yaml", config);
+  octavo_good(folder, {"train", "a.yaml", "precision.options.alpha=10", "--out", "run"});
+  const std::string saved = (folder / "run/config.yaml").string();
+  octavo_good(elsewhere, {"train", saved, "--out", "again"});
+  CHECK((model_bytes(elsewhere / "again", 4) == model_bytes(folder / "run", 4)));
+  CHECK(read_text(elsewhere / "again/config.yaml") == read_text(saved));
+}

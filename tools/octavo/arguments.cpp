@@ -1,0 +1,37 @@
+// Arguments that several commands share.
+#include <filesystem>
+
+#include "commands.h"
+#include "octavo/trainer.h"
+
+namespace octavo::cli {
+namespace fs = std::filesystem;
+
+void ConfigArguments::add_to(CLI::App& command) {
+  command.add_option("config", path, "YAML file of the experiment")->required();
+  command.add_option("overrides", overrides, "key=value, for example optimizer.lr=0.05 or precision=fp32");
+  command.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+  command.add_flag("--strict-precision", strict, "a product that falls back to FP32 unasked is an error");
+}
+
+Config ConfigArguments::load() const {
+  if (device == "cuda")
+    throw Error(Errc::resource, "--device cuda: this octavo was built without CUDA; use --device cpu");
+  std::vector<std::string> all = overrides;
+  if (strict) all.emplace_back("precision.strict=true");
+  return Config::load(path, all, catalog());
+}
+
+std::string resolve_run(const std::string& run) {
+  if (run != "last") return run;
+  fs::path newest;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("runs", ignored))
+    if (fs::exists(entry.path() / "config.yaml") &&
+        (newest.empty() || fs::last_write_time(entry.path()) > fs::last_write_time(newest)))
+      newest = entry.path();
+  if (newest.empty()) throw Error(Errc::checkpoint, "no run in " + fs::absolute("runs").string());
+  return newest.string();
+}
+
+}  // namespace octavo::cli
