@@ -54,7 +54,9 @@ class NodeContext final : public OpContext {
 /// for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
 void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, const std::vector<ValueId>& views);
 
-/// Quantizes a layer's weights into plain s8 [k, r, s, c] (shape) with the slot's format.
-void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int8_t* plain);
+/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape) with the slot's format. Channel scales: k of
+/// them (by output), or one per input channel of all groups.
+void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int64_t groups,
+                      std::int8_t* plain);
 
 }  // namespace octavo

@@ -103,7 +103,7 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   auto made = std::make_unique<Plan>();
   made->graph = instantiate(inputs, phase);
   quantize(made->graph, layers, slots, log_);
-  fuse(made->graph);
+  fuse(made->graph, fusion);
   mark_first_gradients(made->graph);
   place_values(*made);
   make_kernels(*made);
@@ -153,7 +153,7 @@ void Program::pack_weights(Plan& plan) {
       if (!integers) integers = Tensor::empty(weights.shape(), DType::s8);
       if (fresh.insert(product.b_slot).second)
         quantize_weights(*this, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
-                         integers.as<std::int8_t>().data());
+                         product.shape.groups, integers.as<std::int8_t>().data());
       run.s8->pack(integers.as<std::int8_t>().data(), run.packed.data(), runtime_.parallel);
     }
   }

@@ -54,8 +54,10 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  if (phase == Phase::eval && slot.frozen_clip.size() == count) {
-    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[i]);
+  // A range per sample would make a batch of one differ from others: evaluation then has one range for all samples.
+  const bool shared = slot.format.granularity == ScaleGranularity::sample && slot.frozen_clip.size() == 1;
+  if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
   } else if (phase == Phase::train && slot.mode == ScaleMode::held && count == 1) {
     set_scale(slot, 0, slot.clip);
   } else {
@@ -99,37 +101,57 @@ void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, co
   if (training) observe(slot, stats, chain.n * chain.h * chain.w * chain.c);
 }
 
-void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int8_t* plain) {
+namespace {
+
+// Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
+void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::uint64_t first_index, std::int8_t* plain) {
   Runtime& runtime = program.runtime();
-  const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
-  kernels::Chain chain;
-  chain.n = k;
-  chain.w = taps;
-  chain.c = c;
-  chain.x = weights;
-  // Rows of output channels are what the chain calls samples.
-  const bool rows = slot.per_output_channel;
-  const SlotFormat format = slot.format;
-  if (rows) slot.format.granularity = ScaleGranularity::sample;
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
   take_maximum(slot, runtime, chain, count);
   kernels::Quantize quantize;
   quantize.granularity = static_cast<kernels::Granularity>(slot.format.granularity);
-  slot.format = format;
   quantize.inverse_scale = slot.inverse_scale.data();
   quantize.qmax = quantized_max(slot.format.bits);
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
-  quantize.views = {{.layout = kernels::Layout::plain, .n = k, .h = 1, .w = taps, .c = c}};
+  quantize.first_index = first_index;
+  quantize.views = {{.layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
   quantize.targets = {plain};
   kernels::QuantizeStats stats;
   chain.quantize = &quantize;
   chain.stats = &stats;
   chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
   kernels::run_chain(chain, runtime.parallel);
-  observe(slot, stats, shape.elements());
+  observe(slot, stats, chain.n * chain.w * chain.c);
+}
+
+}  // namespace
+
+void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int64_t groups,
+                      std::int8_t* plain) {
+  const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
+  const SlotFormat format = slot.format;
+  // Rows of output channels are what the chain calls samples.
+  if (slot.per_output_channel) slot.format.granularity = ScaleGranularity::sample;
+  // Scales by input channel: each group of filters reads input channels of its own.
+  const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? groups : 1;
+  std::vector<float> scale, inverse_scale;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t begin = part * (shape.elements() / parts);
+    kernels::Chain chain;
+    chain.n = k / parts;
+    chain.w = taps;
+    chain.c = c;
+    chain.x = weights + begin;
+    quantize_filters(program, slot, chain, static_cast<std::uint64_t>(begin), plain + begin);
+    scale.insert(scale.end(), slot.scale.begin(), slot.scale.end());
+    inverse_scale.insert(inverse_scale.end(), slot.inverse_scale.begin(), slot.inverse_scale.end());
+  }
+  slot.scale = std::move(scale);
+  slot.inverse_scale = std::move(inverse_scale);
+  slot.format = format;
 }
 
 namespace {

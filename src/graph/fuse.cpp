@@ -27,7 +27,8 @@ struct Uses {
 
 bool is_sum(const Node& node) { return node.op->passes_gradient && node.op->chain_forward && node.inputs.size() == 2; }
 
-// s = a + b, where b comes from a product that can add to what is there, after the last reader of a.
+// s = a + b, where b comes from a product that can add to what is there, after the last reader of a: the
+// product must not overwrite what it still reads.
 bool fold_one_sum(Graph& graph) {
   const Uses uses(graph);
   for (std::size_t s = graph.first_backward; s < graph.nodes.size(); ++s) {
@@ -45,7 +46,7 @@ bool fold_one_sum(Graph& graph) {
       const auto a_writer = uses.writer.find(graph.root(a));
       const auto& a_readers = uses.readers.at(graph.root(a));
       const bool early = (a_writer == uses.writer.end() || a_writer->second < p) &&
-                         std::all_of(a_readers.begin(), a_readers.end(), [&](std::size_t r) { return r <= p || r == s; });
+                         std::all_of(a_readers.begin(), a_readers.end(), [&](std::size_t r) { return r < p || r == s; });
       if (!early) continue;
       const ValueId result = sum.outputs[0];
       producer.grad_inputs[0] = result;
@@ -60,7 +61,7 @@ bool fold_one_sum(Graph& graph) {
 
 class ChainFuser {
  public:
-  explicit ChainFuser(Graph& graph) : graph_(graph), uses_(graph), taken_(graph.nodes.size(), false) {}
+  ChainFuser(Graph& graph, bool join) : graph_(graph), join_(join), uses_(graph), taken_(graph.nodes.size(), false) {}
 
   void run() {
     std::map<std::size_t, Node> groups;  // by position of the last member
@@ -100,7 +101,7 @@ class ChainFuser {
   // reader of a value that the chain stores on its way waits.
   std::size_t next_member(ValueId id, std::size_t last, std::size_t limit) const {
     const auto readers = uses_.readers.find(id);
-    if (id == no_value || graph_.root(id) != id || readers == uses_.readers.end()) return 0;
+    if (!join_ || id == no_value || graph_.root(id) != id || readers == uses_.readers.end()) return 0;
     for (std::size_t next : readers->second) {
       const Node& node = graph_.nodes[next];
       const bool same_pass = (next < graph_.first_backward) == (last < graph_.first_backward);
@@ -159,7 +160,7 @@ class ChainFuser {
   // The quantize node right behind the chain writes its views from the tiles of the chain.
   std::size_t absorb_quantize(Node& group, std::size_t last) {
     const ValueId out = group.chain_store.back();
-    if (out == no_value) return last;
+    if (!join_ || out == no_value) return last;
     for (std::size_t reader : uses_.readers.count(graph_.root(out)) ? uses_.readers.at(graph_.root(out))
                                                                     : std::vector<std::size_t>{}) {
       const Node& node = graph_.nodes[reader];
@@ -173,16 +174,17 @@ class ChainFuser {
   }
 
   Graph& graph_;
+  bool join_;
   Uses uses_;
   std::vector<bool> taken_;
 };
 
 }  // namespace
 
-void fuse(Graph& graph) {
-  while (fold_one_sum(graph)) {
+void fuse(Graph& graph, bool join) {
+  while (join && fold_one_sum(graph)) {
   }
-  ChainFuser(graph).run();
+  ChainFuser(graph, join).run();
 }
 
 }  // namespace octavo

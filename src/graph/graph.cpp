@@ -36,6 +36,8 @@ int find_parameter(Graph& graph, const Node& node, const ParameterSpec& spec) {
     if (known.name != name) continue;
     require(known.spec.shape == spec.shape, Errc::config, label(node), "needs parameter '", name, "' of shape ",
             spec.shape.str(), ", but it has shape ", known.spec.shape.str());
+    require(known.frozen == node.frozen, Errc::config, label(node), "shares parameter '", name, "' with a node that is ",
+            known.frozen ? "frozen" : "not frozen", "; freeze all nodes that share it, or none");
     return static_cast<int>(i);
   }
   graph.parameters.push_back({name, spec, node.frozen});

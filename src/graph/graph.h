@@ -142,7 +142,8 @@ void keep_phase(Graph& graph, Phase phase);  // drops the parts that the phase d
 void infer_types(Graph& graph);
 void append_backward(Graph& graph);  // for everything that a loss and a trainable parameter depend on
 void drop_reshapes(Graph& graph);    // reshapes are aliases by now
-void fuse(Graph& graph);             // gradient sums into products, pointwise nodes into chains
+/// Gradient sums into products, pointwise nodes into chains; without `join` every pointwise node is a chain of its own.
+void fuse(Graph& graph, bool join);
 void mark_first_gradients(Graph& graph);
 
 }  // namespace octavo

@@ -103,7 +103,9 @@ class Quantizer {
   }
 
   int data_slot(Operand operand, ValueId edge, const SlotFormat& format, const Layer& layer, const char* product) {
-    return slots_.find_or_add(operand, graph_.value(graph_.root(edge)).name, format, layer.info.name,
+    // A reshaped edge has other channels and samples: it shares integers only where one scale holds for all.
+    const ValueId source = format.granularity == ScaleGranularity::tensor ? graph_.root(edge) : edge;
+    return slots_.find_or_add(operand, graph_.value(source).name, format, layer.info.name,
                               layer.info.name + "." + product);
   }
 

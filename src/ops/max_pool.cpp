@@ -1,6 +1,7 @@
 // Max pooling over images [N, H, W, C]. The position of each maximum (the first one in row order) is kept, and the
 // gradient goes there.
 #include <algorithm>
+#include <cmath>
 
 #include "ops/common.h"
 #include "ops/pool.h"
@@ -17,7 +18,7 @@ void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, flo
       const auto index = static_cast<std::int32_t>(i * x[2] + j);
       const bool first = i == rows.begin && j == columns.begin;
       for (std::int64_t ch = 0; ch < c; ++ch)
-        if (first || pixel[ch] > out[ch]) {
+        if (first || pixel[ch] > out[ch] || std::isnan(pixel[ch])) {  // NaN stays visible, as in PyTorch
           out[ch] = pixel[ch];
           if (where) where[ch] = index;
         }

@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "config/problems.h"
@@ -147,10 +148,15 @@ void Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
 
 float Controller::learning_rate_factor(int layer) const {
   if (layer < 0) return 1;
+  const std::string& name = layers_[static_cast<std::size_t>(layer)].info.name;
   float factor = 1;
-  for (int i = 0; i < slots_.size(); ++i)
-    if (slots_[i].operand == Operand::gradient && slots_[i].layer == layers_[static_cast<std::size_t>(layer)].info.name)
-      factor = std::min(factor, slots_[i].learning_rate_factor);
+  for (int i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    const bool reads = std::any_of(slot.members.begin(), slot.members.end(), [&](const std::string& member) {
+      return member == name + ".grad_input" || member == name + ".grad_weight";
+    });
+    if (slot.operand == Operand::gradient && reads) factor = std::min(factor, slot.learning_rate_factor);
+  }
   return factor;
 }
 
