@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "core/check.h"
-#include "exec/runtime.h"
 #include "octavo/precision.h"
 
 namespace octavo {
@@ -20,7 +19,7 @@ std::vector<Lifetime> lifetimes(const Graph& graph) {
   std::vector<Lifetime> lives(graph.values.size());
   const auto touch = [&](ValueId id, std::int64_t at) {
     Lifetime& life = lives[static_cast<std::size_t>(graph.root(id))];
-    if (life.begin < 0) life.begin = at;
+    life.begin = life.begin < 0 ? at : std::min(life.begin, at);
     life.end = std::max(life.end, at);
   };
   const auto last = static_cast<std::int64_t>(graph.nodes.size());
@@ -32,7 +31,8 @@ std::vector<Lifetime> lifetimes(const Graph& graph) {
   for (const Output& output : graph.outputs) touch(output.value, last);
   for (const Loss& loss : graph.losses) {
     touch(loss.value, last);
-    if (loss.seed != no_value) touch(loss.seed, 0);
+    // All seeds are set before the first backward node runs.
+    if (loss.seed != no_value) touch(loss.seed, static_cast<std::int64_t>(graph.first_backward));
   }
   return lives;
 }
@@ -84,7 +84,6 @@ void make_kernels(Plan& plan) {
   plan.runs.resize(plan.graph.nodes.size());
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     Node& node = plan.graph.nodes[i];
-    plan.runs[i].stream = stream_of(node.name);
     std::shared_ptr<kernels::ConvF32> f32;
     for (std::size_t p = 0; p < node.products.size(); ++p) {
       ProductPlan& product = node.products[p];

@@ -20,7 +20,6 @@ struct ProductRun {
 
 struct NodeRun {
   std::array<ProductRun, 3> products;
-  std::uint64_t stream = 0;  // random stream of the node
 };
 
 struct Plan {

@@ -76,6 +76,7 @@ void Program::initialize() {
   }
   std::map<std::string, bool> seen;
   for (Node& node : graph_.nodes) {
+    node.stream = stream_of(node.name);
     if (!node.op->product) continue;
     const ProductShape shape = node.op->product(*node.signature);
     node.layer = static_cast<int>(layers.size());

@@ -67,6 +67,7 @@ struct Node {
   Pass pass = Pass::forward;
   std::shared_ptr<const Signature> signature;  // set by infer_types(); a backward node has its forward node's
   When when = When::always;
+  std::uint64_t stream = 0;           // random stream; a backward node draws what its forward node drew
   std::string parameter_group;        // prefix of the parameter names; shared by nodes that share weights
   bool frozen = false;
   std::vector<ValueId> inputs;        // forward values; in backward those that are read, else no_value

@@ -21,8 +21,16 @@ void add_piece(Moments& m, double count, double low, double high, double width, 
   m.qq += share * q * q;
 }
 
+void add_value(Moments& m, double value, double count, double step, double qmax) {
+  const double q = step * std::min(qmax, std::nearbyint(value / step));
+  m.xx += count * value * value;
+  m.xq += count * value * q;
+  m.qq += count * q * q;
+}
+
 void add_bin(Moments& m, const BinEdges& bin, double count, double step, double qmax) {
   const double width = bin.high - bin.low;
+  if (width <= 0) return add_value(m, bin.low, count, step, qmax);
   m.xx += count * (bin.low * bin.low + bin.low * bin.high + bin.high * bin.high) / 3;
   const double first = std::min(qmax, std::nearbyint(bin.low / step)), last = std::min(qmax, std::nearbyint(bin.high / step));
   for (double level = first; level <= last; ++level) {
@@ -45,13 +53,19 @@ double histogram_maximum(const MagnitudeHistogram& histogram) {
   return 0;
 }
 
-double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bits) {
+double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bits, double maximum) {
   const double qmax = (1 << (bits - 1)) - 1, step = clip / qmax;
   Moments m;
   if (!(step > 0)) return 0;
   for (int bin = 0; bin < finite_bins; ++bin) {
-    const auto count = static_cast<double>(histogram.counts[static_cast<std::size_t>(bin)]);
-    if (count > 0) add_bin(m, bin_edges(bin), count, step, qmax);
+    auto count = static_cast<double>(histogram.counts[static_cast<std::size_t>(bin)]);
+    BinEdges edges = bin_edges(bin);
+    if (count > 0 && edges.low <= maximum && maximum < edges.high) {
+      add_value(m, maximum, 1, step, qmax);
+      count -= 1;
+      edges.high = maximum;
+    }
+    if (count > 0) add_bin(m, edges, count, step, qmax);
   }
   if (m.xx <= 0) return 0;
   return m.qq > 0 ? std::max(0.0, 1 - m.xq / std::sqrt(m.xx * m.qq)) : 1;

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "octavo/precision.h"
 
 namespace octavo {
 
 /// Cosine distance 1 - <g, q(g)> / (|g| |q(g)|) of nearest rounding into +-qmax steps of clip / qmax, from the counts
-/// alone: values are taken as spread evenly inside their bin. 0 for an empty histogram.
-double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bits);
+/// alone: values are taken as spread evenly inside their bin. A known largest magnitude (else infinity) ends the highest
+/// bin, and one value lies right there: it often carries much of the norm. 0 for an empty histogram.
+double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bits,
+                       double maximum = std::numeric_limits<double>::infinity());
 
 /// The largest magnitude that is surely counted: upper edge of the highest non-empty bin.
 double histogram_maximum(const MagnitudeHistogram& histogram);

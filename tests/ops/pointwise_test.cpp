@@ -148,7 +148,7 @@ TEST_CASE("dropout: share of zeros, scaling, the same mask in backward, another 
   for (float v : y) REQUIRE((v == 0 || std::fabs(v - 2 / 0.7f) < 1e-6f));
   dropout.program.backward(dropout.program.plan(dropout.types, Phase::train), 1);
   const auto gradient = parameter(dropout.program, "x.offset").gradient.as<float>();  // up = x = 2: the forward map again
-  CHECK(std::vector<float>(gradient.begin(), gradient.end()) == y);
+  CHECK(std::equal(y.begin(), y.end(), gradient.begin(), gradient.end()));
   CHECK(dropout.forward(Phase::train) == y);
   ++dropout.runtime.step;
   CHECK(dropout.forward(Phase::train) != y);

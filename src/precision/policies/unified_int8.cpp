@@ -19,7 +19,7 @@ struct Clip {
 
 // d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then refine.
 Clip search_clip(const MagnitudeHistogram& histogram, double maximum, int bits, int scan) {
-  const auto distance = [&](double ratio) { return cosine_distance(histogram, ratio * maximum, bits); };
+  const auto distance = [&](double ratio) { return cosine_distance(histogram, ratio * maximum, bits, maximum); };
   const auto ratio_at = [&](double i) { return std::exp2(-6.0 * i / (scan - 1)); };
   int best = 0;
   double best_distance = distance(1);
@@ -78,7 +78,7 @@ class UnifiedInt8 final : public Policy {
     if (seen.histogram != nullptr) {
       const double maximum = seen.max_abs;
       const Clip found = clip_ ? search_clip(*seen.histogram, maximum, seen.format.bits, scan_)
-                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits)};
+                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits, maximum)};
       memory = {found.value, found.distance};
     }
     if (memory.size() != 2 || !(memory[0] > 0)) return {};

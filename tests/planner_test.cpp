@@ -1,0 +1,101 @@
+// The arena: two values that live at the same time never overlap, and every value is written before it is read.
+#include <map>
+#include <set>
+
+#include "support/resnet8.h"
+
+using namespace octavo;
+using namespace octavo::test;
+
+namespace {
+
+struct Life {
+  std::size_t begin = 0, end = 0;
+};
+
+// Written once more from the order of execution alone, without the planner's own bookkeeping.
+std::map<ValueId, Life> lives(const Graph& graph) {
+  std::map<ValueId, Life> result;
+  const auto touch = [&](ValueId id, std::size_t at) {
+    auto [entry, made] = result.try_emplace(graph.root(id), Life{at, at});
+    entry->second.end = std::max(entry->second.end, at);
+  };
+  for (const Loss& loss : graph.losses)
+    if (loss.seed != no_value) touch(loss.seed, graph.first_backward);
+  for (std::size_t at = 0; at < graph.nodes.size(); ++at) {
+    for (ValueId id : writes(graph.nodes[at])) touch(id, at);
+    for (ValueId id : reads(graph.nodes[at])) touch(id, at);
+  }
+  for (const Output& output : graph.outputs) touch(output.value, graph.nodes.size());
+  for (const Loss& loss : graph.losses) touch(loss.value, graph.nodes.size());
+  return result;
+}
+
+void check_placement(const Plan& plan) {
+  const auto all = lives(plan.graph);
+  std::int64_t sum = 0;
+  int overlaps = 0;
+  for (auto a = all.begin(); a != all.end(); ++a) {
+    if (plan.graph.value(a->first).kind == ValueKind::input) continue;
+    const std::int64_t begin = plan.offsets[static_cast<std::size_t>(a->first)], end = begin + value_bytes(plan.graph.value(a->first));
+    sum += end - begin;
+    REQUIRE((begin >= 0 && begin % 64 == 0 && end <= plan.arena_bytes));
+    for (auto b = std::next(a); b != all.end(); ++b) {
+      if (plan.graph.value(b->first).kind == ValueKind::input) continue;
+      const std::int64_t other = plan.offsets[static_cast<std::size_t>(b->first)];
+      const bool apart_in_time = a->second.end < b->second.begin || b->second.end < a->second.begin;
+      const bool apart_in_space = end <= other || other + value_bytes(plan.graph.value(b->first)) <= begin;
+      overlaps += !apart_in_time && !apart_in_space;
+    }
+  }
+  CHECK(overlaps == 0);
+  if (plan.graph.phase == Phase::train) CHECK(plan.arena_bytes < sum);  // lifetimes are made use of
+}
+
+void check_order(const Graph& graph) {
+  std::set<ValueId> written;
+  for (ValueId id : graph.inputs) written.insert(graph.root(id));
+  for (const Loss& loss : graph.losses)
+    if (loss.seed != no_value) written.insert(graph.root(loss.seed));
+  int early = 0;
+  for (const Node& node : graph.nodes) {
+    for (ValueId id : reads(node)) {
+      if (!written.contains(graph.root(id))) UNSCOPED_INFO(node.name << " reads " << graph.value(id).name);
+      early += !written.contains(graph.root(id));
+    }
+    for (ValueId id : writes(node)) written.insert(graph.root(id));
+  }
+  CHECK(early == 0);
+}
+
+void check_model(const std::string& text) {
+  const BatchTypes types{{"image", {DType::f32, {4, 16, 16, 3}}}, {"label", {DType::i64, {4}}}};
+  Runtime runtime(1, 1);
+  Program program(build(text), types, runtime);
+  for (bool integer : {false, true})
+    for (bool fusion : {false, true})
+      for (Phase phase : {Phase::train, Phase::eval}) {
+        CAPTURE(integer, fusion, static_cast<int>(phase));
+        set_formats(program, integer);
+        program.fusion = fusion;
+        program.reset_plans();
+        const Plan& plan = program.plan(types, phase);
+        check_placement(plan);
+        check_order(plan.graph);
+      }
+}
+
+}  // namespace
+
+TEST_CASE("placement and order of a ResNet-20") { check_model(resnet(3)); }
+
+TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") {
+  check_model(
+      "input image\ninput label\n"
+      "stem conv2d image {out: 8, kernel: 3, pad: 1, bias: true}\nbn batch_norm stem\nr relu bn\n"
+      "left conv2d r {out: 4, kernel: 1}\nright conv2d r {out: 4, kernel: 3, pad: 1}\nmid max_pool r {kernel: 3, stride: 1, pad: 1}\n"
+      "join concat left,right,mid\ntwice add join,join\nthree add twice,join,twice\nact relu6 three\n"
+      "drop dropout act {p: 0.2}\ndown avg_pool drop {kernel: 2}\nflat flatten down\nhead linear flat {out: 10}\n"
+      "ce softmax_cross_entropy head,label\npool global_avg_pool r when=train\naux linear pool when=train {out: 10}\n"
+      "auxce softmax_cross_entropy aux,label when=train\noutput logits head\noutput inner twice\nloss ce\nloss auxce 0.3\n");
+}

@@ -1,0 +1,205 @@
+// The controller: which layers and products run in integers, how slots pass from step to step, what a checkpoint keeps.
+#include "octavo/error.h"
+#include "support/precision.h"
+#include "support/resnet8.h"
+
+using namespace octavo;
+using namespace octavo::test;
+
+namespace {
+
+const Resnet8& data() {
+  static const Resnet8 golden;
+  return golden;
+}
+
+struct Training {
+  Runtime runtime{2, 1};
+  Program program{build(resnet(1)), data().types, runtime};
+  Controller controller;
+  std::unique_ptr<Optimizer> sgd = make_sgd(program);
+  std::vector<nlohmann::ordered_json> events;
+
+  explicit Training(const PrecisionSettings& settings) : controller(settings, program.layers, program.slots) {
+    data().initialize(program);
+  }
+  void step(double rate = 0.05) {
+    const std::int64_t at = runtime.step;
+    controller.begin_step(at);
+    run_pass(program, data().types, data().pointers);
+    update(program, *sgd, rate);
+    controller.end_step(at, [&](const nlohmann::ordered_json& event) { events.push_back(event); });
+  }
+  Slot& slot(const std::string& layer, Operand operand) {
+    for (int i = 0; i < program.slots.size(); ++i)
+      if (program.slots[i].layer == layer && program.slots[i].operand == operand) return program.slots[i];
+    throw std::runtime_error("no slot of " + layer);
+  }
+  std::vector<std::string> kept() const {
+    std::vector<std::string> names;
+    for (const Layer& layer : program.layers)
+      if (layer.kept_fp32) names.push_back(layer.info.name);
+    return names;
+  }
+};
+
+PrecisionSettings keeping(std::vector<std::string> patterns, const std::string& policy = "int8_minmax") {
+  PrecisionSettings settings = precision_settings(policy);
+  settings.keep_fp32 = std::move(patterns);
+  return settings;
+}
+
+using Names = std::vector<std::string>;
+
+// A policy that asks for a scale on a contracted axis.
+class Contradiction final : public Policy {
+ public:
+  explicit Contradiction(int which) : which_(which) {}
+  LayerFormats formats(const LayerInfo&) const override {
+    const SlotFormat plain, channel{8, ScaleGranularity::channel}, sample{8, ScaleGranularity::sample};
+    LayerFormats formats{{true, plain, plain}, {true, plain, plain}, {true, plain, plain}};
+    if (which_ == 0) formats.forward.data = channel;
+    if (which_ == 1) formats.grad_input.data = channel;
+    if (which_ == 2) formats.grad_weight.data = sample;
+    if (which_ == 3) formats.grad_weight.other = sample;
+    if (which_ == 4) formats.forward.data.bits = 9;
+    return formats;
+  }
+  SlotDecision decide(const SlotObservation&) const override { return {}; }
+
+ private:
+  int which_;
+};
+
+}  // namespace
+
+TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
+  CHECK(Training(keeping({})).kept().empty());
+  CHECK(Training(keeping({"@first_conv"})).kept() == Names{"conv1"});
+  CHECK(Training(keeping({"@linear"})).kept() == Names{"head"});
+  CHECK(Training(keeping({"stage1.0.conv?"})).kept() == Names{"stage1.0.conv1", "stage1.0.conv2"});
+  CHECK(Training(keeping({"*shortcut*", "head"})).kept() == Names{"stage2.0.shortcut_conv", "stage3.0.shortcut_conv", "head"});
+  CHECK(Training(keeping({"@policy"}, "unified_int8")).kept() == Names{"conv1", "head"});
+  CHECK(Training(keeping({"@policy"})).kept().empty());
+  CHECK_THROWS_WITH(Training(keeping({"stage9.*"})), ContainsSubstring("'stage9.*' matches no layer"));
+}
+
+TEST_CASE("counted multiplications: switched-off products and kept layers run in float, all others in integers") {
+  PrecisionSettings settings = keeping({"@first_conv"});
+  settings.products.grad_weight = "fp32";
+  Training training(settings);
+  training.step();
+  const MacCount& macs = training.runtime.macs;
+  CHECK(macs.integer[2] == 0);
+  std::int64_t forward = 0, first = 0;
+  for (const Node& node : training.program.graph().nodes)
+    if (node.op->product) {
+      const std::int64_t own = kernel_shape(node.op->product(*node.signature)).macs();
+      forward += own;
+      if (node.name == "conv1") first = own;
+    }
+  CHECK(macs.all[0] == forward);
+  CHECK(macs.integer[0] == forward - first);
+  CHECK(macs.all[1] == forward - first);  // nothing is before the first layer
+  CHECK(macs.integer[1] == macs.all[1]);
+  CHECK(macs.all[2] == forward);
+}
+
+TEST_CASE("a scale on a contracted axis is refused, and so are widths that do not fit") {
+  static const bool once = [] {
+    for (int which = 0; which < 5; ++which) {
+      PolicyDef def;
+      def.name = "test_contradiction" + std::to_string(which);
+      def.make = [which](const PolicyRequest&) { return std::make_unique<Contradiction>(which); };
+      register_policy(def);
+    }
+    return true;
+  }();
+  static_cast<void>(once);
+  const char* expected[] = {"forward product contracts the channel axis", "grad_input product contracts the channel axis",
+                            "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
+                            "9 bits; integer operands have 2 to 8"};
+  for (int which = 0; which < 5; ++which)
+    CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))), ContainsSubstring(expected[which]));
+}
+
+TEST_CASE("unified_int8: the first step takes maxima, clips are searched every period steps and held in between") {
+  PrecisionSettings settings = precision_settings("unified_int8", {{"period", "3"}, {"saturation_limit", "1"}});
+  Training training(settings);
+  for (int step = 0; step < 7; ++step) {
+    training.step();
+    Slot& gradient = training.slot("stage2.0.conv1", Operand::gradient);
+    CHECK(gradient.mode == ScaleMode::held);
+    CHECK(gradient.clip > 0);
+    CHECK(gradient.collect_histogram == (step % 3 == 0));
+    CHECK(training.slot("stage2.0.conv1", Operand::weight).mode == ScaleMode::current_max);
+  }
+  int searches = 0;
+  for (const auto& event : training.events)
+    searches += event.at("operand") == "gradient" && event.at("layer") == "stage2.0.conv1" && event.contains("cosine_distance") &&
+                event.at("step").get<int>() % 3 == 0;
+  CHECK(searches == 3);
+}
+
+TEST_CASE("a held scale that clips too much gives way to the maximum for one step, and says so") {
+  Training training(precision_settings("unified_int8", {{"saturation_limit", "0.001"}}));
+  training.step();
+  Slot& slot = training.slot("stage2.0.conv1", Operand::gradient);
+  REQUIRE(slot.mode == ScaleMode::held);
+  slot.clip /= 50;
+  training.events.clear();
+  training.step();
+  CHECK(slot.mode == ScaleMode::current_max);
+  const auto said = std::count_if(training.events.begin(), training.events.end(),
+                                  [](const auto& event) { return event.contains("reason"); });
+  CHECK(said >= 1);
+  training.step();
+  CHECK(slot.mode == ScaleMode::held);
+}
+
+TEST_CASE("a held activation range follows a rise at once and a fall slowly") {
+  const auto policy = make_policy(precision_settings("unified_int8", {{"activation_decay", "0.9"}}));
+  const std::string layer = "a";
+  std::vector<double> memory;
+  const auto next = [&](float max_abs, float clip) {
+    return policy->decide({layer, Operand::activation, {}, 3, 10, max_abs, clip, 0, nullptr, memory});
+  };
+  CHECK(next(4, 2).clip == 4);
+  CHECK(next(1, 2).clip == Approx(0.9 * 2 + 0.1 * 1));
+  CHECK(next(1, 2).mode == ScaleMode::held);
+  const auto current = make_policy(precision_settings("unified_int8", {{"activation_range", "current"}}));
+  CHECK(current->decide({layer, Operand::activation, {}, 3, 10, 4, 2, 0, nullptr, memory}).mode == ScaleMode::current_max);
+}
+
+TEST_CASE("two runs that share a checkpoint of the controller go on alike; a foreign one is refused") {
+  const PrecisionSettings settings = precision_settings("unified_int8", {{"period", "4"}});
+  Training one(settings), two(settings);
+  for (int step = 0; step < 3; ++step) one.step();
+  two.program.plan(data().types, Phase::train);
+  two.controller.load_state(nlohmann::json::parse(one.controller.state().dump()));
+  CHECK(two.controller.state() == one.controller.state());
+  for (std::size_t i = 0; i < one.program.parameters.size(); ++i)
+    assign(two.program.parameters[i].value, one.program.parameters[i].value.as<float>());
+  two.program.weights_changed();
+  two.runtime.step = one.runtime.step;
+  run_pass(one.program, data().types, data().pointers);
+  run_pass(two.program, data().types, data().pointers);
+  CHECK(all_gradients(one.program) == all_gradients(two.program));
+  Training other(precision_settings("int8_minmax"));
+  other.program.plan(data().types, Phase::train);
+  CHECK_THROWS_WITH(other.controller.load_state(one.controller.state()), ContainsSubstring("other precision settings"));
+}
+
+TEST_CASE("the learning-rate factor of a gradient edge holds for all layers that read it") {
+  Runtime runtime(1, 1);
+  const BatchTypes types{{"x", {DType::f32, {4, 6}}}, {"label", {DType::i64, {4}}}};
+  Program program(build("input x\ninput label\na linear x {out: 5}\nb linear x {out: 5}\nsum add a,b\n"
+                        "ce softmax_cross_entropy sum,label\nloss ce\n"), types, runtime);
+  Controller controller(keeping({}), program.layers, program.slots);
+  program.plan(types, Phase::train);
+  for (int i = 0; i < program.slots.size(); ++i)
+    if (program.slots[i].operand == Operand::gradient) program.slots[i].learning_rate_factor = 0.25f;
+  CHECK(controller.learning_rate_factor(0) == 0.25f);
+  CHECK(controller.learning_rate_factor(1) == 0.25f);
+  CHECK(controller.learning_rate_factor(-1) == 1);
+}
