@@ -5,6 +5,7 @@
 
 #include "octavo/error.h"
 #include "precision/controller.h"
+#include "support/branches.h"
 #include "support/resnet8.h"
 #include "support/test_ops.h"
 
@@ -238,4 +239,49 @@ TEST_CASE("gradients that are all zero give scale 1 and zero gradients") {
     }
   CHECK(gradients > 0);
   for (float g : all_gradients(program)) REQUIRE(g == 0);
+}
+
+TEST_CASE("a model with branches: fusion and threads change nothing, in float and in integers") {
+  const bool integer = GENERATE(false, true);
+  const Images images(6);
+  const auto gradients = [&](bool fusion, int threads) {
+    Runtime runtime(threads, 1);
+    Program program(build(branches()), images.types, runtime);
+    set_formats(program, integer, RoundingMode::stochastic);
+    program.fusion = fusion;
+    std::vector<float> result{run_pass(program, images.types, images.pointers)};
+    const std::vector<float> inner = values(program.output(program.plan(images.types, Phase::train), "inner"));
+    const std::vector<float> all = all_gradients(program);
+    result.insert(result.end(), inner.begin(), inner.end());
+    result.insert(result.end(), all.begin(), all.end());
+    return result;
+  };
+  const std::vector<float> expected = gradients(true, 1);
+  CHECK(golden::relative_distance(gradients(false, 1), doubles(expected)) == 0);
+  CHECK(golden::relative_distance(gradients(true, 3), doubles(expected)) == 0);
+}
+
+TEST_CASE("a model with branches: the loss falls along the gradient as fast as the gradient says") {
+  const Images images(6);
+  Runtime runtime(2, 1);
+  Program program(build(branches()), images.types, runtime);
+  run_pass(program, images.types, images.pointers);
+  for (ParameterData& moved : program.parameters) {
+    const std::vector<float> at = values(moved.value);
+    run_pass(program, images.types, images.pointers);
+    const std::vector<float> gradient = values(moved.gradient);
+    double square = 0;
+    for (float g : gradient) square += double(g) * g;
+    const double h = 2e-3 / std::sqrt(square);
+    double slope = 0;
+    for (int side : {1, -1}) {
+      for (std::size_t i = 0; i < at.size(); ++i) moved.value.as<float>()[i] = static_cast<float>(at[i] + side * h * gradient[i]);
+      program.weights_changed();
+      slope += side * double(run_pass(program, images.types, images.pointers)) / (2 * h);
+    }
+    assign(moved.value, at);
+    program.weights_changed();
+    CAPTURE(moved.name, slope, square);
+    CHECK(std::fabs(slope / square - 1) < 0.02);
+  }
 }

@@ -2,6 +2,7 @@
 #include <map>
 #include <set>
 
+#include "support/branches.h"
 #include "support/resnet8.h"
 
 using namespace octavo;
@@ -89,13 +90,4 @@ void check_model(const std::string& text) {
 
 TEST_CASE("placement and order of a ResNet-20") { check_model(resnet(3)); }
 
-TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") {
-  check_model(
-      "input image\ninput label\n"
-      "stem conv2d image {out: 8, kernel: 3, pad: 1, bias: true}\nbn batch_norm stem\nr relu bn\n"
-      "left conv2d r {out: 4, kernel: 1}\nright conv2d r {out: 4, kernel: 3, pad: 1}\nmid max_pool r {kernel: 3, stride: 1, pad: 1}\n"
-      "join concat left,right,mid\ntwice add join,join\nthree add twice,join,twice\nact relu6 three\n"
-      "drop dropout act {p: 0.2}\ndown avg_pool drop {kernel: 2}\nflat flatten down\nhead linear flat {out: 10}\n"
-      "ce softmax_cross_entropy head,label\npool global_avg_pool r when=train\naux linear pool when=train {out: 10}\n"
-      "auxce softmax_cross_entropy aux,label when=train\noutput logits head\noutput inner twice\nloss ce\nloss auxce 0.3\n");
-}
+TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") { check_model(branches()); }

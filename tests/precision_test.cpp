@@ -22,6 +22,7 @@ struct Training {
 
   explicit Training(const PrecisionSettings& settings) : controller(settings, program.layers, program.slots) {
     data().initialize(program);
+    program.plan(data().types, Phase::train);  // slots exist before the first step
   }
   void step(double rate = 0.05) {
     const std::int64_t at = runtime.step;
@@ -175,7 +176,6 @@ TEST_CASE("two runs that share a checkpoint of the controller go on alike; a for
   const PrecisionSettings settings = precision_settings("unified_int8", {{"period", "4"}});
   Training one(settings), two(settings);
   for (int step = 0; step < 3; ++step) one.step();
-  two.program.plan(data().types, Phase::train);
   two.controller.load_state(nlohmann::json::parse(one.controller.state().dump()));
   CHECK(two.controller.state() == one.controller.state());
   for (std::size_t i = 0; i < one.program.parameters.size(); ++i)
@@ -186,7 +186,6 @@ TEST_CASE("two runs that share a checkpoint of the controller go on alike; a for
   run_pass(two.program, data().types, data().pointers);
   CHECK(all_gradients(one.program) == all_gradients(two.program));
   Training other(precision_settings("int8_minmax"));
-  other.program.plan(data().types, Phase::train);
   CHECK_THROWS_WITH(other.controller.load_state(one.controller.state()), ContainsSubstring("other precision settings"));
 }
 

@@ -8,6 +8,7 @@ namespace octavo {
 namespace {
 
 constexpr int finite_bins = 0xFF << 4;  // exponent 255 is Inf and NaN
+constexpr int zero_bins = 1 << 4;       // exponent 0: zeros and denormals, which have no direction to lose
 
 struct Moments {
   double xq = 0, xx = 0, qq = 0;  // sums of g q(g), g g, q(g) q(g)
@@ -57,7 +58,7 @@ double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bit
   const double qmax = (1 << (bits - 1)) - 1, step = clip / qmax;
   Moments m;
   if (!(step > 0)) return 0;
-  for (int bin = 0; bin < finite_bins; ++bin) {
+  for (int bin = zero_bins; bin < finite_bins; ++bin) {
     auto count = static_cast<double>(histogram.counts[static_cast<std::size_t>(bin)]);
     BinEdges edges = bin_edges(bin);
     if (count > 0 && edges.low <= maximum && maximum < edges.high) {
