@@ -68,7 +68,7 @@ double direct_distance(const Sample& sample, double clip, int bits) {
 // Bins are up to 6% wide: where only a handful of values is clipped, their places in the bins do not average out.
 double tolerance(const Sample& sample, double clip) {
   const auto clipped = std::count_if(sample.values.begin(), sample.values.end(), [&](float v) { return std::fabs(v) > clip; });
-  return clipped > 0 && clipped < 30 ? 0.05 : 0.02;
+  return clipped > 0 && clipped < 100 ? 0.05 : 0.02;
 }
 
 SlotDecision decide(const Policy& policy, const Sample& sample, std::vector<double>& memory, const MagnitudeHistogram* histogram) {

@@ -272,6 +272,10 @@ TEST_CASE("a model with branches: the loss falls along the gradient as fast as t
     const std::vector<float> gradient = values(moved.gradient);
     double square = 0;
     for (float g : gradient) square += double(g) * g;
+    if (moved.name == "stem.bias") {  // the batch norm behind it takes every constant away
+      CHECK(square < 1e-10);
+      continue;
+    }
     const double h = 2e-3 / std::sqrt(square);
     double slope = 0;
     for (int side : {1, -1}) {

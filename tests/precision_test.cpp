@@ -1,4 +1,6 @@
 // The controller: which layers and products run in integers, how slots pass from step to step, what a checkpoint keeps.
+#include <numeric>
+
 #include "octavo/error.h"
 #include "support/precision.h"
 #include "support/resnet8.h"
@@ -14,13 +16,14 @@ const Resnet8& data() {
 }
 
 struct Training {
-  Runtime runtime{2, 1};
+  Runtime runtime;
   Program program{build(resnet(1)), data().types, runtime};
   Controller controller;
   std::unique_ptr<Optimizer> sgd = make_sgd(program);
   std::vector<nlohmann::ordered_json> events;
 
-  explicit Training(const PrecisionSettings& settings) : controller(settings, program.layers, program.slots) {
+  explicit Training(const PrecisionSettings& settings, int threads = 2)
+      : runtime(threads, 1), controller(settings, program.layers, program.slots) {
     data().initialize(program);
     program.plan(data().types, Phase::train);  // slots exist before the first step
   }
@@ -72,6 +75,17 @@ class Contradiction final : public Policy {
   int which_;
 };
 
+// Holds weights at +-0.125 and looks at all of them.
+class HeldWeights final : public Policy {
+ public:
+  LayerFormats formats(const LayerInfo&) const override { return {{true}, {true}, {true}}; }
+  bool wants_histogram(Operand operand, std::int64_t) const override { return operand == Operand::weight; }
+  SlotDecision decide(const SlotObservation& seen) const override {
+    if (seen.operand != Operand::weight) return {};
+    return {.mode = ScaleMode::held, .clip = 0.125f};
+  }
+};
+
 }  // namespace
 
 TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
@@ -83,6 +97,17 @@ TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
   CHECK(Training(keeping({"@policy"}, "unified_int8")).kept() == Names{"conv1", "head"});
   CHECK(Training(keeping({"@policy"})).kept().empty());
   CHECK_THROWS_WITH(Training(keeping({"stage9.*"})), ContainsSubstring("'stage9.*' matches no layer"));
+}
+
+TEST_CASE("each product can be switched off alone") {
+  const std::size_t off = GENERATE(0, 1, 2);
+  PrecisionSettings settings = keeping({});
+  std::string* products[] = {&settings.products.forward, &settings.products.grad_input, &settings.products.grad_weight};
+  *products[off] = "fp32";
+  Training training(settings);
+  training.step();
+  for (std::size_t p = 0; p < 3; ++p)
+    CHECK(training.runtime.macs.integer[p] == (p == off ? 0 : training.runtime.macs.all[p]));
 }
 
 TEST_CASE("counted multiplications: switched-off products and kept layers run in float, all others in integers") {
@@ -156,6 +181,51 @@ TEST_CASE("a held scale that clips too much gives way to the maximum for one ste
   CHECK(said >= 1);
   training.step();
   CHECK(slot.mode == ScaleMode::held);
+}
+
+TEST_CASE("decisions and weights are the same on every instruction set and for every number of threads") {
+  PrecisionSettings settings = precision_settings("unified_int8", {{"period", "2"}});
+  settings.keep_fp32 = {};
+  const auto run = [&](kernels::Isa isa, int threads) {
+    const kernels::Isa before = kernels::active_isa();
+    kernels::force_isa(isa);
+    auto training = std::make_unique<Training>(settings, threads);
+    for (int step = 0; step < 6; ++step) training->step();
+    kernels::force_isa(before);
+    return training;
+  };
+  const auto reference = run(kernels::Isa::ref, 1);
+  for (kernels::Isa isa : {kernels::Isa::ref, kernels::Isa::avx2, kernels::Isa::avx512vnni}) {
+    if (!kernels::isa_supported(isa)) {
+      WARN("this CPU lacks " << kernels::isa_name(isa) << ": not tested");
+      continue;
+    }
+    CAPTURE(kernels::isa_name(isa));
+    const auto other = run(isa, 3);
+    CHECK(other->controller.state() == reference->controller.state());
+    CHECK((all_weights(other->program) == all_weights(reference->program)));
+  }
+}
+
+TEST_CASE("weights with a held range: clipped there, counted, and found when not finite") {
+  static const bool once = [] {
+    PolicyDef def;
+    def.name = "test_held_weights";
+    def.make = [](const PolicyRequest&) { return std::make_unique<HeldWeights>(); };
+    register_policy(def);
+    return true;
+  }();
+  static_cast<void>(once);
+  Training training(keeping({}, "test_held_weights"));
+  training.step();
+  training.step();
+  const Slot& slot = training.slot("stage1.0.conv1", Operand::weight);
+  CHECK(slot.scale == std::vector<float>{0.125f / 127});
+  CHECK(slot.stats.saturated > 0);
+  CHECK(std::accumulate(slot.histogram.counts.begin(), slot.histogram.counts.end(), std::uint64_t{0}) == 8 * 9 * 8);
+  parameter(training.program, "stage1.0.conv1.weight").value.as<float>()[0] = std::nanf("");
+  training.program.weights_changed();
+  CHECK_THROWS_WITH(training.step(), ContainsSubstring("weight of 'stage1.0.conv1'"));
 }
 
 TEST_CASE("a held activation range follows a rise at once and a fall slowly") {

@@ -109,7 +109,10 @@ void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::u
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  take_maximum(slot, runtime, chain, count);
+  if (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)
+    set_scale(slot, 0, slot.clip);
+  else
+    take_maximum(slot, runtime, chain, count);
   kernels::Quantize quantize;
   quantize.granularity = static_cast<kernels::Granularity>(slot.format.granularity);
   quantize.inverse_scale = slot.inverse_scale.data();
@@ -122,8 +125,10 @@ void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::u
   kernels::QuantizeStats stats;
   chain.quantize = &quantize;
   chain.stats = &stats;
+  if (slot.collect_histogram) chain.histogram = &slot.histogram;
   chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
   kernels::run_chain(chain, runtime.parallel);
+  refuse_non_finite(slot, runtime, stats.max_bits);
   observe(slot, stats, chain.n * chain.w * chain.c);
 }
 
