@@ -1,5 +1,5 @@
-// Clip search on histograms: distances against the values themselves, the clip against a scan of all clips, and the
-// learning-rate factor that follows from what is left.
+// Clip search on histograms: distances against the values themselves, the clip against a scan of all clips,
+// and the learning-rate factor that follows from what is left.
 #include <algorithm>
 #include <random>
 
@@ -65,17 +65,28 @@ double direct_distance(const Sample& sample, double clip, int bits) {
   return qq > 0 ? 1 - xq / std::sqrt(xx * qq) : 1;
 }
 
-// Bins are up to 6% wide: where only a handful of values is clipped, their places in the bins do not average out.
+// Bins are up to 6% wide: where only a handful of values is clipped, their places in the bins do not average
+// out.
 double tolerance(const Sample& sample, double clip) {
-  const auto clipped = std::count_if(sample.values.begin(), sample.values.end(), [&](float v) { return std::fabs(v) > clip; });
+  const auto clipped =
+      std::count_if(sample.values.begin(), sample.values.end(), [&](float v) { return std::fabs(v) > clip; });
   return clipped > 0 && clipped < 100 ? 0.05 : 0.02;
 }
 
-SlotDecision decide(const Policy& policy, const Sample& sample, std::vector<double>& memory, const MagnitudeHistogram* histogram) {
+SlotDecision decide(const Policy& policy, const Sample& sample, std::vector<double>& memory,
+                    const MagnitudeHistogram* histogram) {
   const std::string layer = "a";
   const auto maximum = static_cast<float>(sample.maximum());
-  return policy.decide({layer, Operand::gradient, {8, ScaleGranularity::tensor, RoundingMode::stochastic}, 0,
-                        static_cast<std::int64_t>(sample.values.size()), maximum, maximum, 0, histogram, memory});
+  return policy.decide({layer,
+                        Operand::gradient,
+                        {8, ScaleGranularity::tensor, RoundingMode::stochastic},
+                        0,
+                        static_cast<std::int64_t>(sample.values.size()),
+                        maximum,
+                        maximum,
+                        0,
+                        histogram,
+                        memory});
 }
 
 }  // namespace
@@ -109,7 +120,8 @@ TEST_CASE("unified_int8 finds a clip as good as the best of 2000") {
     const SlotDecision found = decide(*policy, sample, memory, &histogram);
     double best = 1;
     for (int i = 0; i < 2000; ++i)
-      best = std::min(best, cosine_distance(histogram, sample.maximum() * std::exp2(-6.0 * i / 1999), 8, sample.maximum()));
+      best = std::min(best, cosine_distance(histogram, sample.maximum() * std::exp2(-6.0 * i / 1999), 8,
+                                            sample.maximum()));
     CHECK(found.mode == ScaleMode::held);
     CHECK(found.clip <= 1.0001 * sample.maximum());
     CHECK(found.deviation <= 1.01 * best + 1e-7);

@@ -1,5 +1,6 @@
-// The integer path of conv2d and linear through the whole program: the views hold the rounded values, and each product
-// equals float(exact sum) * (a_scale * b_scale) bit for bit, for every scale granularity that the product allows.
+// The integer path of conv2d and linear through the whole program: the views hold the rounded values, and
+// each product equals float(exact sum) * (a_scale * b_scale) bit for bit, for every scale granularity that
+// the product allows.
 #include <algorithm>
 #include <cmath>
 
@@ -36,7 +37,8 @@ struct Record {
 
   Operand8 read(Program& program, const Plan& plan, ValueId id, int slot) const {
     const kernels::View& view = plan.graph.value(id).view;
-    Operand8 operand{Integers(static_cast<std::size_t>(view.n * view.h * view.w * view.c)), program.slots[slot].scale};
+    Operand8 operand{Integers(static_cast<std::size_t>(view.n * view.h * view.w * view.c)),
+                     program.slots[slot].scale};
     kernels::read_view(program.value(plan, id), view, operand.values.data());
     return operand;
   }
@@ -63,8 +65,8 @@ float at(const Scales& scales, std::int64_t index) {
 }
 
 // W by its own maximum, over everything or per channel: of the outputs, or of the inputs of all groups.
-Operand8 quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p, ScaleGranularity granularity,
-                                bool by_output) {
+Operand8 quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p,
+                                ScaleGranularity granularity, bool by_output) {
   const std::int64_t taps = p.r * p.s, c = p.c / p.groups, filters = p.k / p.groups;
   const auto channel = [&](std::int64_t i) {
     if (granularity == ScaleGranularity::tensor) return std::int64_t{0};
@@ -90,11 +92,13 @@ struct Expected {
   std::vector<float> y, dx, dw;
 };
 
-Expected expect(const Record& seen, const Operand8& w_forward, const Operand8& w_backward, const float* bias) {
+Expected expect(const Record& seen, const Operand8& w_forward, const Operand8& w_backward,
+                const float* bias) {
   const kernels::ConvShape& p = seen.shape;
   std::vector<std::int64_t> y(seen.y.size()), dx(seen.dx.size()), dw(w_forward.values.size());
   for_each_product(p, [&](std::int64_t ix, std::int64_t iw, std::int64_t iy) {
-    const auto x = static_cast<std::size_t>(ix), w = static_cast<std::size_t>(iw), o = static_cast<std::size_t>(iy);
+    const auto x = static_cast<std::size_t>(ix), w = static_cast<std::size_t>(iw),
+               o = static_cast<std::size_t>(iy);
     y[o] += seen.a[0].values[x] * w_forward.values[w];
     dx[x] += seen.a[1].values[o] * w_backward.values[w];
     dw[w] += seen.a[2].values[x] * seen.grad_weight_b.values[o];
@@ -103,14 +107,16 @@ Expected expect(const Record& seen, const Operand8& w_forward, const Operand8& w
   const std::int64_t c = p.c / p.groups, row = p.r * p.s * c, filters = p.k / p.groups;
   for (std::int64_t i = 0; i < std::ssize(y); ++i) {
     const float scale = at(seen.a[0].scales, i / (p.ho * p.wo * p.k)) * at(w_forward.scales, i % p.k);
-    result.y.push_back(static_cast<float>(y[static_cast<std::size_t>(i)]) * scale + (bias ? bias[i % p.k] : 0));
+    result.y.push_back(static_cast<float>(y[static_cast<std::size_t>(i)]) * scale +
+                       (bias ? bias[i % p.k] : 0));
   }
   for (std::int64_t i = 0; i < std::ssize(dx); ++i) {
     const float scale = at(seen.a[1].scales, i / (p.h * p.w * p.c)) * at(w_backward.scales, i % p.c);
     result.dx.push_back(static_cast<float>(dx[static_cast<std::size_t>(i)]) * scale);
   }
   for (std::int64_t i = 0; i < std::ssize(dw); ++i) {
-    const float scale = at(seen.a[2].scales, i / row / filters * c + i % c) * at(seen.grad_weight_b.scales, i / row);
+    const float scale =
+        at(seen.a[2].scales, i / row / filters * c + i % c) * at(seen.grad_weight_b.scales, i / row);
     result.dw.push_back(static_cast<float>(dw[static_cast<std::size_t>(i)]) * scale);
   }
   return result;
@@ -122,9 +128,11 @@ void check_rounding(const std::vector<float>& values, const Operand8& operand, S
   std::int64_t wrong = 0;
   const std::int64_t sample = std::ssize(values) / samples;
   for (std::int64_t i = 0; i < std::ssize(values); ++i) {
-    const std::int64_t scale = granularity == ScaleGranularity::channel ? i % channels
-                               : granularity == ScaleGranularity::sample ? i / sample : 0;
-    const double exact = static_cast<double>(values[static_cast<std::size_t>(i)]) / operand.scales.at(static_cast<std::size_t>(scale));
+    const std::int64_t scale = granularity == ScaleGranularity::channel  ? i % channels
+                               : granularity == ScaleGranularity::sample ? i / sample
+                                                                         : 0;
+    const double exact = static_cast<double>(values[static_cast<std::size_t>(i)]) /
+                         operand.scales.at(static_cast<std::size_t>(scale));
     wrong += std::fabs(operand.values[static_cast<std::size_t>(i)] - exact) > 0.5001;
   }
   CHECK(wrong == 0);
@@ -152,7 +160,8 @@ void randomize(Tensor& tensor, std::uint64_t number) {
 LayerFormats formats(int data_axis, int other_axis) {
   using enum ScaleGranularity;
   const auto with = [](ScaleGranularity g) { return SlotFormat{8, g, RoundingMode::nearest_even}; };
-  const SlotFormat sample_or_tensor = with(data_axis ? sample : tensor), channel_or_tensor = with(other_axis ? channel : tensor);
+  const SlotFormat sample_or_tensor = with(data_axis ? sample : tensor),
+                   channel_or_tensor = with(other_axis ? channel : tensor);
   return {{true, sample_or_tensor, channel_or_tensor},
           {true, sample_or_tensor, channel_or_tensor},
           {true, with(data_axis ? channel : tensor), channel_or_tensor}};
@@ -162,7 +171,8 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   Tensor x = Tensor::empty(c.x);
   randomize(x, 1);
   Runtime runtime(threads, 1);
-  const std::string text = "input in\ninput up\nx test_offset in\nnode " + std::string(c.node).insert(std::string(c.node).find('{'), "x ") +
+  const std::string text = "input in\ninput up\nx test_offset in\nnode " +
+                           std::string(c.node).insert(std::string(c.node).find('{'), "x ") +
                            "\nsum test_weighted_sum node,up\nloss sum\n";
   const BatchTypes probe{{"in", x.type()}, {"up", {DType::f32, {}}}};
   Graph graph = build(text);
@@ -187,13 +197,15 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   const std::vector<float> w(weights.begin(), weights.end());
   const Operand8 w_forward = quantize_weights_again(w, seen.shape, f.forward.other.granularity, true);
   const Operand8 w_backward = quantize_weights_again(w, seen.shape, f.grad_input.other.granularity, false);
-  const std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end()), g_values(up.as<float>().begin(), up.as<float>().end());
+  const std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end()),
+      g_values(up.as<float>().begin(), up.as<float>().end());
   const kernels::ConvShape& p = seen.shape;
   check_rounding(x_values, seen.a[0], f.forward.data.granularity, p.n, p.c);
   check_rounding(g_values, seen.a[1], f.grad_input.data.granularity, p.n, p.k);
   check_rounding(g_values, seen.grad_weight_b, f.grad_weight.other.granularity, p.n, p.k);
   const Expected expected =
-      expect(seen, w_forward, w_backward, has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
+      expect(seen, w_forward, w_backward,
+             has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
   CHECK(mismatches(seen.y, expected.y) == 0);
   CHECK(mismatches(seen.dx, expected.dx) == 0);
   const auto dw = parameter(program, "node.weight").gradient.as<float>();
@@ -204,16 +216,17 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
 
 TEST_CASE("integer products through the program equal the exact sums times both scales") {
   register_test_ops();
-  const Case cases[] = {{"conv2d {out: 6, kernel: 3, pad: 1}", {3, 7, 6, 5}},
-                        {"conv2d {out: 5, kernel: 3, stride: 2, pad: 1, bias: true}", {2, 8, 9, 4}},
-                        {"conv2d {out: 7, kernel: 1}", {3, 4, 5, 9}},
-                        {"conv2d {out: 4, kernel: 7, stride: 2, pad: 3}", {2, 15, 14, 3}},
-                        {"conv2d {out: 3, kernel: [3, 2], stride: [2, 1], pad: [1, 0], dilation: [1, 2]}", {2, 9, 8, 3}},
-                        {"conv2d {out: 6, kernel: 3, pad: 1, groups: 2}", {2, 6, 6, 4}},
-                        {"conv2d {out: 5, kernel: 3, pad: 1, groups: 5}", {2, 7, 7, 5}},
-                        {"conv2d {out: 5, kernel: 3, stride: 2, pad: 1, groups: 5}", {2, 7, 8, 5}},
-                        {"linear {out: 6}", {5, 7}},
-                        {"linear {out: 11, bias: false}", {2, 3, 8}}};
+  const Case cases[] = {
+      {"conv2d {out: 6, kernel: 3, pad: 1}", {3, 7, 6, 5}},
+      {"conv2d {out: 5, kernel: 3, stride: 2, pad: 1, bias: true}", {2, 8, 9, 4}},
+      {"conv2d {out: 7, kernel: 1}", {3, 4, 5, 9}},
+      {"conv2d {out: 4, kernel: 7, stride: 2, pad: 3}", {2, 15, 14, 3}},
+      {"conv2d {out: 3, kernel: [3, 2], stride: [2, 1], pad: [1, 0], dilation: [1, 2]}", {2, 9, 8, 3}},
+      {"conv2d {out: 6, kernel: 3, pad: 1, groups: 2}", {2, 6, 6, 4}},
+      {"conv2d {out: 5, kernel: 3, pad: 1, groups: 5}", {2, 7, 7, 5}},
+      {"conv2d {out: 5, kernel: 3, stride: 2, pad: 1, groups: 5}", {2, 7, 8, 5}},
+      {"linear {out: 6}", {5, 7}},
+      {"linear {out: 11, bias: false}", {2, 3, 8}}};
   for (kernels::Isa isa : {kernels::Isa::ref, kernels::Isa::avx2, kernels::Isa::avx512vnni}) {
     if (!kernels::isa_supported(isa)) {
       WARN("this CPU lacks " << kernels::isa_name(isa) << ": not tested");
@@ -223,7 +236,8 @@ TEST_CASE("integer products through the program equal the exact sums times both 
     kernels::force_isa(isa);
     for (const Case& c : cases)
       for (int axes = 0; axes < 4; ++axes) {
-        INFO(kernels::isa_name(isa) << " " << c.node << " data axis " << axes % 2 << " other axis " << axes / 2);
+        INFO(kernels::isa_name(isa) << " " << c.node << " data axis " << axes % 2 << " other axis "
+                                    << axes / 2);
         check_case(c, formats(axes % 2, axes / 2), 1 + axes % 3);
       }
     kernels::force_isa(before);

@@ -1,10 +1,11 @@
-// What models may be made of, through whole steps: shared and frozen weights, parts that exist in training only, several
-// outputs and losses, residuals around a bare product, several batch sizes, accumulation, and values that are not finite.
+// What models may be made of, through whole steps: shared and frozen weights, parts that exist in training
+// only, several outputs and losses, residuals around a bare product, several batch sizes, accumulation, and
+// values that are not finite.
 #include <cmath>
 #include <limits>
 
 #include "octavo/error.h"
-#include "precision/controller.h"
+#include "support/precision.h"
 #include "support/branches.h"
 #include "support/resnet8.h"
 #include "support/test_ops.h"
@@ -27,11 +28,13 @@ struct Images {
   BatchTypes types;
   BatchPointers pointers;
 
-  explicit Images(std::int64_t n, std::int64_t first = 0) : image(Tensor::empty({n, 6, 6, 3})), label(Tensor::empty({n}, DType::i64)) {
+  explicit Images(std::int64_t n, std::int64_t first = 0)
+      : image(Tensor::empty({n, 6, 6, 3})), label(Tensor::empty({n}, DType::i64)) {
     for (std::int64_t i = 0; i < n * 108; ++i)
       image.as<float>()[static_cast<std::size_t>(i)] =
           static_cast<float>(golden::formula(5, static_cast<std::uint64_t>(first * 108 + i), 2));
-    for (std::int64_t i = 0; i < n; ++i) label.as<std::int64_t>()[static_cast<std::size_t>(i)] = (first + i) * 7 % 4;
+    for (std::int64_t i = 0; i < n; ++i)
+      label.as<std::int64_t>()[static_cast<std::size_t>(i)] = (first + i) * 7 % 4;
     types = {{"image", image.type()}, {"label", label.type()}};
     pointers = {{"image", image.data()}, {"label", label.data()}};
   }
@@ -39,10 +42,13 @@ struct Images {
 
 const char* small_model =
     "input image\ninput label\na conv2d image {out: 6, kernel: 3, pad: 1, bias: true}\nr relu a\n"
-    "b conv2d r {out: 6, kernel: 3, pad: 1}\nsum add b,r\npool global_avg_pool sum\nhead linear pool {out: 4}\n"
+    "b conv2d r {out: 6, kernel: 3, pad: 1}\nsum add b,r\npool global_avg_pool sum\nhead linear pool {out: "
+    "4}\n"
     "ce softmax_cross_entropy head,label\noutput logits head\nloss ce\n";
 
-std::vector<float> values(const Tensor& tensor) { return {tensor.as<float>().begin(), tensor.as<float>().end()}; }
+std::vector<float> values(const Tensor& tensor) {
+  return {tensor.as<float>().begin(), tensor.as<float>().end()};
+}
 std::vector<double> doubles(const std::vector<float>& from) { return {from.begin(), from.end()}; }
 
 std::vector<float> logits(Program& program, const Images& images, Phase phase = Phase::eval) {
@@ -56,7 +62,9 @@ std::vector<float> logits(Program& program, const Images& images, Phase phase = 
 TEST_CASE("two micro-steps of 4 samples give the gradient of a batch of 8") {
   const Images all(8), first(4), second(4, 4);
   Runtime runtime(2, 1);
-  Program program(build(small_model), all.types, runtime);
+  std::string text = small_model;  // with dropout: masks go by the place in the global batch
+  text.replace(text.find("sum add b,r"), 11, "drop dropout b {p: 0.4}\nsum add drop,r");
+  Program program(build(text), all.types, runtime);
   run_pass(program, all.types, all.pointers);
   const std::vector<float> whole = all_gradients(program);
   for (const Images* part : {&first, &second}) {
@@ -88,15 +96,18 @@ TEST_CASE("a weight that two nodes share gets the sum of both gradients") {
   }
   std::vector<double> sum;
   for (std::size_t i = 0; i < 25; ++i)
-    sum.push_back(double(apart.parameters[0].gradient.as<float>()[i]) + apart.parameters[1].gradient.as<float>()[i]);
+    sum.push_back(double(apart.parameters[0].gradient.as<float>()[i]) +
+                  apart.parameters[1].gradient.as<float>()[i]);
   CHECK(golden::relative_distance(values(shared.parameters[0].gradient), sum) < 1e-6);
 }
 
 TEST_CASE("nodes that share a weight are all frozen or none") {
   const BatchTypes types{{"x", {DType::f32, {3, 5}}}};
   Runtime runtime(1, 1);
-  const std::string text = "input x\na linear x share=w frozen {out: 5}\nb linear a share=w {out: 5}\noutput y b\n";
-  CHECK_THROWS_WITH(Program(build(text), types, runtime), ContainsSubstring("freeze all nodes that share it"));
+  const std::string text =
+      "input x\na linear x share=w frozen {out: 5}\nb linear a share=w {out: 5}\noutput y b\n";
+  CHECK_THROWS_WITH(Program(build(text), types, runtime),
+                    ContainsSubstring("freeze all nodes that share it"));
 }
 
 TEST_CASE("a residual around a bare product: the gradient buffer is not overwritten while it is read") {
@@ -106,7 +117,8 @@ TEST_CASE("a residual around a bare product: the gradient buffer is not overwrit
   const bool fusion = GENERATE(true, false);
   Runtime runtime(1, 1);
   Program program(build("input x\ninput up\no test_offset x\nb linear o {out: 6, bias: false}\ny add o,b\n"
-                        "sum test_weighted_sum y,up\nloss sum\n"), types, runtime);
+                        "sum test_weighted_sum y,up\nloss sum\n"),
+                  types, runtime);
   program.fusion = fusion;
   assign(parameter(program, "b.weight").value, values(w));
   run_pass(program, types, {{"x", x.data()}, {"up", up.data()}});
@@ -137,7 +149,8 @@ TEST_CASE("an auxiliary head of training: its weighted loss adds up, evaluation 
   const Images images(4);
   const std::string text = std::string(small_model) +
                            "auxpool global_avg_pool r when=train\naux linear auxpool when=train {out: 4}\n"
-                           "auxce softmax_cross_entropy aux,label when=train\noutput side aux\noutput features pool\nloss auxce 0.3\n";
+                           "auxce softmax_cross_entropy aux,label when=train\noutput side aux\noutput "
+                           "features pool\nloss auxce 0.3\n";
   Runtime runtime(1, 1);
   Program with(build(text), images.types, runtime), without(build(small_model), images.types, runtime);
   const float plain = run_pass(without, images.types, images.pointers);
@@ -151,7 +164,8 @@ TEST_CASE("an auxiliary head of training: its weighted loss adds up, evaluation 
   CHECK(with.output(plan, "side").shape() == Shape({4, 4}));
   CHECK(with.output(plan, "features").shape() == Shape({4, 6}));
   CHECK(logits(with, images) == logits(without, images));
-  CHECK_THROWS_WITH(with.output(with.plan(images.types, Phase::eval), "side"), ContainsSubstring("no output"));
+  CHECK_THROWS_WITH(with.output(with.plan(images.types, Phase::eval), "side"),
+                    ContainsSubstring("no output"));
 }
 
 TEST_CASE("INT8 evaluation does not depend on the batch size, and leaves training as it was") {
@@ -159,7 +173,7 @@ TEST_CASE("INT8 evaluation does not depend on the batch size, and leaves trainin
   const Images batch(8), five(5);
   Runtime runtime(2, 1);
   Program program(build(small_model), batch.types, runtime);
-  Controller controller({.policy = "int8_minmax"}, program.layers, program.slots);
+  Controller controller(precision_settings("int8_minmax"), program.layers, program.slots);
   for (Layer& layer : program.layers) layer.formats.forward.data.granularity = granularity;
   auto sgd = make_sgd(program);
   for (int step = 0; step < 3; ++step) {
@@ -184,9 +198,11 @@ TEST_CASE("INT8 evaluation does not depend on the batch size, and leaves trainin
 TEST_CASE("one edge read as an image and as rows keeps both readers' scales") {
   const Images images(3);
   Runtime runtime(1, 1);
-  Program program(build("input image\ninput label\na conv2d image {out: 4, kernel: 6}\nf flatten image\nb linear f {out: 4}\n"
-                        "g flatten a\ny add b,g\nce softmax_cross_entropy y,label\noutput logits y\nloss ce\n"),
-                  images.types, runtime);
+  Program program(
+      build("input image\ninput label\na conv2d image {out: 4, kernel: 6}\nf flatten image\nb linear f {out: "
+            "4}\n"
+            "g flatten a\ny add b,g\nce softmax_cross_entropy y,label\noutput logits y\nloss ce\n"),
+      images.types, runtime);
   const std::vector<float> real = logits(program, images, Phase::train);
   set_formats(program, true);
   for (Layer& layer : program.layers) {
@@ -250,7 +266,8 @@ TEST_CASE("a model with branches: fusion and threads change nothing, in float an
     set_formats(program, integer, RoundingMode::stochastic);
     program.fusion = fusion;
     std::vector<float> result{run_pass(program, images.types, images.pointers)};
-    const std::vector<float> inner = values(program.output(program.plan(images.types, Phase::train), "inner"));
+    const std::vector<float> inner =
+        values(program.output(program.plan(images.types, Phase::train), "inner"));
     const std::vector<float> all = all_gradients(program);
     result.insert(result.end(), inner.begin(), inner.end());
     result.insert(result.end(), all.begin(), all.end());
@@ -279,7 +296,8 @@ TEST_CASE("a model with branches: the loss falls along the gradient as fast as t
     const double h = 2e-3 / std::sqrt(square);
     double slope = 0;
     for (int side : {1, -1}) {
-      for (std::size_t i = 0; i < at.size(); ++i) moved.value.as<float>()[i] = static_cast<float>(at[i] + side * h * gradient[i]);
+      for (std::size_t i = 0; i < at.size(); ++i)
+        moved.value.as<float>()[i] = static_cast<float>(at[i] + side * h * gradient[i]);
       program.weights_changed();
       slope += side * double(run_pass(program, images.types, images.pointers)) / (2 * h);
     }

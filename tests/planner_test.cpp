@@ -1,4 +1,5 @@
-// The arena: two values that live at the same time never overlap, and every value is written before it is read.
+// The arena: two values that live at the same time never overlap, and every value is written before it is
+// read.
 #include <map>
 #include <set>
 
@@ -38,7 +39,8 @@ void check_placement(const Plan& plan) {
   int overlaps = 0;
   for (auto a = all.begin(); a != all.end(); ++a) {
     if (plan.graph.value(a->first).kind == ValueKind::input) continue;
-    const std::int64_t begin = plan.offsets[static_cast<std::size_t>(a->first)], end = begin + value_bytes(plan.graph.value(a->first));
+    const std::int64_t begin = plan.offsets[static_cast<std::size_t>(a->first)],
+                       end = begin + value_bytes(plan.graph.value(a->first));
     sum += end - begin;
     REQUIRE((begin >= 0 && begin % 64 == 0 && end <= plan.arena_bytes));
     for (auto b = std::next(a); b != all.end(); ++b) {
@@ -90,4 +92,6 @@ void check_model(const std::string& text) {
 
 TEST_CASE("placement and order of a ResNet-20") { check_model(resnet(3)); }
 
-TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") { check_model(branches()); }
+TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") {
+  check_model(branches());
+}

@@ -1,4 +1,5 @@
-// The controller: which layers and products run in integers, how slots pass from step to step, what a checkpoint keeps.
+// The controller: which layers and products run in integers, how slots pass from step to step, what a
+// checkpoint keeps.
 #include <numeric>
 
 #include "octavo/error.h"
@@ -93,7 +94,8 @@ TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
   CHECK(Training(keeping({"@first_conv"})).kept() == Names{"conv1"});
   CHECK(Training(keeping({"@linear"})).kept() == Names{"head"});
   CHECK(Training(keeping({"stage1.0.conv?"})).kept() == Names{"stage1.0.conv1", "stage1.0.conv2"});
-  CHECK(Training(keeping({"*shortcut*", "head"})).kept() == Names{"stage2.0.shortcut_conv", "stage3.0.shortcut_conv", "head"});
+  CHECK(Training(keeping({"*shortcut*", "head"})).kept() ==
+        Names{"stage2.0.shortcut_conv", "stage3.0.shortcut_conv", "head"});
   CHECK(Training(keeping({"@policy"}, "unified_int8")).kept() == Names{"conv1", "head"});
   CHECK(Training(keeping({"@policy"})).kept().empty());
   CHECK_THROWS_WITH(Training(keeping({"stage9.*"})), ContainsSubstring("'stage9.*' matches no layer"));
@@ -102,7 +104,8 @@ TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
 TEST_CASE("each product can be switched off alone") {
   const std::size_t off = GENERATE(0, 1, 2);
   PrecisionSettings settings = keeping({});
-  std::string* products[] = {&settings.products.forward, &settings.products.grad_input, &settings.products.grad_weight};
+  std::string* products[] = {&settings.products.forward, &settings.products.grad_input,
+                             &settings.products.grad_weight};
   *products[off] = "fp32";
   Training training(settings);
   training.step();
@@ -110,7 +113,8 @@ TEST_CASE("each product can be switched off alone") {
     CHECK(training.runtime.macs.integer[p] == (p == off ? 0 : training.runtime.macs.all[p]));
 }
 
-TEST_CASE("counted multiplications: switched-off products and kept layers run in float, all others in integers") {
+TEST_CASE(
+    "counted multiplications: switched-off products and kept layers run in float, all others in integers") {
   PrecisionSettings settings = keeping({"@first_conv"});
   settings.products.grad_weight = "fp32";
   Training training(settings);
@@ -142,15 +146,19 @@ TEST_CASE("a scale on a contracted axis is refused, and so are widths that do no
     return true;
   }();
   static_cast<void>(once);
-  const char* expected[] = {"forward product contracts the channel axis", "grad_input product contracts the channel axis",
-                            "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
-                            "9 bits; integer operands have 2 to 8"};
+  const char* expected[] = {
+      "forward product contracts the channel axis", "grad_input product contracts the channel axis",
+      "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
+      "9 bits; integer operands have 2 to 8"};
   for (int which = 0; which < 5; ++which)
-    CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))), ContainsSubstring(expected[which]));
+    CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))),
+                      ContainsSubstring(expected[which]));
 }
 
-TEST_CASE("unified_int8: the first step takes maxima, clips are searched every period steps and held in between") {
-  PrecisionSettings settings = precision_settings("unified_int8", {{"period", "3"}, {"saturation_limit", "1"}});
+TEST_CASE(
+    "unified_int8: the first step takes maxima, clips are searched every period steps and held in between") {
+  PrecisionSettings settings =
+      precision_settings("unified_int8", {{"period", "3"}, {"saturation_limit", "1"}});
   Training training(settings);
   for (int step = 0; step < 7; ++step) {
     training.step();
@@ -162,8 +170,8 @@ TEST_CASE("unified_int8: the first step takes maxima, clips are searched every p
   }
   int searches = 0;
   for (const auto& event : training.events)
-    searches += event.at("operand") == "gradient" && event.at("layer") == "stage2.0.conv1" && event.contains("cosine_distance") &&
-                event.at("step").get<int>() % 3 == 0;
+    searches += event.at("operand") == "gradient" && event.at("layer") == "stage2.0.conv1" &&
+                event.contains("cosine_distance") && event.at("step").get<int>() % 3 == 0;
   CHECK(searches == 3);
 }
 
@@ -222,7 +230,8 @@ TEST_CASE("weights with a held range: clipped there, counted, and found when not
   const Slot& slot = training.slot("stage1.0.conv1", Operand::weight);
   CHECK(slot.scale == std::vector<float>{0.125f / 127});
   CHECK(slot.stats.saturated > 0);
-  CHECK(std::accumulate(slot.histogram.counts.begin(), slot.histogram.counts.end(), std::uint64_t{0}) == 8 * 9 * 8);
+  CHECK(std::accumulate(slot.histogram.counts.begin(), slot.histogram.counts.end(), std::uint64_t{0}) ==
+        8 * 9 * 8);
   parameter(training.program, "stage1.0.conv1.weight").value.as<float>()[0] = std::nanf("");
   training.program.weights_changed();
   CHECK_THROWS_WITH(training.step(), ContainsSubstring("weight of 'stage1.0.conv1'"));
@@ -239,7 +248,8 @@ TEST_CASE("a held activation range follows a rise at once and a fall slowly") {
   CHECK(next(1, 2).clip == Approx(0.9 * 2 + 0.1 * 1));
   CHECK(next(1, 2).mode == ScaleMode::held);
   const auto current = make_policy(precision_settings("unified_int8", {{"activation_range", "current"}}));
-  CHECK(current->decide({layer, Operand::activation, {}, 3, 10, 4, 2, 0, nullptr, memory}).mode == ScaleMode::current_max);
+  CHECK(current->decide({layer, Operand::activation, {}, 3, 10, 4, 2, 0, nullptr, memory}).mode ==
+        ScaleMode::current_max);
 }
 
 TEST_CASE("two runs that share a checkpoint of the controller go on alike; a foreign one is refused") {
@@ -256,14 +266,16 @@ TEST_CASE("two runs that share a checkpoint of the controller go on alike; a for
   run_pass(two.program, data().types, data().pointers);
   CHECK(all_gradients(one.program) == all_gradients(two.program));
   Training other(precision_settings("int8_minmax"));
-  CHECK_THROWS_WITH(other.controller.load_state(one.controller.state()), ContainsSubstring("other precision settings"));
+  CHECK_THROWS_WITH(other.controller.load_state(one.controller.state()),
+                    ContainsSubstring("other precision settings"));
 }
 
 TEST_CASE("the learning-rate factor of a gradient edge holds for all layers that read it") {
   Runtime runtime(1, 1);
   const BatchTypes types{{"x", {DType::f32, {4, 6}}}, {"label", {DType::i64, {4}}}};
   Program program(build("input x\ninput label\na linear x {out: 5}\nb linear x {out: 5}\nsum add a,b\n"
-                        "ce softmax_cross_entropy sum,label\nloss ce\n"), types, runtime);
+                        "ce softmax_cross_entropy sum,label\nloss ce\n"),
+                  types, runtime);
   Controller controller(keeping({}), program.layers, program.slots);
   program.plan(types, Phase::train);
   for (int i = 0; i < program.slots.size(); ++i)

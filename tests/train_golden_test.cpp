@@ -1,5 +1,5 @@
-// Ten training steps of a ResNet-8 against PyTorch in double precision: losses, every gradient, final weights and
-// running statistics. The distances allowed are twice those of PyTorch's own float32 run (tools/golden).
+// Ten training steps of a ResNet-8 against PyTorch in double precision: losses, every gradient, final weights
+// and running statistics. The distances allowed are twice those of PyTorch's own float32 run (tools/golden).
 #include "support/resnet8.h"
 
 using namespace octavo;
@@ -33,14 +33,17 @@ TEST_CASE("ten FP32 steps of a ResNet-8 equal PyTorch in double precision") {
     program.forward(plan, golden.pointers);
     CHECK(program.loss(plan) == Approx(losses[step]).epsilon(2e-5));
     if (step == 0)
-      CHECK(golden::relative_distance(program.output(plan, "logits").as<float>(), golden.fixture.at("logits0").values) < 2e-6);
+      CHECK(golden::relative_distance(program.output(plan, "logits").as<float>(),
+                                      golden.fixture.at("logits0").values) < 2e-6);
     program.backward(plan, 1);
     if (step == 0) CHECK(worst_gradient(golden, program, "grad0/") < 5e-6);
     if (step == 9) CHECK(worst_gradient(golden, program, "grad9/") < 2e-4);
     update(program, *sgd, 0.05);
   }
   for (const ParameterData& data : program.parameters)
-    CHECK(golden::relative_distance(data.value.as<float>(), golden.fixture.at("final/" + data.name).values) < 2e-5);
+    CHECK(golden::relative_distance(data.value.as<float>(), golden.fixture.at("final/" + data.name).values) <
+          2e-5);
   for (const StateData& state : program.states)
-    CHECK(golden::relative_distance(state.value.as<float>(), golden.fixture.at("final/" + state.name).values) < 2e-5);
+    CHECK(golden::relative_distance(state.value.as<float>(),
+                                    golden.fixture.at("final/" + state.name).values) < 2e-5);
 }

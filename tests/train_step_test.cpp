@@ -1,5 +1,5 @@
-// Properties of whole training steps of the ResNet-8: fusion changes nothing, and an all-integer run gives the same
-// weights on every instruction set and for every number of threads.
+// Properties of whole training steps of the ResNet-8: fusion changes nothing, and an all-integer run gives
+// the same weights on every instruction set and for every number of threads.
 #include <cmath>
 
 #include "support/resnet8.h"
@@ -97,8 +97,8 @@ TEST_CASE("an all-integer run gives the same weights on every instruction set") 
   kernels::force_isa(before);
 }
 
-// Rounding in the forward pass flips ReLU masks, which every layer below then sees: the whole network's gradient turns
-// by more than that of any one product.
+// Rounding in the forward pass flips ReLU masks, which every layer below then sees: the whole network's
+// gradient turns by more than that of any one product.
 TEST_CASE("INT8 gradients point where FP32 gradients point") {
   const std::vector<float> real = first_gradients({false, false, false});
   CHECK(cosine(first_gradients({false, true, false}), real) > 0.999);

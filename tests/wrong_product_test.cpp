@@ -1,5 +1,5 @@
-// Training tells right from wrong: a small problem is learned with the three integer products as they are, and is not
-// when any one of them is zeroed, four times too large, or has the wrong sign.
+// Training tells right from wrong: a small problem is learned with the three integer products as they are,
+// and is not when any one of them is zeroed, four times too large, or has the wrong sign.
 #include "octavo/error.h"
 #include "support/resnet8.h"
 
@@ -8,8 +8,8 @@ using namespace octavo::test;
 
 namespace {
 
-// 24 random images with random labels through a narrow layer: the last layer alone cannot learn them by heart. The
-// learning rate is half of what still converges, so that gradients of four times the size diverge.
+// 24 random images with random labels through a narrow layer: the last layer alone cannot learn them by
+// heart. The learning rate is half of what still converges, so that gradients of four times the size diverge.
 constexpr double rate = 0.15;
 constexpr int steps = 150;
 const char* model =
@@ -23,7 +23,8 @@ struct Problem {
   BatchPointers pointers{{"image", image.data()}, {"label", label.data()}};
 
   Problem() {
-    for (std::size_t i = 0; i < image.as<float>().size(); ++i) image.as<float>()[i] = static_cast<float>(golden::formula(3, i, 3));
+    for (std::size_t i = 0; i < image.as<float>().size(); ++i)
+      image.as<float>()[i] = static_cast<float>(golden::formula(3, i, 3));
     for (std::size_t i = 0; i < 24; ++i)
       label.as<std::int64_t>()[i] = static_cast<std::int64_t>((golden::counter_value(777 + i) + 0.5) * 4);
   }
@@ -50,7 +51,9 @@ double trained_loss(LayerProduct product, float factor) {
   Runtime runtime(1, 1);
   Program program(build(model), problem.types, runtime);
   set_formats(program, true, RoundingMode::stochastic);
-  program.after_node = [&](const Plan& plan, const Node& node) { alter(program, plan, node, product, factor); };
+  program.after_node = [&](const Plan& plan, const Node& node) {
+    alter(program, plan, node, product, factor);
+  };
   auto sgd = make_sgd(program);
   double loss = 0;
   try {

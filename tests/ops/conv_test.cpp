@@ -39,7 +39,8 @@ kernels::ConvShape conv_shape(const std::vector<Array>& operands, const Geometry
   return p;
 }
 
-void check_conv(const std::string& attributes, const std::vector<std::int64_t>& x, const Geometry2& geometry) {
+void check_conv(const std::string& attributes, const std::vector<std::int64_t>& x,
+                const Geometry2& geometry) {
   OpCase op;
   op.node = "conv2d " + attributes;
   op.shapes = {x};

@@ -29,11 +29,13 @@ struct VectorCase {
   std::string node() const {
     const json& a = entry.at("attributes");
     if (op == "conv2d")
-      return op + " x " + with(a, {{"out", at("weight").shape[0]}, {"bias", entry.at("parameters").size() > 1}});
+      return op + " x " +
+             with(a, {{"out", at("weight").shape[0]}, {"bias", entry.at("parameters").size() > 1}});
     if (op == "linear") return op + " x " + with({}, {{"out", at("weight").shape[0]}});
     if (op == "avg_pool") return op + " x " + with(a, {{"count_include_pad", false}});
     if (op == "max_pool") return op + " x " + with(a, {});
-    if (loss()) return "softmax_cross_entropy x,label " + with({}, {{"label_smoothing", a.at("label_smoothing")}});
+    if (loss())
+      return "softmax_cross_entropy x,label " + with({}, {{"label_smoothing", a.at("label_smoothing")}});
     return op + " x";
   }
 
@@ -49,12 +51,13 @@ void check_state(const Program& program, const VectorCase& c, const std::string&
     if (data.name == "node." + state) {
       const auto values = data.value.as<float>();
       const Array& expected = c.at(state);
-      check_close(state, {values.begin(), values.end()}, expected.values, float_tolerance(expected.values, 60));
+      check_close(state, {values.begin(), values.end()}, expected.values,
+                  float_tolerance(expected.values, 60));
     }
 }
 
-void check_gradient(Program& program, const VectorCase& c, const std::string& parameter_name, const std::string& tensor,
-                    std::int64_t terms) {
+void check_gradient(Program& program, const VectorCase& c, const std::string& parameter_name,
+                    const std::string& tensor, std::int64_t terms) {
   const auto found = parameter(program, parameter_name).gradient.as<float>();
   const auto& expected = c.at(tensor).values;
   check_close(tensor, {found.begin(), found.end()}, expected, float_tolerance(expected, terms));
@@ -69,9 +72,11 @@ void check_vector(const VectorCase& c) {
     std::copy(values.begin(), values.end(), labels.as<std::int64_t>().begin());
   }
   const BatchTypes types{{"in", x.type()}, {"up", up.type()}, {"label", labels.type()}};
-  const std::string head = "input in\ninput up\ninput label\nx test_offset in\nnode " + c.node() + "\noutput y node\n";
+  const std::string head =
+      "input in\ninput up\ninput label\nx test_offset in\nnode " + c.node() + "\noutput y node\n";
   Runtime runtime(2, 1);
-  Program program(build(head + (c.evaluation() ? "" : "sum test_weighted_sum node,up\nloss sum\n")), types, runtime);
+  Program program(build(head + (c.evaluation() ? "" : "sum test_weighted_sum node,up\nloss sum\n")), types,
+                  runtime);
   for (const json& p : c.entry.at("parameters"))
     assign(parameter(program, "node." + p.get<std::string>()).value, c.at(p).values);
   if (c.evaluation())
@@ -81,7 +86,8 @@ void check_vector(const VectorCase& c) {
   const Tensor y = program.output(plan, "y");
   const auto& expected = c.at("output").values;
   const std::int64_t terms = x.elements();
-  check_close("output", {y.as<float>().begin(), y.as<float>().end()}, expected, float_tolerance(expected, terms));
+  check_close("output", {y.as<float>().begin(), y.as<float>().end()}, expected,
+              float_tolerance(expected, terms));
   if (c.evaluation()) return;
   program.backward(plan, 1);
   check_gradient(program, c, "x.offset", "grad_input", terms);

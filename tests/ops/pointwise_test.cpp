@@ -24,7 +24,9 @@ OpCase unary(const std::string& node, const std::vector<std::int64_t>& shape, do
   OpCase op;
   op.node = node;
   op.shapes = {shape};
-  op.value = [](int, std::int64_t i) { return away_from({0, 6}, golden::formula(1, static_cast<std::uint64_t>(i), 16)); };
+  op.value = [](int, std::int64_t i) {
+    return away_from({0, 6}, golden::formula(1, static_cast<std::uint64_t>(i), 16));
+  };
   op.reference = [f](const std::vector<Array>& operands) {
     std::vector<double> y = operands[0].values;
     for (double& v : y) v = f(v);
@@ -67,9 +69,10 @@ struct Dropout {
   Program program;
   BatchTypes types{{"in", x.type()}, {"up", x.type()}};
 
-  Dropout() : program((register_test_ops(), build("input in\ninput up\nx test_offset in\nnode dropout x {p: 0.3}\n"
-                                                  "sum test_weighted_sum node,up {}\noutput y node\nloss sum\n")),
-                      {{"in", {DType::f32, {100, 50}}}, {"up", {DType::f32, {100, 50}}}}, runtime) {
+  Dropout()
+      : program((register_test_ops(), build("input in\ninput up\nx test_offset in\nnode dropout x {p: 0.3}\n"
+                                            "sum test_weighted_sum node,up {}\noutput y node\nloss sum\n")),
+                {{"in", {DType::f32, {100, 50}}}, {"up", {DType::f32, {100, 50}}}}, runtime) {
     for (float& v : x.as<float>()) v = 2;
   }
   std::vector<float> forward(Phase phase) {
@@ -97,13 +100,15 @@ TEST_CASE("the gradient at a kink of relu and relu6 is 0") {
   assign(up, std::vector<float>(5, 1.0f));
   Runtime runtime(1, 1);
   const BatchTypes types{{"in", x.type()}, {"up", up.type()}};
-  Program program(build("input in\ninput up\nx test_offset in\nnode " + op + " x\nsum test_weighted_sum node,up\nloss sum\n"),
+  Program program(build("input in\ninput up\nx test_offset in\nnode " + op +
+                        " x\nsum test_weighted_sum node,up\nloss sum\n"),
                   types, runtime);
   Plan& plan = program.plan(types, Phase::train);
   program.forward(plan, {{"in", x.data()}, {"up", up.data()}});
   program.backward(plan, 1);
   const auto gradient = parameter(program, "x.offset").gradient.as<float>();
-  CHECK(std::vector<float>(gradient.begin(), gradient.end()) == std::vector<float>{0, 0, op == "relu" ? 1.0f : 0.0f, 0, 1});
+  CHECK(std::vector<float>(gradient.begin(), gradient.end()) ==
+        std::vector<float>{0, 0, op == "relu" ? 1.0f : 0.0f, 0, 1});
 }
 
 TEST_CASE("add: two and three terms, the same value twice") {
@@ -140,14 +145,17 @@ TEST_CASE("flatten and reshape keep values and gradients in order") {
   }
 }
 
-TEST_CASE("dropout: share of zeros, scaling, the same mask in backward, another one in the next step, off in evaluation") {
+TEST_CASE(
+    "dropout: share of zeros, scaling, the same mask in backward, another one in the next step, off in "
+    "evaluation") {
   Dropout dropout;
   const std::vector<float> y = dropout.forward(Phase::train);
   const auto zeros = std::count(y.begin(), y.end(), 0.0f);
   CHECK(std::fabs(static_cast<double>(zeros) / 5000 - 0.3) < 4 * std::sqrt(0.3 * 0.7 / 5000));
   for (float v : y) REQUIRE((v == 0 || std::fabs(v - 2 / 0.7f) < 1e-6f));
   dropout.program.backward(dropout.program.plan(dropout.types, Phase::train), 1);
-  const auto gradient = parameter(dropout.program, "x.offset").gradient.as<float>();  // up = x = 2: the forward map again
+  const auto gradient =
+      parameter(dropout.program, "x.offset").gradient.as<float>();  // up = x = 2: the forward map again
   CHECK(std::equal(y.begin(), y.end(), gradient.begin(), gradient.end()));
   CHECK(dropout.forward(Phase::train) == y);
   ++dropout.runtime.step;

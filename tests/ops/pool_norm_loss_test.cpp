@@ -17,13 +17,16 @@ struct Pool {
   bool maximum, count_pad = true;
 };
 
-double pool_one(const Pool& p, const Array& x, std::int64_t n, std::int64_t i, std::int64_t j, std::int64_t c) {
+double pool_one(const Pool& p, const Array& x, std::int64_t n, std::int64_t i, std::int64_t j,
+                std::int64_t c) {
   double sum = 0, largest = -std::numeric_limits<double>::infinity();
   std::int64_t inside = 0;
   for (std::int64_t r = 0; r < p.kernel * p.kernel; ++r) {
-    const std::int64_t row = i * p.stride - p.pad + r / p.kernel, column = j * p.stride - p.pad + r % p.kernel;
+    const std::int64_t row = i * p.stride - p.pad + r / p.kernel,
+                       column = j * p.stride - p.pad + r % p.kernel;
     if (row < 0 || row >= x.shape[1] || column < 0 || column >= x.shape[2]) continue;
-    const double v = x.values[static_cast<std::size_t>(((n * x.shape[1] + row) * x.shape[2] + column) * x.shape[3] + c)];
+    const double v =
+        x.values[static_cast<std::size_t>(((n * x.shape[1] + row) * x.shape[2] + column) * x.shape[3] + c)];
     sum += v;
     largest = std::max(largest, v);
     ++inside;
@@ -36,7 +39,8 @@ std::vector<double> pool(const Pool& p, const Array& x) {
                      wo = (x.shape[2] + 2 * p.pad - p.kernel) / p.stride + 1;
   std::vector<double> y;
   for (std::int64_t at = 0; at < x.shape[0] * ho * wo * x.shape[3]; ++at)
-    y.push_back(pool_one(p, x, at / x.shape[3] / wo / ho, at / x.shape[3] / wo % ho, at / x.shape[3] % wo, at % x.shape[3]));
+    y.push_back(pool_one(p, x, at / x.shape[3] / wo / ho, at / x.shape[3] / wo % ho, at / x.shape[3] % wo,
+                         at % x.shape[3]));
   return y;
 }
 
@@ -50,7 +54,8 @@ std::vector<double> normalize(const std::vector<Array>& operands) {
   for (std::size_t ch = 0; ch < c; ++ch) {
     double mean = 0, variance = 0;
     for (std::size_t i = 0; i < m; ++i) mean += x[i * c + ch] / static_cast<double>(m);
-    for (std::size_t i = 0; i < m; ++i) variance += (x[i * c + ch] - mean) * (x[i * c + ch] - mean) / static_cast<double>(m);
+    for (std::size_t i = 0; i < m; ++i)
+      variance += (x[i * c + ch] - mean) * (x[i * c + ch] - mean) / static_cast<double>(m);
     for (std::size_t i = 0; i < m; ++i)
       y[i * c + ch] = gamma[ch] * (x[i * c + ch] - mean) / std::sqrt(variance + 1e-5) + beta[ch];
   }
@@ -64,7 +69,8 @@ std::vector<double> cross_entropy(const Array& x, const std::vector<std::int64_t
     double sum = 0;
     for (std::size_t j = 0; j < k; ++j) sum += std::exp(x.values[i * k + j]);
     for (std::size_t j = 0; j < k; ++j) {
-      const double q = (static_cast<std::int64_t>(j) == labels[i] ? 1 - smoothing : 0) + smoothing / static_cast<double>(k);
+      const double q = (static_cast<std::int64_t>(j) == labels[i] ? 1 - smoothing : 0) +
+                       smoothing / static_cast<double>(k);
       loss -= q * (x.values[i * k + j] - std::log(sum)) / static_cast<double>(n);
     }
   }
@@ -132,7 +138,8 @@ TEST_CASE("batch_norm in training") {
     op.reference = normalize;
     op.value = [](int number, std::int64_t i) {
       const auto at = static_cast<std::uint64_t>(i);
-      return number == 0 ? golden::formula(1, at, 4, 3) : golden::formula(static_cast<std::uint64_t>(number), at, 1, 1);
+      return number == 0 ? golden::formula(1, at, 4, 3)
+                         : golden::formula(static_cast<std::uint64_t>(number), at, 1, 1);
     };
     check_op(op);
   }
@@ -157,7 +164,8 @@ TEST_CASE("batch_norm: running statistics, and evaluation by them") {
   program.forward(plan, {{"in", x.data()}});
   const Tensor y = program.output(plan, "y");
   for (std::size_t i = 0; i < 12; ++i) {
-    const double m = program.states[0].value.as<float>()[i % 2], v = program.states[1].value.as<float>()[i % 2];
+    const double m = program.states[0].value.as<float>()[i % 2],
+                 v = program.states[1].value.as<float>()[i % 2];
     const double normal = (x.as<float>()[i] - m) / std::sqrt(v + 1e-5);
     CHECK(y.as<float>()[i] == Approx(i % 2 == 0 ? 2 * normal + 0.5 : 3 - normal).epsilon(1e-5));
   }
@@ -172,7 +180,9 @@ TEST_CASE("softmax_cross_entropy with and without label smoothing") {
     op.terms = 6;
     op.linear = false;
     op.value = [](int, std::int64_t i) { return golden::formula(3, static_cast<std::uint64_t>(i), 8); };
-    op.reference = [&](const std::vector<Array>& operands) { return cross_entropy(operands[0], op.labels, smoothing); };
+    op.reference = [&](const std::vector<Array>& operands) {
+      return cross_entropy(operands[0], op.labels, smoothing);
+    };
     check_op(op);
   }
 }

@@ -20,7 +20,8 @@ double default_value(int number, std::int64_t index) {
 
 std::vector<float> to_floats(std::span<const float> values) { return {values.begin(), values.end()}; }
 
-// The program "inputs -> offsets -> node -> weighted sum", whose offsets make the gradients of the inputs visible.
+// The program "inputs -> offsets -> node -> weighted sum", whose offsets make the gradients of the inputs
+// visible.
 class Harness {
  public:
   Harness(const OpCase& op, int threads) : op_(op), runtime_(threads, 1) {
@@ -181,8 +182,8 @@ double float_tolerance(const std::vector<double>& expected, std::int64_t terms) 
   return 4 * std::ldexp(1.0, -24) * std::sqrt(static_cast<double>(terms + 8)) * std::max(largest, 1e-3);
 }
 
-void check_close(const std::string& what, const std::vector<float>& found, const std::vector<double>& expected,
-                 double tolerance) {
+void check_close(const std::string& what, const std::vector<float>& found,
+                 const std::vector<double>& expected, double tolerance) {
   REQUIRE(found.size() == expected.size());
   double worst = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {

@@ -11,7 +11,8 @@
 namespace octavo::test {
 
 /// The policy with all defaults, `changes` on top ("period" -> "3").
-inline PrecisionSettings precision_settings(const std::string& policy, const std::map<std::string, std::string>& changes = {}) {
+inline PrecisionSettings precision_settings(const std::string& policy,
+                                            const std::map<std::string, std::string>& changes = {}) {
   PrecisionSettings settings;
   settings.policy = policy;
   for (const OptionSpec& option : find_policy(policy).options) {
@@ -20,7 +21,8 @@ inline PrecisionSettings precision_settings(const std::string& policy, const std
     OptionValue& value = settings.options[option.name];
     value.text = text;
     if (option.type == OptionSpec::Type::flag) value.number = text == "true";
-    if (option.type == OptionSpec::Type::integer || option.type == OptionSpec::Type::number) value.number = std::stod(text);
+    if (option.type == OptionSpec::Type::integer || option.type == OptionSpec::Type::number)
+      value.number = std::stod(text);
   }
   return settings;
 }

@@ -24,7 +24,9 @@ OpDef offset_op() {
   OpDef op;
   op.type = "test_offset";
   op.infer = [](const Signature& s) { return std::vector{s.inputs[0]}; };
-  op.parameters = [](const Signature& s) { return std::vector<ParameterSpec>{{"offset", s.inputs[0].shape, {}}}; };
+  op.parameters = [](const Signature& s) {
+    return std::vector<ParameterSpec>{{"offset", s.inputs[0].shape, {}}};
+  };
   op.forward = offset_forward;
   op.backward = offset_backward;
   op.needs = {.inputs = false, .outputs = false};

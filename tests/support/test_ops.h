@@ -1,5 +1,5 @@
-// Ops that only tests need, registered as an application would: a trainable offset, which makes the gradient of any
-// value visible, and a weighted sum, which sends a chosen gradient into the op before it.
+// Ops that only tests need, registered as an application would: a trainable offset, which makes the gradient
+// of any value visible, and a weighted sum, which sends a chosen gradient into the op before it.
 #pragma once
 
 namespace octavo::test {
