@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 
 #include "cli_support.h"
+#include "octavo/precision.h"
+#include "octavo/trainer.h"
 
 using namespace octavo::testing;
 namespace fs = std::filesystem;
@@ -46,6 +48,9 @@ TEST_CASE("wrong configurations end with 2 and say where and what") {
        good + "gradient: {clip_norm: 1}\ngradient: {clip_norm: 2}\n",
        {"a.yaml:7:1", "gradient"}},
       {"alias bomb", bomb(), {"a.yaml"}},
+      {"alias cycle", "model: &a [*a]\n", {"a.yaml"}},
+      {"deep", std::string(1000, '['), {"a.yaml:1:"}},
+      {"merge key", "a: &a {x: 1}\nmodel:\n  <<: *a\n", {"a.yaml"}},
       {"second document", good + "---\nmodel: {use: x}\n", {"a.yaml", "document"}},
       {"open bracket", "model: {use: [\n", {"a.yaml:"}},
       {"tab", "model:\n\tuse: x\n", {"a.yaml:2"}},
@@ -142,6 +147,33 @@ TEST_CASE("--strict-precision accepts what the configuration says and nothing el
   octavo_good(folder, {"check", "a.yaml", "--strict-precision"});
   octavo_good(folder, {"check", "a.yaml", "precision.products.grad_weight=fp32", "--strict-precision"});
   octavo_good(folder, {"check", "a.yaml", "precision=fp32", "--strict-precision"});
+
+  struct HalfFloat : octavo::Policy {
+    octavo::LayerFormats formats(const octavo::LayerInfo& layer) const override {
+      octavo::LayerFormats formats;
+      formats.forward.integer = formats.grad_weight.integer = true;
+      formats.grad_input.integer = !layer.name.ends_with("conv2");
+      return formats;
+    }
+    octavo::SlotDecision decide(const octavo::SlotObservation&) const override { return {}; }
+  };
+  octavo::PolicyDef policy;
+  policy.name = "half_float";
+  policy.make = [](const octavo::PolicyRequest&) { return std::make_unique<HalfFloat>(); };
+  octavo::register_policy(policy);
+  const auto build = [&](const std::vector<std::string>& overrides) {
+    octavo::Trainer trainer(octavo::Config::load((folder / "a.yaml").string(), overrides, octavo::catalog()));
+  };
+  build({"precision=half_float"});
+  build({"precision=half_float", "precision.strict=true", "precision.keep_fp32=['*conv2']"});
+  try {
+    build({"precision=half_float", "precision.strict=true"});
+    FAIL("not refused");
+  } catch (const octavo::Error& error) {
+    CHECK(error.code() == octavo::Errc::config);
+    CHECK_THAT(error.what(), ContainsSubstring("net.stage2.0.conv2 grad_input"));
+    CHECK_THAT(error.what(), !ContainsSubstring("conv1"));
+  }
 }
 
 TEST_CASE("missing and damaged data end with 3") {

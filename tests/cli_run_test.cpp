@@ -25,6 +25,11 @@ TEST_CASE("a training leaves a complete run folder") {
   const Outcome outcome = octavo_good(folder, {"train", "a.yaml", "--out", "run"});
   CHECK_THAT(outcome.out, ContainsSubstring("accuracy"));
   CHECK_THAT(outcome.err, ContainsSubstring("100% 12/12"));
+  std::size_t lines = 0;  // into a file: the first and the last step of so short a run
+  for (std::size_t at = outcome.err.find("  eta "); at != std::string::npos;
+       at = outcome.err.find("  eta ", at + 1))
+    ++lines;
+  CHECK(lines == 2);
   const fs::path run = folder / "run";
 
   const auto metrics = json_lines(run / "metrics.jsonl");
@@ -178,7 +183,7 @@ TEST_CASE("divergence ends with 6, names the step and keeps the last checkpoint"
   TemporaryFolder folder;
   write_text(folder / "a.yaml", tiny_config("unified_int8", 200));
   const Outcome outcome =
-      octavo_run(folder, {"train", "a.yaml", "optimizer.lr=1000", "optimizer.momentum=0",
+      octavo_run(folder, {"train", "a.yaml", "optimizer.lr=1000", "optimizer.weight_decay=1",
                           "train.checkpoint_every=1 steps", "train.eval_every=1000 steps", "--out", "run"});
   CHECK(outcome.code == 6);
   CHECK_THAT(outcome.err, ContainsSubstring("octavo: step "));
@@ -204,6 +209,48 @@ TEST_CASE("a full disk costs checkpoints, not the training") {
   CHECK(verify.code == 0);
   CHECK_THAT(verify.out, ContainsSubstring("ok: "));
   ::umount((folder / "small").c_str());
+}
+
+TEST_CASE("a file size limit costs checkpoints, not the training") {
+  TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config("fp32", 8));
+  const std::string command = "cd '" + folder.path().string() + "' && ulimit -f 64 && '" + OCTAVO_COMMAND +
+                              "' train a.yaml --out run > out 2> err";
+  CHECK(WEXITSTATUS(std::system(command.c_str())) == 5);  // not the end by SIGXFSZ
+  CHECK_THAT(read_text(folder / "err"), ContainsSubstring("step 8  evaluation"));
+  CHECK_THAT(read_text(folder / "err"), ContainsSubstring("could not be saved"));
+}
+
+TEST_CASE("a run folder that vanishes ends with 5 after the last step") {
+  TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config("fp32", 100));
+  Child child(folder, {"train", "a.yaml", "--out", "run"});
+  wait_for_steps(folder / "run", 6);  // the checkpoint of step 4 is there
+  fs::rename(folder / "run", folder / "moved");
+  const Outcome outcome = child.wait();
+  CHECK(outcome.code == 5);
+  CHECK_THAT(outcome.err, ContainsSubstring("step 100  evaluation"));
+  CHECK(!fs::exists(folder / "run"));
+  octavo_good(folder, {"inspect", "moved", "--verify"});
+}
+
+TEST_CASE("a metric that is not a number does not break saving") {
+  TemporaryFolder folder;
+  std::string model = "inputs: {image: [H, W, C], label: []}\nbody:\n  - {name: flat, op: flatten}\n";
+  for (int i = 0; i < 8; ++i) model += "  - {name: fc" + std::to_string(i) + ", op: linear, out: 10}\n";
+  model +=
+      "  - {name: loss, op: softmax_cross_entropy, from: [fc7, label]}\noutputs: {scores: fc7}\nlosses: {l: "
+      "loss}\n";
+  write_text(folder / "m.yaml", model);
+  std::string config = tiny_config("fp32", 2);
+  config.replace(0, config.find('\n'), "model: {file: m.yaml}");
+  write_text(folder / "a.yaml", config);
+  octavo_good(folder, {"train", "a.yaml", "optimizer.lr=1000", "train.eval_every=1 steps", "--out", "run"});
+  const auto last = json_lines(folder / "run/metrics.jsonl").back();
+  CHECK(last.at("phase") == "eval");
+  CHECK(last.at("loss").is_null());
+  octavo_good(folder, {"inspect", "run", "--verify"});
+  octavo_good(folder, {"resume", "run"});
 }
 
 TEST_CASE("a closed pipe on the outputs does not stop a training") {

@@ -72,6 +72,7 @@ void infer_node(Graph& graph, Node& node) {
     for (const ParameterSpec& spec : node.op->parameters(*types)) {
       node.parameters.push_back(find_parameter(graph, node, spec));
       types->parameters.push_back({DType::f32, spec.shape});
+      types->parameters.back().bytes();  // refuses sizes that overflow
     }
   if (node.op->states)
     for (const StateSpec& spec : node.op->states(*types)) node.states.push_back(find_state(graph, node, spec));

@@ -3,6 +3,7 @@
 #include <ctime>
 #include <filesystem>
 #include <limits>
+#include <type_traits>
 
 #include "core/check.h"
 #include "core/log.h"
@@ -70,7 +71,9 @@ class Run {
   }
 
   void train_one_step() {
-    const StepReport report = checked_step();
+    const StepReport report = checked([&] {
+      return engine_.step([&](const nlohmann::ordered_json& event) { folder_->precision().append(event); });
+    });
     step_seconds_.push_back(report.seconds);
     folder_->metrics().append({{"phase", "train"},
                                {"step", report.step},
@@ -84,9 +87,10 @@ class Run {
   }
 
   // Divergence ends the run; the message says what is left to go on from.
-  StepReport checked_step() {
+  template <class Work>
+  std::invoke_result_t<Work> checked(const Work& work) const {
     try {
-      return engine_.step([&](const nlohmann::ordered_json& event) { folder_->precision().append(event); });
+      return work();
     } catch (const Error& error) {
       if (error.code() != Errc::numeric) throw;
       const auto steps = checkpoint_steps(folder_->path());
@@ -98,7 +102,7 @@ class Run {
   }
 
   void evaluate() {
-    last_ = engine_.evaluate();
+    last_ = checked([&] { return engine_.evaluate(); });
     const bool higher = engine_.task().higher_is_better();
     const bool better = higher ? last_.metric > best_.metric : last_.metric < best_.metric;
     is_best_ = !evaluated_ || better || (std::isnan(best_.metric) && !std::isnan(last_.metric));
