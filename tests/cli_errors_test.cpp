@@ -141,7 +141,7 @@ TEST_CASE("wrong command lines end with 2") {
   CHECK_THAT(cuda.err, ContainsSubstring("--device cpu"));
 }
 
-TEST_CASE("--strict-precision accepts what the configuration says and nothing else") {
+TEST_CASE("strict precision accepts what the configuration says and nothing else") {
   TemporaryFolder folder;
   write_text(folder / "a.yaml", tiny_config());
   octavo_good(folder, {"check", "a.yaml", "--strict-precision"});
