@@ -3,7 +3,7 @@
 // dX and dW are the two other products of the same three tensors; db sums dY over n, i, j. The plan decides, product by
 // product, whether they run in integers.
 #include "core/check.h"
-#include "ops/common.h"
+#include "ops/product_layer.h"
 
 namespace octavo {
 namespace {
@@ -48,10 +48,8 @@ std::vector<TensorType> infer(const Signature& signature) {
 std::vector<ParameterSpec> parameters(const Signature& signature) {
   const Conv2d& conv = signature.as<Conv2d>();
   const std::int64_t c = signature.inputs[0].shape[3] / conv.groups, taps = conv.kernel[0] * conv.kernel[1];
-  std::vector<ParameterSpec> specs{{"weight", {conv.out, conv.kernel[0], conv.kernel[1], c},
-                                    conv.init.with_fans(c * taps, conv.out / conv.groups * taps)}};
-  if (conv.bias) specs.push_back({"bias", {conv.out}, {}, true});
-  return specs;
+  return product_parameters({conv.out, conv.kernel[0], conv.kernel[1], c}, conv.init, c * taps,
+                            conv.out / conv.groups * taps, conv.bias);
 }
 
 ProductShape product(const Signature& signature) {
@@ -60,15 +58,6 @@ ProductShape product(const Signature& signature) {
   return {.n = x[0], .h = x[1], .w = x[2], .c = x[3], .k = conv.out, .r = conv.kernel[0], .s = conv.kernel[1],
           .ho = y[1], .wo = y[2], .stride_h = conv.stride[0], .stride_w = conv.stride[1], .pad_h = conv.pad[0],
           .pad_w = conv.pad[1], .dilation_h = conv.dilation[0], .dilation_w = conv.dilation[1], .groups = conv.groups};
-}
-
-void backward(OpContext& context) {
-  context.multiply_grad_weight();
-  if (float* gradient = context.grad_parameter(1)) {
-    const Shape& y = context.signature().outputs[0].shape;
-    column_sums(context.grad_output(0), y[0] * y[1] * y[2], y[3], gradient, context.accumulate_parameter(1));
-  }
-  context.multiply_grad_input();
 }
 
 }  // namespace
@@ -81,10 +70,7 @@ OpDef conv2d_op() {
   op.infer = infer;
   op.parameters = parameters;
   op.product = product;
-  op.forward = [](OpContext& context) { context.multiply_forward(); };
-  op.backward = backward;
-  op.needs = {.inputs = true, .outputs = false};
-  op.adds_to_grad_input = true;
+  make_product_layer(op);
   return op;
 }
 

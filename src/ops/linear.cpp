@@ -1,7 +1,7 @@
 // Fully connected layer over the last axis. X [..., C], W [K, C], Y [..., K]: Y = X W^T + b, dX = dY W, dW = dY^T X.
 // The weight is stored as [K, 1, 1, C], so that it is a 1x1 convolution over rows for all kernels.
 #include "core/check.h"
-#include "ops/common.h"
+#include "ops/product_layer.h"
 
 namespace octavo {
 namespace {
@@ -36,22 +36,12 @@ std::int64_t rows(const Signature& signature) {
 std::vector<ParameterSpec> parameters(const Signature& signature) {
   const Linear& linear = signature.as<Linear>();
   const std::int64_t c = signature.inputs[0].shape.back();
-  std::vector<ParameterSpec> specs{{"weight", {linear.out, 1, 1, c}, linear.init.with_fans(c, linear.out)}};
-  if (linear.bias) specs.push_back({"bias", {linear.out}, {}, true});
-  return specs;
+  return product_parameters({linear.out, 1, 1, c}, linear.init, c, linear.out, linear.bias);
 }
 
 ProductShape product(const Signature& signature) {
   const std::int64_t m = rows(signature);
   return {.w = m, .c = signature.inputs[0].shape.back(), .k = signature.as<Linear>().out, .wo = m};
-}
-
-void backward(OpContext& context) {
-  context.multiply_grad_weight();
-  if (float* gradient = context.grad_parameter(1))
-    column_sums(context.grad_output(0), rows(context.signature()), context.signature().outputs[0].shape.back(),
-                gradient, context.accumulate_parameter(1));
-  context.multiply_grad_input();
 }
 
 }  // namespace
@@ -64,10 +54,7 @@ OpDef linear_op() {
   op.infer = infer;
   op.parameters = parameters;
   op.product = product;
-  op.forward = [](OpContext& context) { context.multiply_forward(); };
-  op.backward = backward;
-  op.needs = {.inputs = true, .outputs = false};
-  op.adds_to_grad_input = true;
+  make_product_layer(op);
   return op;
 }
 
