@@ -136,6 +136,11 @@ TEST_CASE("wrong command lines end with 2") {
     CHECK(outcome.code == 2);
     CHECK(!outcome.err.empty());
   }
+  ::setenv("OCTAVO_ISA", "sse9", 1);
+  const Outcome isa = octavo_run(folder, {"check", "a.yaml"});
+  ::unsetenv("OCTAVO_ISA");
+  CHECK(isa.code == 2);
+  CHECK_THAT(isa.err, ContainsSubstring("sse9"));
   const Outcome cuda = octavo_run(folder, {"train", "a.yaml", "--device", "cuda"});
   CHECK(cuda.code == 5);
   CHECK_THAT(cuda.err, ContainsSubstring("--device cpu"));

@@ -1,9 +1,31 @@
 // The octavo program: parse, run, and turn errors into exit codes. Results go to stdout, progress to stderr.
+#include <fcntl.h>
+
 #include <iostream>
 #include <new>
 
 #include "commands.h"
+#include "kernels.h"
 #include "octavo/error.h"
+
+namespace {
+
+// With a standard stream closed, the next file opened would take its number and receive what is printed.
+void fill_standard_streams() {
+  for (int stream = 0; stream <= 2; ++stream)
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
+}
+
+// OCTAVO_ISA is read on first use; a wrong value should end the program before anything is built.
+void check_instruction_set() {
+  try {
+    octavo::kernels::active_isa();
+  } catch (const std::runtime_error& error) {
+    throw octavo::Error(octavo::Errc::config, error.what());
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace octavo;
@@ -19,8 +41,10 @@ int main(int argc, char** argv) {
   cli::add_bench(app, action);
   cli::add_inspect(app, action);
   cli::add_information(app, action);
+  fill_standard_streams();
   try {
     app.parse(argc, argv);
+    check_instruction_set();
     return action();
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(Errc::config);
