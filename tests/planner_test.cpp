@@ -71,6 +71,20 @@ void check_order(const Graph& graph) {
   CHECK(early == 0);
 }
 
+// A product that adds to a gradient must not read it under another name: what it reads would change on the
+// way.
+void check_in_place(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (!node.accumulate) continue;
+    const ValueId target = graph.root(node.grad_inputs[0]);
+    for (const std::vector<ValueId>* list : {&node.inputs, &node.outputs, &node.grad_outputs})
+      for (ValueId id : *list) {
+        CAPTURE(node.name);
+        CHECK((id == no_value || graph.root(id) != target));
+      }
+  }
+}
+
 void check_model(const std::string& text) {
   const BatchTypes types{{"image", {DType::f32, {4, 16, 16, 3}}}, {"label", {DType::i64, {4}}}};
   Runtime runtime(1, 1);
@@ -85,6 +99,7 @@ void check_model(const std::string& text) {
         const Plan& plan = program.plan(types, phase);
         check_placement(plan);
         check_order(plan.graph);
+        check_in_place(plan.graph);
       }
 }
 
