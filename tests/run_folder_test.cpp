@@ -13,7 +13,8 @@
 #include "support/catch.h"
 #include "support/failing_files.h"
 #include "support/temporary_folder.h"
-#include "train/metrics.h"
+#include "tasks/metrics.h"
+#include "train/progress.h"
 #include "train/signals.h"
 
 using namespace octavo;

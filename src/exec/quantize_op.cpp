@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "exec/chain.h"
 #include "exec/context.h"
-#include "exec/internal_ops.h"
+#include "graph/internal_ops.h"
 
 namespace octavo {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "core/check.h"
 #include "graph/graph.h"
-#include "ops/registry.h"
+#include "graph/op_table.h"
 
 namespace octavo {
 namespace {

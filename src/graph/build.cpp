@@ -4,7 +4,7 @@
 
 #include "config/problems.h"
 #include "core/check.h"
-#include "ops/registry.h"
+#include "graph/op_table.h"
 
 namespace octavo {
 namespace {

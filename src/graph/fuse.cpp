@@ -4,7 +4,7 @@
 #include <map>
 
 #include "core/check.h"
-#include "exec/internal_ops.h"
+#include "graph/internal_ops.h"
 #include "graph/graph.h"
 
 namespace octavo {

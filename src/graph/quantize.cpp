@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "core/check.h"
-#include "exec/internal_ops.h"
+#include "graph/internal_ops.h"
 
 namespace octavo {
 

@@ -1,4 +1,4 @@
-#include "ops/registry.h"
+#include "graph/op_table.h"
 
 #include <deque>
 

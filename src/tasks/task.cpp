@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "train/metrics.h"
+#include "tasks/metrics.h"
 
 namespace octavo {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "train/metrics.h"
+#include "train/progress.h"
 
 namespace octavo {
 

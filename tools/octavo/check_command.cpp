@@ -3,7 +3,7 @@
 
 #include "commands.h"
 #include "estimate.h"
-#include "graph/print.h"
+#include "exec/print.h"
 #include "train/engine.h"
 #include "train/summary.h"
 

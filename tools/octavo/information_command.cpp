@@ -10,7 +10,7 @@
 #include "kernels.h"
 #include "octavo/data.h"
 #include "octavo/trainer.h"
-#include "ops/registry.h"
+#include "graph/op_table.h"
 #include "optim/optimizer.h"
 #include "precision/registry.h"
 #include "train/run_folder.h"

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "octavo/trainer.h"
-#include "train/metrics.h"
+#include "train/progress.h"
 
 namespace octavo::cli {
 

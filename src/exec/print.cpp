@@ -1,4 +1,4 @@
-#include "graph/print.h"
+#include "exec/print.h"
 
 #include <map>
 #include <sstream>

@@ -1,5 +1,5 @@
 // Accumulators of metrics.
-#include "train/metrics.h"
+#include "tasks/metrics.h"
 
 #include "core/check.h"
 
