@@ -1,6 +1,6 @@
 // What every kernel computes, independent of instruction set. Kernels include headers of this folder only.
-// The plain C++ of kernels/ref defines the meaning; an integer kernel equals it bit for bit, a float kernel within
-// the bound stated here. Nothing here allocates while it runs; scratch memory comes from the caller.
+// The plain C++ of kernels/ref defines the meaning; an integer kernel equals it bit for bit, a float kernel
+// within the bound stated here. Nothing here allocates while it runs; scratch memory comes from the caller.
 #pragma once
 
 #include <cstdint>
@@ -20,52 +20,62 @@ using Parallel = std::function<void(std::int64_t chunks, const std::function<voi
 enum class Isa : std::uint8_t { ref, avx2, avx512vnni };
 const char* isa_name(Isa isa);
 bool isa_supported(Isa isa);
-/// The best supported ISA, or the one that OCTAVO_ISA (ref|avx2|avx512vnni) names; throws std::runtime_error when
-/// the name is unknown or the CPU lacks it. Kernels above it are never chosen.
+/// The best supported ISA, or the one that OCTAVO_ISA (ref|avx2|avx512vnni) names; throws std::runtime_error
+/// when the name is unknown or the CPU lacks it. Kernels above it are never chosen.
 Isa active_isa();
 /// Tests only: changes what active_isa() answers.
 void force_isa(Isa isa);
 
-// ---- Views: physical layouts of an integer tensor [n, h, w, c] ------------------------------------------------
+// ---- Views: physical layouts of an integer tensor [n, h, w, c]
+// ------------------------------------------------
 
 enum class Layout : std::uint8_t {
   plain,   ///< s8 [n][h][w][c], dense: the logical order
-  rows,    ///< u8 = value + 128, [n][top + h + bottom][left + w + right][channel_pitch]; border and pad hold 128
-  planes,  ///< u8 = value + 128, pixel-contiguous: [n][c][phase_h * phase_w][plane]; for the weight gradient's X
-  quads,   ///< s8, [n][plane / 4][channel_pitch][4]: four neighbouring pixels per channel; for the weight gradient's G
+  rows,    ///< u8 = value + 128, [n][top + h + bottom][left + w + right][channel_pitch]; border and pad hold
+           ///< 128
+  planes,  ///< u8 = value + 128, pixel-contiguous: [n][c][phase_h * phase_w][plane]; for the weight
+           ///< gradient's X
+  quads,   ///< s8, [n][plane / 4][channel_pitch][4]: four neighbouring pixels per channel; for the weight
+           ///< gradient's G
 };
 
-/// One physical copy of an integer tensor. A view starts at a multiple of 64 bytes; every byte of its layout is
-/// written, the 64 bytes of slack behind it hold anything. Byte by byte (write_view of kernels/ref is the same in code):
-/// `rows`    value (m, i, j, ch) lies at ((m * (top + h + bottom) + top + i) * (left + w + right) + left + j)
+/// One physical copy of an integer tensor. A view starts at a multiple of 64 bytes; every byte of its layout
+/// is written, the 64 bytes of slack behind it hold anything. Byte by byte (write_view of kernels/ref is the
+/// same in code): `rows`    value (m, i, j, ch) lies at ((m * (top + h + bottom) + top + i) * (left + w +
+/// right) + left + j)
 ///           * channel_pitch + ch; all other bytes (border, channels >= c) are 128.
-/// `planes`  byte q < plane of phase (a, b), at ((m * c + ch) * phase_h * phase_w + a * phase_w + b) * plane + q, stands
-///           for row (q / pitch) * phase_h + a and column (q % pitch) * phase_w + b of the image that `top` rows above
-///           and `left` columns before the first pixel extend without end: 128 where that is outside the h x w pixels.
-///           Pixels that no byte stands for are not stored. `bottom` and `right` are 0.
-/// `quads`   byte q < plane, at ((m * (plane / 4) + q / 4) * channel_pitch + ch) * 4 + q % 4, is pixel (q / pitch,
-///           q % pitch): 0 where q / pitch >= h, q % pitch >= w or ch >= c. plane is a multiple of 4. No border, no phases.
+/// `planes`  byte q < plane of phase (a, b), at ((m * c + ch) * phase_h * phase_w + a * phase_w + b) * plane
+/// + q, stands
+///           for row (q / pitch) * phase_h + a and column (q % pitch) * phase_w + b of the image that `top`
+///           rows above and `left` columns before the first pixel extend without end: 128 where that is
+///           outside the h x w pixels. Pixels that no byte stands for are not stored. `bottom` and `right`
+///           are 0.
+/// `quads`   byte q < plane, at ((m * (plane / 4) + q / 4) * channel_pitch + ch) * 4 + q % 4, is pixel (q /
+/// pitch,
+///           q % pitch): 0 where q / pitch >= h, q % pitch >= w or ch >= c. plane is a multiple of 4. No
+///           border, no phases.
 struct View {
   Layout layout = Layout::plain;
   std::int64_t n = 0, h = 0, w = 0, c = 0;                // logical sizes, without border
   std::int64_t top = 0, left = 0, bottom = 0, right = 0;  // rows, planes: border in pixels
   std::int64_t channel_pitch = 0;                         // rows, quads: channels stored, >= c
   std::int64_t phase_h = 1, phase_w = 1;                  // planes
-  std::int64_t pitch = 0, plane = 0;                      // planes, quads: pixels per row, bytes (pixels) per plane
-  std::int64_t bytes() const;                             // including slack that a vector load may touch
+  std::int64_t pitch = 0, plane = 0;  // planes, quads: pixels per row, bytes (pixels) per plane
+  std::int64_t bytes() const;         // including slack that a vector load may touch
   bool operator==(const View&) const = default;
 };
 
-/// One view that serves the readers of both: equal views, or two `rows` views of the same sizes (the larger border on
-/// each side, the larger channel_pitch); false, and `into` unchanged, when that is impossible.
+/// One view that serves the readers of both: equal views, or two `rows` views of the same sizes (the larger
+/// border on each side, the larger channel_pitch); false, and `into` unchanged, when that is impossible.
 bool merge_views(View& into, const View& other);
 
-/// The meaning of the layouts: makes any view from the plain s8 tensor [n][h][w][c], and reads it back (pixels that the
-/// view does not store are left unchanged in `plain`).
+/// The meaning of the layouts: makes any view from the plain s8 tensor [n][h][w][c], and reads it back
+/// (pixels that the view does not store are left unchanged in `plain`).
 void write_view(const std::int8_t* plain, const View& view, void* target);
 void read_view(const void* source, const View& view, std::int8_t* plain);
 
-// ---- Integer products of a convolution ------------------------------------------------------------------------
+// ---- Integer products of a convolution
+// ------------------------------------------------------------------------
 
 enum class Product : std::uint8_t { forward, grad_input, grad_weight };
 const char* product_name(Product product);
@@ -80,12 +90,13 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
-/// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too) accumulate
-/// in int32 exactly; longer reductions are split and joined in int64. Then, left to right,
+/// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too)
+/// accumulate in int32 exactly; longer reductions are split and joined in int64. Then, left to right,
 ///     out = float(accumulator) * (a_scale * b_scale) [+ bias]   [+ out when accumulate]
 /// forward      A = X, B = W, out Y [n, ho, wo, k];   a_scale per tensor or sample n, b_scale per tensor or k
 /// grad_input   A = G, B = W, out dX [n, h, w, c];    a_scale per tensor or sample n, b_scale per tensor or c
-/// grad_weight  A = X, B = G, out dW [k, r, s, c/groups]; a_scale per tensor or input channel, b_scale per tensor or k
+/// grad_weight  A = X, B = G, out dW [k, r, s, c/groups]; a_scale per tensor or input channel, b_scale per
+/// tensor or k
 struct ConvArgs {
   const void* a = nullptr;  // in a_view()
   const void* b = nullptr;  // packed weights (forward, grad_input) or b_view() (grad_weight)
@@ -95,8 +106,9 @@ struct ConvArgs {
   const float* bias = nullptr;                          // forward only, per k
   float* out = nullptr;
   bool accumulate = false;
-  std::int64_t* integers = nullptr;  // when set, the exact sums go here (order of out) and `out` is not written
-  void* scratch = nullptr;           // scratch_bytes()
+  std::int64_t* integers =
+      nullptr;              // when set, the exact sums go here (order of out) and `out` is not written
+  void* scratch = nullptr;  // scratch_bytes()
 };
 
 /// One product of one convolution, planned for its sizes and views.
@@ -104,7 +116,8 @@ class ConvS8 {
  public:
   virtual ~ConvS8() = default;
   virtual std::int64_t packed_bytes() const { return 0; }  // forward, grad_input: packed weights
-  /// Packs W, plain s8 [k, r, s, c / groups], into the order that run() reads. Throws std::logic_error for grad_weight.
+  /// Packs W, plain s8 [k, r, s, c / groups], into the order that run() reads. Throws std::logic_error for
+  /// grad_weight.
   virtual void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const;
   virtual std::int64_t scratch_bytes() const { return 0; }
   virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
@@ -121,17 +134,21 @@ struct ConvS8Candidate {
   std::unique_ptr<ConvS8> (*make)(const ConvShape&, Product, const View& a, const View& b);
 };
 std::span<const ConvS8Candidate> conv_s8_candidates();  // fast first, ref last
-/// The first candidate that active_isa() allows and that does not refuse; `log` receives one line per refusal.
-const ConvS8Candidate& find_conv_s8(const ConvShape&, Product, const std::function<void(std::string)>& log = {});
+/// The first candidate that active_isa() allows and that does not refuse; `log` receives one line per
+/// refusal.
+const ConvS8Candidate& find_conv_s8(const ConvShape&, Product,
+                                    const std::function<void(std::string)>& log = {});
 
-// ---- Chains: pointwise steps over [n, h, w, c] tiles, in one pass ----------------------------------------------
+// ---- Chains: pointwise steps over [n, h, w, c] tiles, in one pass
+// ----------------------------------------------
 
 enum class StepKind : std::uint8_t {
   scale_shift,  ///< v = a[c] * v + b[c]                                          (batch norm, forward)
   add,          ///< v = v + x
   relu,         ///< v = v < 0 ? 0 : v                                            (NaN stays)
   clamp6,       ///< v = v < 0 ? 0 : v > 6 ? 6 : v                                (ReLU6)
-  keep_where,   ///< v = v where lo < a[c] * x + b[c] < hi, else 0: the exact ReLU / ReLU6 mask from the saved value x
+  keep_where,   ///< v = v where lo < a[c] * x + b[c] < hi, else 0: the exact ReLU / ReLU6 mask from the saved
+                ///< value x
   keep_bits,    ///< v = v where bits, else 0
   combine,      ///< v = (a[c] * v + b[c] * x) + d[c]                             (batch norm, gradient)
   store,        ///< out = v
@@ -157,8 +174,9 @@ enum class Granularity : std::uint8_t { tensor, channel, sample };
 
 /// What one quantize pass also counts, exactly and independent of order.
 struct QuantizeStats {
-  std::uint32_t max_bits = 0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
-  std::int64_t saturated = 0;  // elements with |v * inverse_scale| > qmax + 0.5
+  std::uint32_t max_bits =
+      0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
+  std::int64_t saturated = 0;                // elements with |v * inverse_scale| > qmax + 0.5
   std::int64_t sum_abs = 0, sum_square = 0;  // of the integers
   void merge(const QuantizeStats& other);
 };
@@ -170,7 +188,8 @@ struct Histogram {
 };
 
 /// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
-/// Stochastic: floor(clamp(...) + u) with u = random_bits16(key, first_index + element) / 65536. A NaN gives 0.
+/// Stochastic: floor(clamp(...) + u) with u = random_bits16(key, first_index + element) / 65536. A NaN gives
+/// 0.
 struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
@@ -182,9 +201,9 @@ struct Quantize {
   std::vector<void*> targets;  // one per view
 };
 
-/// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image rows of one
-/// sample, or a part of one long row, chosen by sizes alone. `ref` runs the steps one by one; results are bit-equal on all ISAs: plain multiply
-/// then add, no contraction.
+/// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image
+/// rows of one sample, or a part of one long row, chosen by sizes alone. `ref` runs the steps one by one;
+/// results are bit-equal on all ISAs: plain multiply then add, no contraction.
 struct Chain {
   std::int64_t n = 1, h = 1, w = 1, c = 1;
   const float* x = nullptr;
@@ -192,18 +211,18 @@ struct Chain {
   const Quantize* quantize = nullptr;  // tail: write integer views
   bool want_max = false;               // tail: fill max_bits; with or without quantize
   // Results of the tails and of `sums`; the vectors are sized by the caller.
-  QuantizeStats* stats = nullptr;             // one, merged into; needs quantize
-  std::uint32_t* max_bits = nullptr;          // want_max: 1, c or n values by max_granularity, merged into
+  QuantizeStats* stats = nullptr;     // one, merged into; needs quantize
+  std::uint32_t* max_bits = nullptr;  // want_max: 1, c or n values by max_granularity, merged into
   Granularity max_granularity = Granularity::tensor;
-  Histogram* histogram = nullptr;             // counts |v| of the final value, added to
-  // `sums`, c values each, overwritten (or null): FP32 inside a tile, in fixed lanes that take every P-th pixel and
-  // are then added in order; FP64 across tiles, in the order of tiles, then of chunks.
+  Histogram* histogram = nullptr;  // counts |v| of the final value, added to
+  // `sums`, c values each, overwritten (or null): FP32 inside a tile, in fixed lanes that take every P-th
+  // pixel and are then added in order; FP64 across tiles, in the order of tiles, then of chunks.
   double* sum_v = nullptr;
   double* sum_vx = nullptr;
-  void* scratch = nullptr;                    // chain_scratch_bytes(chain)
+  void* scratch = nullptr;  // chain_scratch_bytes(chain)
 };
 std::int64_t chain_scratch_bytes(const Chain& chain);
-void run_chain(const Chain& chain, const Parallel& parallel);                // active_isa()
-void run_chain(Isa isa, const Chain& chain, const Parallel& parallel);      // tests and benchmarks
+void run_chain(const Chain& chain, const Parallel& parallel);           // active_isa()
+void run_chain(Isa isa, const Chain& chain, const Parallel& parallel);  // tests and benchmarks
 
 }  // namespace octavo::kernels

@@ -29,9 +29,11 @@ TEST_CASE("the pool runs every chunk once and passes exceptions on") {
       pool.run(37, [&](std::int64_t chunk) { ++hits[static_cast<std::size_t>(chunk)]; });
       for (auto& hit : hits) REQUIRE(hit == 1);
     }
-    CHECK_THROWS_AS(pool.run(9, [](std::int64_t chunk) {
-      if (chunk == 5) throw Error(Errc::data, "five");
-    }), Error);
+    CHECK_THROWS_AS(pool.run(9,
+                             [](std::int64_t chunk) {
+                               if (chunk == 5) throw Error(Errc::data, "five");
+                             }),
+                    Error);
     std::atomic<int> after{0};
     pool.run(4, [&](std::int64_t) { ++after; });
     CHECK(after == 4);

@@ -90,8 +90,7 @@ TEST_CASE("a second process is refused, naming the first") {
   TemporaryFolder base;
   auto run = RunFolder::create(base / "run", "", {});
   const std::string expected = "process " + std::to_string(::getpid()) + " on ";
-  CHECK_THAT(failure(Errc::resource, [&] { RunFolder::lock(base / "run"); }),
-             ContainsSubstring(expected));
+  CHECK_THAT(failure(Errc::resource, [&] { RunFolder::lock(base / "run"); }), ContainsSubstring(expected));
   const auto second = [&] {
     try {
       FolderLock lock(base / "run");

@@ -107,7 +107,8 @@ struct OptionValue {
 
 struct PrecisionSettings {
   std::string policy = "fp32";
-  /// Layer names or globs, "@first_conv", "@<op>" for all layers of an op, "@policy" for the policy's own exemptions.
+  /// Layer names or globs, "@first_conv", "@<op>" for all layers of an op, "@policy" for the policy's own
+  /// exemptions.
   std::vector<std::string> keep_fp32{"@policy"};
   ProductSettings products;
   BitSettings bits;

@@ -1,4 +1,5 @@
-// Tensors as Eigen maps, without a copy. Include it where Eigen is at hand; octavo's other headers do not need it.
+// Tensors as Eigen maps, without a copy. Include it where Eigen is at hand; octavo's other headers do not
+// need it.
 #pragma once
 
 #include <Eigen/Core>
@@ -10,7 +11,8 @@ namespace octavo {
 template <class T>
 using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-/// The elements as a matrix [all but the last axis, last axis]; Errc::internal when T is not the element type.
+/// The elements as a matrix [all but the last axis, last axis]; Errc::internal when T is not the element
+/// type.
 template <class T>
 Eigen::Map<RowMajor<T>> as_matrix(Tensor& tensor) {
   auto values = tensor.as<T>();

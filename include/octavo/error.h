@@ -25,7 +25,8 @@ enum class Errc {
   self_check = 8,   ///< `reproduce`, `inspect --verify` found a difference
 };
 
-/// `what()` names the place ("configs/a.yaml:14:5", "[conv2d 'stage2.conv1']"), what was found, and the remedy.
+/// `what()` names the place ("configs/a.yaml:14:5", "[conv2d 'stage2.conv1']"), what was found, and the
+/// remedy.
 class OCTAVO_API Error : public std::runtime_error {
  public:
   Error(Errc code, const std::string& message) : std::runtime_error(message), code_(code) {}

@@ -1,5 +1,5 @@
-// What an operation of the graph is. The built-in operations and those that an application registers are the same
-// thing: one OpDef each, found by its type name in model files.
+// What an operation of the graph is. The built-in operations and those that an application registers are the
+// same thing: one OpDef each, found by its type name in model files.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct Attributes {
   virtual ~Attributes() = default;
 };
 
-/// How a parameter starts. Kaiming: normal with variance 2 / fan_in (He et al. 2015, eq. 10); Xavier: uniform within
-/// sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
+/// How a parameter starts. Kaiming: normal with variance 2 / fan_in (He et al. 2015, eq. 10); Xavier: uniform
+/// within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
 struct Initializer {
   enum class Kind : std::uint8_t { constant, kaiming, xavier };
   Kind kind = Kind::constant;
@@ -44,8 +44,8 @@ struct StateSpec {
   float value = 0;
 };
 
-/// Sizes of a product layer as a convolution: X [n, h, w, c], W [k, r, s, c / groups], Y [n, ho, wo, k]. A linear layer
-/// over m rows has n = h = 1, w = m. Its three products are what runs in integers.
+/// Sizes of a product layer as a convolution: X [n, h, w, c], W [k, r, s, c / groups], Y [n, ho, wo, k]. A
+/// linear layer over m rows has n = h = 1, w = m. Its three products are what runs in integers.
 struct ProductShape {
   std::int64_t n = 1, h = 1, w = 1, c = 1, k = 1, r = 1, s = 1, ho = 1, wo = 1;
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1, groups = 1;
@@ -132,14 +132,16 @@ struct OpDef {
   std::function<ProductShape(const Signature&)> product;
 
   std::function<void(OpContext&)> forward;
-  std::function<void(OpContext&)> backward;  ///< empty: training through it is refused when the graph is built
+  std::function<void(OpContext&)>
+      backward;  ///< empty: training through it is refused when the graph is built
   Needs needs;
 
-  bool is_loss = false;            ///< output 0 is a scalar loss, the mean over the batch
-  bool is_reshape = false;         ///< output 0 is input 0 with other sizes; no code runs
-  bool passes_gradient = false;    ///< the gradient of every input is the gradient of output 0
-  bool adds_to_grad_input = false; ///< backward() honours accumulate_input()
-  /// Ops that are a pointwise step of their first input; set both or none. forward/backward may then stay empty.
+  bool is_loss = false;             ///< output 0 is a scalar loss, the mean over the batch
+  bool is_reshape = false;          ///< output 0 is input 0 with other sizes; no code runs
+  bool passes_gradient = false;     ///< the gradient of every input is the gradient of output 0
+  bool adds_to_grad_input = false;  ///< backward() honours accumulate_input()
+  /// Ops that are a pointwise step of their first input; set both or none. forward/backward may then stay
+  /// empty.
   std::function<void(OpContext&, ChainBuilder&)> chain_forward, chain_backward;
 };
 

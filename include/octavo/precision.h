@@ -19,7 +19,8 @@ enum class LayerProduct : std::uint8_t { forward, grad_input, grad_weight };
 
 enum class RoundingMode : std::uint8_t { nearest_even, stochastic };
 enum class ScaleGranularity : std::uint8_t { tensor, channel, sample };
-/// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then quantizes.
+/// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then
+/// quantizes.
 enum class ScaleMode : std::uint8_t { held, current_max };
 
 /// Format of one operand of one product.
@@ -62,8 +63,8 @@ struct SlotObservation {
   SlotFormat format;
   std::int64_t step;
   std::int64_t elements;
-  float max_abs;               ///< of the values before clipping
-  float clip;                  ///< |v| was limited to this
+  float max_abs;  ///< of the values before clipping
+  float clip;     ///< |v| was limited to this
   double saturated_share;
   const MagnitudeHistogram* histogram;  ///< only in steps that the policy asked for
   std::vector<double>& memory;          ///< the policy's own numbers for this slot; kept in checkpoints
@@ -101,7 +102,8 @@ struct PolicyDef {
   std::vector<std::string> aliases;
   std::string help;
   std::vector<OptionSpec> options;
-  /// The paper's own exemptions, which "@policy" in precision.keep_fp32 stands for: @first_conv, @linear, names, globs.
+  /// The paper's own exemptions, which "@policy" in precision.keep_fp32 stands for: @first_conv, @linear,
+  /// names, globs.
   std::vector<std::string> keep_fp32;
   std::function<std::unique_ptr<Policy>(const PolicyRequest&)> make;
 };

@@ -21,7 +21,8 @@ OCTAVO_API std::int64_t dtype_size(DType dtype);  ///< bytes of one element
 /// a * b, or Errc::config when the product does not fit 63 bits or a factor is negative.
 OCTAVO_API std::int64_t checked_multiply(std::int64_t a, std::int64_t b);
 
-/// Sizes of a tensor, outermost first: images [N, H, W, C], weights [K, R, S, C], sequences [batch, time, channel].
+/// Sizes of a tensor, outermost first: images [N, H, W, C], weights [K, R, S, C], sequences [batch, time,
+/// channel].
 class OCTAVO_API Shape {
  public:
   Shape() = default;
@@ -33,8 +34,8 @@ class OCTAVO_API Shape {
   std::int64_t& operator[](int axis) { return sizes_[static_cast<std::size_t>(axis)]; }
   std::int64_t back() const { return sizes_.back(); }
   const std::vector<std::int64_t>& sizes() const { return sizes_; }
-  std::int64_t elements() const;                  ///< checked product; 1 for rank 0
-  std::string str() const;                        ///< "128x32x32x16"
+  std::int64_t elements() const;  ///< checked product; 1 for rank 0
+  std::string str() const;        ///< "128x32x32x16"
   bool operator==(const Shape&) const = default;
 
  private:

@@ -10,7 +10,8 @@
 
 namespace octavo {
 
-/// Everything that may be named in a configuration now: built-in parts and those registered by the application.
+/// Everything that may be named in a configuration now: built-in parts and those registered by the
+/// application.
 OCTAVO_API Catalog catalog();
 
 struct StepReport {
@@ -37,8 +38,8 @@ struct Int8MacShare {
   double forward = 0, grad_input = 0, grad_weight = 0;
 };
 
-/// Builds model, data, optimizer and precision controller of a configuration, and trains step by step. Errors:
-/// Errc::config, Errc::data when built; Errc::numeric from step() before any weight changes.
+/// Builds model, data, optimizer and precision controller of a configuration, and trains step by step.
+/// Errors: Errc::config, Errc::data when built; Errc::numeric from step() before any weight changes.
 class OCTAVO_API Trainer {
  public:
   explicit Trainer(const Config& config);
@@ -71,7 +72,7 @@ struct RunStart {
 };
 
 struct RunOptions {
-  std::string folder;            ///< empty: output.dir of the configuration, else runs/<config name>-<time>
+  std::string folder;           ///< empty: output.dir of the configuration, else runs/<config name>-<time>
   std::int64_t stop_after = 0;  ///< stop after this step, with a checkpoint; 0: at the end
   std::function<bool()> stop;   ///< asked after every step: true ends the run with a checkpoint
   std::function<void(const RunStart&)> on_start;

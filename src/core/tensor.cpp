@@ -49,12 +49,30 @@ std::shared_ptr<std::byte> allocate(std::int64_t bytes) {
 
 template <class T>
 constexpr DType dtype_of();
-template <> constexpr DType dtype_of<float>() { return DType::f32; }
-template <> constexpr DType dtype_of<std::uint16_t>() { return DType::bf16; }
-template <> constexpr DType dtype_of<std::int8_t>() { return DType::s8; }
-template <> constexpr DType dtype_of<std::uint8_t>() { return DType::u8; }
-template <> constexpr DType dtype_of<std::int32_t>() { return DType::s32; }
-template <> constexpr DType dtype_of<std::int64_t>() { return DType::i64; }
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType dtype_of<std::uint16_t>() {
+  return DType::bf16;
+}
+template <>
+constexpr DType dtype_of<std::int8_t>() {
+  return DType::s8;
+}
+template <>
+constexpr DType dtype_of<std::uint8_t>() {
+  return DType::u8;
+}
+template <>
+constexpr DType dtype_of<std::int32_t>() {
+  return DType::s32;
+}
+template <>
+constexpr DType dtype_of<std::int64_t>() {
+  return DType::i64;
+}
 }  // namespace
 
 Tensor Tensor::empty(Shape shape, DType dtype) {
@@ -88,8 +106,8 @@ std::span<const T> Tensor::as() const {
   return const_cast<Tensor*>(this)->as<T>();
 }
 
-#define OCTAVO_INSTANTIATE(T)                                \
-  template OCTAVO_API std::span<T> Tensor::as<T>();          \
+#define OCTAVO_INSTANTIATE(T)                       \
+  template OCTAVO_API std::span<T> Tensor::as<T>(); \
   template OCTAVO_API std::span<const T> Tensor::as<T>() const;
 OCTAVO_INSTANTIATE(float)
 OCTAVO_INSTANTIATE(std::uint16_t)

@@ -17,8 +17,8 @@ class ThreadPool {
 
   int threads() const;
 
-  /// Calls body(chunk) once for every chunk in [0, chunks), in any order, on all threads; returns when all are
-  /// done. The first exception thrown by a body is rethrown here. Not reentrant: a body must not call it.
+  /// Calls body(chunk) once for every chunk in [0, chunks), in any order, on all threads; returns when all
+  /// are done. The first exception thrown by a body is rethrown here. Not reentrant: a body must not call it.
   void run(std::int64_t chunks, const std::function<void(std::int64_t)>& body);
 
  private:

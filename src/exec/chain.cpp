@@ -39,7 +39,8 @@ void ChainBuilder::store(float* out) { chain_.steps.push_back({.kind = StepKind:
 
 const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot) {
   kernels::Chain pass = chain_;
-  std::erase_if(pass.steps, [](const Step& s) { return s.kind == StepKind::store || s.kind == StepKind::store_bits; });
+  std::erase_if(pass.steps,
+                [](const Step& s) { return s.kind == StepKind::store || s.kind == StepKind::store_bits; });
   pass.steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
   sums_.v.assign(static_cast<std::size_t>(geometry_.c), 0.0);
   sums_.vx.assign(static_cast<std::size_t>(geometry_.c), 0.0);

@@ -11,7 +11,9 @@ float* NodeContext::parameter(int index) const {
 }
 
 float* NodeContext::state(int index) const {
-  return program_.states[static_cast<std::size_t>(node_.states[static_cast<std::size_t>(index)])].value.as<float>().data();
+  return program_.states[static_cast<std::size_t>(node_.states[static_cast<std::size_t>(index)])]
+      .value.as<float>()
+      .data();
 }
 
 float* NodeContext::grad_parameter(int index) const {
@@ -46,10 +48,13 @@ void NodeContext::multiply_float(LayerProduct which, const float* data, const vo
   Runtime& runtime = program_.runtime();
   void* memory = runtime.scratch(kernel.scratch_bytes(static_cast<kernels::Product>(which), accumulate));
   switch (which) {
-    case LayerProduct::forward: return kernel.forward(data, other, bias, out, memory, runtime.parallel);
-    case LayerProduct::grad_input: return kernel.grad_input(data, other, out, accumulate, memory, runtime.parallel);
+    case LayerProduct::forward:
+      return kernel.forward(data, other, bias, out, memory, runtime.parallel);
+    case LayerProduct::grad_input:
+      return kernel.grad_input(data, other, out, accumulate, memory, runtime.parallel);
     case LayerProduct::grad_weight:
-      return kernel.grad_weight(data, static_cast<const float*>(other), out, accumulate, memory, runtime.parallel);
+      return kernel.grad_weight(data, static_cast<const float*>(other), out, accumulate, memory,
+                                runtime.parallel);
   }
 }
 
@@ -73,8 +78,8 @@ void NodeContext::multiply_integer(LayerProduct which, const float* bias, float*
   run.s8->run(args, runtime.parallel);
 }
 
-void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
-                           bool accumulate) const {
+void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias,
+                           float* out, bool accumulate) const {
   const std::size_t p = static_cast<std::size_t>(which);
   const ProductPlan& product = node_.products[p];
   MacCount& macs = program_.runtime().macs;
@@ -99,7 +104,8 @@ void NodeContext::multiply_grad_input() const {
 
 void NodeContext::multiply_grad_weight() const {
   if (float* gradient = grad_parameter(0))
-    multiply(LayerProduct::grad_weight, in<float>(0), grad_output(0), nullptr, gradient, accumulate_parameter(0));
+    multiply(LayerProduct::grad_weight, in<float>(0), grad_output(0), nullptr, gradient,
+             accumulate_parameter(0));
 }
 
 }  // namespace octavo

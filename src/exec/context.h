@@ -17,7 +17,9 @@ class NodeContext final : public OpContext {
   void* saved(int index) const override { return at(node_.saved, index); }
   float* parameter(int index) const override;
   float* state(int index) const override;
-  const float* grad_output(int index) const override { return static_cast<float*>(at(node_.grad_outputs, index)); }
+  const float* grad_output(int index) const override {
+    return static_cast<float*>(at(node_.grad_outputs, index));
+  }
   float* grad_input(int index) const override { return static_cast<float*>(at(node_.grad_inputs, index)); }
   float* grad_parameter(int index) const override;
   bool accumulate_parameter(int index) const override;
@@ -50,13 +52,14 @@ class NodeContext final : public OpContext {
   const NodeRun& run_;
 };
 
-/// Runs `chain` with a tail that writes `views` (all of one slot): takes the maximum first where the slot's mode asks
-/// for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
-void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, const std::vector<ValueId>& views);
+/// Runs `chain` with a tail that writes `views` (all of one slot): takes the maximum first where the slot's
+/// mode asks for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
+void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain,
+                   const std::vector<ValueId>& views);
 
-/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape) with the slot's format. Channel scales: k of
-/// them (by output), or one per input channel of all groups.
-void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int64_t groups,
-                      std::int8_t* plain);
+/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape) with the slot's format. Channel
+/// scales: k of them (by output), or one per input channel of all groups.
+void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape,
+                      std::int64_t groups, std::int8_t* plain);
 
 }  // namespace octavo

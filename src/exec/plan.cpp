@@ -72,9 +72,10 @@ void place_values(Plan& plan) {
     }
     plan.offsets[id] = offset;
     plan.arena_bytes = std::max(plan.arena_bytes, offset + bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), id, [&](std::size_t a, std::size_t b) {
-                    return plan.offsets[a] < plan.offsets[b];
-                  }), id);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), id,
+                         [&](std::size_t a, std::size_t b) { return plan.offsets[a] < plan.offsets[b]; }),
+        id);
   }
   for (std::size_t id = 0; id < graph.values.size(); ++id)
     plan.offsets[id] = plan.offsets[static_cast<std::size_t>(graph.root(static_cast<ValueId>(id)))];
@@ -91,11 +92,12 @@ void make_kernels(Plan& plan) {
       ProductRun& run = plan.runs[i].products[p];
       std::int64_t packed_bytes = 0;
       if (product.integer) {
-        run.s8 = product.candidate->make(product.shape, static_cast<kernels::Product>(p), view_of(plan.graph, product.a),
-                                         view_of(plan.graph, product.b));
+        run.s8 = product.candidate->make(product.shape, static_cast<kernels::Product>(p),
+                                         view_of(plan.graph, product.a), view_of(plan.graph, product.b));
         packed_bytes = run.s8->packed_bytes();
       } else {
-        const auto phase = plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
+        const auto phase =
+            plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
         const kernels::ConvF32Candidate& candidate = kernels::find_conv_f32(product.shape, phase);
         if (!f32) f32 = candidate.make(product.shape, phase);
         run.f32 = f32;

@@ -15,7 +15,7 @@ namespace octavo {
 struct ProductRun {
   std::unique_ptr<kernels::ConvS8> s8;
   std::shared_ptr<kernels::ConvF32> f32;  // one for all float products of a node
-  Tensor packed;  // weights in the kernel's order (forward, grad_input)
+  Tensor packed;                          // weights in the kernel's order (forward, grad_input)
 };
 
 struct NodeRun {
@@ -24,11 +24,11 @@ struct NodeRun {
 
 struct Plan {
   Graph graph;
-  std::vector<NodeRun> runs;                // one per node; chain members have no kernels of their own
-  std::vector<std::int64_t> offsets;        // per value, in the arena; -1: not in it
-  std::vector<const void*> external;        // per value: bound input, else null
+  std::vector<NodeRun> runs;          // one per node; chain members have no kernels of their own
+  std::vector<std::int64_t> offsets;  // per value, in the arena; -1: not in it
+  std::vector<const void*> external;  // per value: bound input, else null
   std::int64_t arena_bytes = 0;
-  std::int64_t packed_version = -1;         // version of the weights that `packed` holds
+  std::int64_t packed_version = -1;  // version of the weights that `packed` holds
 };
 
 /// Offsets by lifetime: a value lives from its writer to its last reader; outputs and losses live to the end.

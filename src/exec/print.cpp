@@ -29,7 +29,8 @@ std::string title(const Node& node) {
   if (!node.chain.empty()) {
     text += " (";
     for (std::size_t i = 0; i < node.chain.size(); ++i)
-      text += (i ? ", " : "") + node.chain[i].op->type + (node.chain[i].pass == Pass::backward ? " backward" : "");
+      text += (i ? ", " : "") + node.chain[i].op->type +
+              (node.chain[i].pass == Pass::backward ? " backward" : "");
     text += node.views.empty() ? ")" : ", quantize)";
   }
   return text;
@@ -40,7 +41,8 @@ std::string kernel_lines(const Node& node, const char* separator) {
   for (std::size_t p = 0; p < node.products.size(); ++p) {
     const ProductPlan& product = node.products[p];
     if (!product.used) continue;
-    text += concat(separator, products[p], ": ", product.kernel, product.fallback.empty() ? "" : ", ", product.fallback);
+    text += concat(separator, products[p], ": ", product.kernel, product.fallback.empty() ? "" : ", ",
+                   product.fallback);
   }
   return text;
 }
@@ -53,7 +55,8 @@ std::string print_text(const Plan& plan, const SlotTable& slots) {
     const Node& node = plan.graph.nodes[i];
     if (i == 0) out << "forward\n";
     if (i == plan.graph.first_backward) out << "backward\n";
-    out << "  " << i << "  " << node.name << "  [" << title(node) << "]" << kernel_lines(node, "\n        kernel ") << '\n';
+    out << "  " << i << "  " << node.name << "  [" << title(node) << "]"
+        << kernel_lines(node, "\n        kernel ") << '\n';
     for (ValueId id : writes(node)) out << "        writes " << describe(plan, slots, id) << '\n';
   }
   out << "arena " << plan.arena_bytes << " B\n";
@@ -66,7 +69,8 @@ std::string print_dot(const Plan& plan, const SlotTable& slots) {
   std::map<ValueId, std::size_t> writer;
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     const Node& node = plan.graph.nodes[i];
-    out << "  n" << i << " [label=\"" << node.name << "\\n" << title(node) << kernel_lines(node, "\\n") << "\"];\n";
+    out << "  n" << i << " [label=\"" << node.name << "\\n"
+        << title(node) << kernel_lines(node, "\\n") << "\"];\n";
     for (ValueId id : reads(node))
       if (const auto from = writer.find(plan.graph.root(id)); from != writer.end())
         out << "  n" << from->second << " -> n" << i << " [label=\"" << describe(plan, slots, id) << "\"];\n";

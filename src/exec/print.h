@@ -8,7 +8,8 @@
 
 namespace octavo {
 
-/// One line per node in order of execution: what it writes (shape, format, views, bytes) and which kernel runs.
+/// One line per node in order of execution: what it writes (shape, format, views, bytes) and which kernel
+/// runs.
 std::string print_text(const Plan& plan, const SlotTable& slots);
 std::string print_dot(const Plan& plan, const SlotTable& slots);
 

@@ -31,8 +31,10 @@ std::string plan_key(const BatchTypes& inputs, Phase phase) {
 void fill_normal(std::span<float> values, double deviation, kernels::RandomKey key) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto counter = static_cast<std::uint32_t>(2 * i);
-    const double u = 1.0 - kernels::random_uniform(key, counter), v = kernels::random_uniform(key, counter + 1);
-    values[i] = static_cast<float>(deviation * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
+    const double u = 1.0 - kernels::random_uniform(key, counter),
+                 v = kernels::random_uniform(key, counter + 1);
+    values[i] =
+        static_cast<float>(deviation * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
   }
 }
 
@@ -67,7 +69,8 @@ void Program::initialize() {
     ParameterData data{parameter.name, parameter.frozen, parameter.spec.is_norm_or_bias};
     data.value = Tensor::empty(parameter.spec.shape);
     if (!parameter.frozen) data.gradient = Tensor::zeros(parameter.spec.shape);
-    fill(data.value.as<float>(), parameter.spec.init, kernels::random_key(runtime_.seed, 0, stream_of(parameter.name)));
+    fill(data.value.as<float>(), parameter.spec.init,
+         kernels::random_key(runtime_.seed, 0, stream_of(parameter.name)));
     parameters.push_back(std::move(data));
   }
   for (const State& state : graph_.states) {
@@ -146,8 +149,8 @@ void Program::pack_weights(Plan& plan) {
       if (!product.used || !run.packed) continue;
       const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
       if (!product.integer) {
-        run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(), run.packed.data(),
-                                 runtime_.parallel);
+        run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(),
+                                 run.packed.data(), runtime_.parallel);
         continue;
       }
       Tensor& integers = weight_integers_[product.b_slot];
@@ -179,7 +182,8 @@ void Program::backward(Plan& plan, float scale) {
 
 float Program::loss(const Plan& plan) const {
   float sum = 0;
-  for (const Loss& loss : plan.graph.losses) sum += loss.weight * *static_cast<const float*>(value(plan, loss.value));
+  for (const Loss& loss : plan.graph.losses)
+    sum += loss.weight * *static_cast<const float*>(value(plan, loss.value));
   return sum;
 }
 

@@ -1,4 +1,5 @@
-// A program: one model's graph with its parameters, states and slots, and its plans for the input sizes met so far.
+// A program: one model's graph with its parameters, states and slots, and its plans for the input sizes met
+// so far.
 #pragma once
 
 #include <functional>
@@ -74,7 +75,7 @@ class Program {
   Runtime& runtime_;
   DispatchLog log_;
   std::map<std::string, std::unique_ptr<Plan>> plans_;
-  Tensor arena_;  // shared by all plans
+  Tensor arena_;                           // shared by all plans
   std::map<int, Tensor> weight_integers_;  // plain s8 by slot
   std::int64_t weights_version_ = 0;
 };

@@ -1,4 +1,5 @@
-// The two internal ops: quantize an edge, and run a chain of fused pointwise nodes with an optional quantize tail.
+// The two internal ops: quantize an edge, and run a chain of fused pointwise nodes with an optional quantize
+// tail.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -19,8 +20,9 @@ std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chai
 }
 
 void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits) {
-  require(max_bits < infinity_bits, Errc::numeric, "step ", runtime.step, ": the ", operand_name(slot.operand), " of '",
-          slot.layer, "' holds Inf or NaN (edge '", slot.key, "'); weights are those before this step. Lower ",
+  require(max_bits < infinity_bits, Errc::numeric, "step ", runtime.step, ": the ",
+          operand_name(slot.operand), " of '", slot.layer, "' holds Inf or NaN (edge '", slot.key,
+          "'); weights are those before this step. Lower ",
           "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
 }
 
@@ -54,7 +56,8 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  // A range per sample would make a batch of one differ from others: evaluation then has one range for all samples.
+  // A range per sample would make a batch of one differ from others: evaluation then has one range for all
+  // samples.
   const bool shared = slot.format.granularity == ScaleGranularity::sample && slot.frozen_clip.size() == 1;
   if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
     for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
@@ -74,7 +77,8 @@ void observe(Slot& slot, const kernels::QuantizeStats& stats, std::int64_t eleme
 
 }  // namespace
 
-void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, const std::vector<ValueId>& views) {
+void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain,
+                   const std::vector<ValueId>& views) {
   Runtime& runtime = program.runtime();
   Slot& slot = program.slots[plan.graph.value(views[0]).slot];
   const bool training = plan.graph.phase == Phase::train;
@@ -104,7 +108,8 @@ void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain, co
 namespace {
 
 // Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
-void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::uint64_t first_index, std::int8_t* plain) {
+void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::uint64_t first_index,
+                      std::int8_t* plain) {
   Runtime& runtime = program.runtime();
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
@@ -134,8 +139,8 @@ void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::u
 
 }  // namespace
 
-void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape, std::int64_t groups,
-                      std::int8_t* plain) {
+void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape,
+                      std::int64_t groups, std::int8_t* plain) {
   const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
   const SlotFormat format = slot.format;
   // Rows of output channels are what the chain calls samples.
@@ -184,7 +189,8 @@ void chain_forward(OpContext& context) {
   const Node& node = outer.node();
   const NodeRun no_kernels;
   const Node& first = node.chain[0];
-  const TensorType& type = first.pass == Pass::forward ? first.signature->inputs[0] : first.signature->outputs[0];
+  const TensorType& type =
+      first.pass == Pass::forward ? first.signature->inputs[0] : first.signature->outputs[0];
   ChainBuilder builder(program.runtime(), geometry(type.shape),
                        entry_of(NodeContext(program, outer.plan(), first, no_kernels), first));
   for (std::size_t i = 0; i < node.chain.size(); ++i) {

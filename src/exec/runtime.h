@@ -19,7 +19,9 @@ struct MacCount {
 class Runtime {
  public:
   Runtime(int threads, std::uint64_t run_seed)
-      : pool(threads), parallel([this](std::int64_t chunks, const auto& body) { pool.run(chunks, body); }), seed(run_seed) {}
+      : pool(threads),
+        parallel([this](std::int64_t chunks, const auto& body) { pool.run(chunks, body); }),
+        seed(run_seed) {}
 
   /// At least `bytes` of memory, valid until the next call; grows in the first step only.
   void* scratch(std::int64_t bytes) {
@@ -34,12 +36,14 @@ class Runtime {
   std::int64_t micro_step = 0, micro_steps = 1;  // gradient accumulation
   MacCount macs;
 
-  /// Key of the random stream `stream` (a slot or a node) in this step; draws go by the element's index in the global
-  /// batch, of which a micro-step of `elements` is one part.
+  /// Key of the random stream `stream` (a slot or a node) in this step; draws go by the element's index in
+  /// the global batch, of which a micro-step of `elements` is one part.
   kernels::RandomKey random(std::uint64_t stream) const {
     return kernels::random_key(seed, static_cast<std::uint64_t>(step), stream);
   }
-  std::uint64_t first_index(std::int64_t elements) const { return static_cast<std::uint64_t>(micro_step * elements); }
+  std::uint64_t first_index(std::int64_t elements) const {
+    return static_cast<std::uint64_t>(micro_step * elements);
+  }
 
  private:
   Tensor scratch_;

@@ -1,5 +1,5 @@
-// Appends the backward pass: one backward node per forward node that matters, in reverse order, and an `add` node
-// wherever a value is used more than once.
+// Appends the backward pass: one backward node per forward node that matters, in reverse order, and an `add`
+// node wherever a value is used more than once.
 #include <algorithm>
 #include <map>
 
@@ -34,15 +34,16 @@ class Autodiff {
   // A value needs a gradient when a trainable parameter acts on it.
   void mark_dependent() {
     for (const Node& node : graph_.nodes) {
-      const bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return depends(id); });
+      const bool any =
+          std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return depends(id); });
       if (any || trainable(node))
         for (ValueId id : node.outputs) depends_[static_cast<std::size_t>(id)] = true;
     }
   }
 
   ValueId add_gradient(ValueId of, std::string name) {
-    return graph_.add_value({std::move(name), ValueKind::gradient, {DType::f32, graph_.value(of).type.shape},
-                             no_value, of});
+    return graph_.add_value(
+        {std::move(name), ValueKind::gradient, {DType::f32, graph_.value(of).type.shape}, no_value, of});
   }
 
   // The gradient of a forward value: the sum of the terms that its readers contributed.
@@ -70,7 +71,8 @@ class Autodiff {
   void differentiate(const Node forward) {  // a copy: nodes are appended while it is read
     std::vector<ValueId> grad_outputs;
     for (ValueId id : forward.outputs) grad_outputs.push_back(depends(id) ? total(id) : no_value);
-    if (std::all_of(grad_outputs.begin(), grad_outputs.end(), [](ValueId id) { return id == no_value; })) return;
+    if (std::all_of(grad_outputs.begin(), grad_outputs.end(), [](ValueId id) { return id == no_value; }))
+      return;
     if (forward.op->is_reshape || forward.op->passes_gradient) {
       for (ValueId input : forward.inputs)
         if (depends(input)) terms_[input].push_back(pass_on(grad_outputs[0], input));

@@ -27,7 +27,8 @@ class Builder {
       }
     }
     problems_.throw_if_any();
-    for (const ModelOutput& output : model_.outputs) graph_.outputs.push_back({output.name, find(output.value)});
+    for (const ModelOutput& output : model_.outputs)
+      graph_.outputs.push_back({output.name, find(output.value)});
     for (const ModelLoss& loss : model_.losses)
       graph_.losses.push_back({loss.name, find(loss.value), no_value, static_cast<float>(loss.weight)});
     return std::move(graph_);
@@ -47,7 +48,8 @@ class Builder {
     std::vector<ValueId> outputs;
     for (std::size_t i = 0; i < std::max(count, node.outputs.size()); ++i) {
       const std::string own = i < node.outputs.size() ? node.outputs[i] : std::to_string(i);
-      const ValueId id = graph_.add_value({i == 0 ? node.path : node.path + ":" + own, ValueKind::activation});
+      const ValueId id =
+          graph_.add_value({i == 0 ? node.path : node.path + ":" + own, ValueKind::activation});
       if (i == 0) names_[node.path] = id;
       names_[node.path + ":" + own] = id;
       outputs.push_back(id);
@@ -73,7 +75,8 @@ class Builder {
     node.parameter_group = from.share.empty() ? from.path : from.share;
     const auto count = static_cast<int>(from.inputs.size());
     require(count >= node.op->min_inputs && count <= node.op->max_inputs, Errc::config, label(node), "takes ",
-            node.op->min_inputs, node.op->max_inputs > node.op->min_inputs ? " or more" : "", " inputs, got ", count);
+            node.op->min_inputs, node.op->max_inputs > node.op->min_inputs ? " or more" : "", " inputs, got ",
+            count);
     const AttrReader reader = attributes_of(from);
     AttrReader own = reader;
     node.attributes = node.op->parse ? node.op->parse(own) : std::make_shared<const Attributes>();

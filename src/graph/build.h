@@ -6,8 +6,8 @@
 
 namespace octavo {
 
-/// Resolves names to values and op types to OpDefs. Errc::config lists every problem with its place: unknown ops,
-/// wrong numbers of inputs, attributes that are missing, out of range or unknown.
+/// Resolves names to values and op types to OpDefs. Errc::config lists every problem with its place: unknown
+/// ops, wrong numbers of inputs, attributes that are missing, out of range or unknown.
 Graph build_graph(const ModelDescription& model);
 
 }  // namespace octavo

@@ -1,11 +1,11 @@
-// Fusion: the last term of a gradient sum is added by the product that makes it, and runs of pointwise nodes become
-// one chain node, with the quantize node behind them as its tail.
+// Fusion: the last term of a gradient sum is added by the product that makes it, and runs of pointwise nodes
+// become one chain node, with the quantize node behind them as its tail.
 #include <algorithm>
 #include <map>
 
 #include "core/check.h"
-#include "graph/internal_ops.h"
 #include "graph/graph.h"
+#include "graph/internal_ops.h"
 
 namespace octavo {
 namespace {
@@ -25,7 +25,9 @@ struct Uses {
   std::map<ValueId, bool> external;
 };
 
-bool is_sum(const Node& node) { return node.op->passes_gradient && node.op->chain_forward && node.inputs.size() == 2; }
+bool is_sum(const Node& node) {
+  return node.op->passes_gradient && node.op->chain_forward && node.inputs.size() == 2;
+}
 
 // s = a + b, where b comes from a product that can add to what is there, after the last reader of a: the
 // product must not overwrite what it still reads.
@@ -35,7 +37,8 @@ bool fold_one_sum(Graph& graph) {
     Node& sum = graph.nodes[s];
     if (!is_sum(sum)) continue;
     for (int which : {1, 0}) {
-      const ValueId b = sum.inputs[static_cast<std::size_t>(which)], a = sum.inputs[static_cast<std::size_t>(1 - which)];
+      const ValueId b = sum.inputs[static_cast<std::size_t>(which)],
+                    a = sum.inputs[static_cast<std::size_t>(1 - which)];
       const auto writer = uses.writer.find(b);
       if (writer == uses.writer.end() || a == b || graph.root(b) != b) continue;
       Node& producer = graph.nodes[writer->second];
@@ -45,8 +48,9 @@ bool fold_one_sum(Graph& graph) {
       const std::size_t p = writer->second;
       const auto a_writer = uses.writer.find(graph.root(a));
       const auto& a_readers = uses.readers.at(graph.root(a));
-      const bool early = (a_writer == uses.writer.end() || a_writer->second < p) &&
-                         std::all_of(a_readers.begin(), a_readers.end(), [&](std::size_t r) { return r < p || r == s; });
+      const bool early =
+          (a_writer == uses.writer.end() || a_writer->second < p) &&
+          std::all_of(a_readers.begin(), a_readers.end(), [&](std::size_t r) { return r < p || r == s; });
       if (!early) continue;
       const ValueId result = sum.outputs[0];
       producer.grad_inputs[0] = result;
@@ -61,7 +65,8 @@ bool fold_one_sum(Graph& graph) {
 
 class ChainFuser {
  public:
-  ChainFuser(Graph& graph, bool join) : graph_(graph), join_(join), uses_(graph), taken_(graph.nodes.size(), false) {}
+  ChainFuser(Graph& graph, bool join)
+      : graph_(graph), join_(join), uses_(graph), taken_(graph.nodes.size(), false) {}
 
   void run() {
     std::map<std::size_t, Node> groups;  // by position of the last member
@@ -97,15 +102,17 @@ class ChainFuser {
     return -1;
   }
 
-  // The next member: a chainable reader of `id` that runs before every other reader, and before `limit`, where the first
-  // reader of a value that the chain stores on its way waits.
+  // The next member: a chainable reader of `id` that runs before every other reader, and before `limit`,
+  // where the first reader of a value that the chain stores on its way waits.
   std::size_t next_member(ValueId id, std::size_t last, std::size_t limit) const {
     const auto readers = uses_.readers.find(id);
     if (!join_ || id == no_value || graph_.root(id) != id || readers == uses_.readers.end()) return 0;
     for (std::size_t next : readers->second) {
       const Node& node = graph_.nodes[next];
       const bool same_pass = (next < graph_.first_backward) == (last < graph_.first_backward);
-      if (next <= last || next >= limit || taken_[next] || !same_pass || !chainable(node) || entry(node, id) < 0) continue;
+      if (next <= last || next >= limit || taken_[next] || !same_pass || !chainable(node) ||
+          entry(node, id) < 0)
+        continue;
       if (node.pass == Pass::forward && std::count(node.inputs.begin(), node.inputs.end(), id) != 1) continue;
       const bool others_later = std::all_of(readers->second.begin(), readers->second.end(),
                                             [&](std::size_t r) { return r == next || r > next; });
@@ -115,10 +122,12 @@ class ChainFuser {
   }
 
   bool read_elsewhere(ValueId id, std::size_t except) const {
-    if (const auto external = uses_.external.find(graph_.root(id)); external != uses_.external.end()) return true;
+    if (const auto external = uses_.external.find(graph_.root(id)); external != uses_.external.end())
+      return true;
     const auto readers = uses_.readers.find(graph_.root(id));
     if (readers == uses_.readers.end()) return false;
-    return std::any_of(readers->second.begin(), readers->second.end(), [&](std::size_t r) { return r != except; });
+    return std::any_of(readers->second.begin(), readers->second.end(),
+                       [&](std::size_t r) { return r != except; });
   }
 
   std::size_t first_other_reader(ValueId id, std::size_t except) const {

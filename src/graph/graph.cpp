@@ -34,10 +34,11 @@ int find_parameter(Graph& graph, const Node& node, const ParameterSpec& spec) {
   for (std::size_t i = 0; i < graph.parameters.size(); ++i) {
     const Parameter& known = graph.parameters[i];
     if (known.name != name) continue;
-    require(known.spec.shape == spec.shape, Errc::config, label(node), "needs parameter '", name, "' of shape ",
-            spec.shape.str(), ", but it has shape ", known.spec.shape.str());
-    require(known.frozen == node.frozen, Errc::config, label(node), "shares parameter '", name, "' with a node that is ",
-            known.frozen ? "frozen" : "not frozen", "; freeze all nodes that share it, or none");
+    require(known.spec.shape == spec.shape, Errc::config, label(node), "needs parameter '", name,
+            "' of shape ", spec.shape.str(), ", but it has shape ", known.spec.shape.str());
+    require(known.frozen == node.frozen, Errc::config, label(node), "shares parameter '", name,
+            "' with a node that is ", known.frozen ? "frozen" : "not frozen",
+            "; freeze all nodes that share it, or none");
     return static_cast<int>(i);
   }
   graph.parameters.push_back({name, spec, node.frozen});
@@ -58,8 +59,8 @@ void infer_node(Graph& graph, Node& node) {
   types->phase = graph.phase;
   for (ValueId id : node.inputs) types->inputs.push_back(graph.value(id).type);
   types->outputs = node.op->infer(*types);
-  require(types->outputs.size() == node.outputs.size(), Errc::internal, label(node), "infers ", types->outputs.size(),
-          " outputs, the model names ", node.outputs.size());
+  require(types->outputs.size() == node.outputs.size(), Errc::internal, label(node), "infers ",
+          types->outputs.size(), " outputs, the model names ", node.outputs.size());
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     Value& output = graph.value(node.outputs[i]);
     output.type = types->outputs[i];
@@ -75,7 +76,8 @@ void infer_node(Graph& graph, Node& node) {
       types->parameters.back().bytes();  // refuses sizes that overflow
     }
   if (node.op->states)
-    for (const StateSpec& spec : node.op->states(*types)) node.states.push_back(find_state(graph, node, spec));
+    for (const StateSpec& spec : node.op->states(*types))
+      node.states.push_back(find_state(graph, node, spec));
   node.signature = std::move(types);
 }
 
@@ -140,8 +142,9 @@ void keep_phase(Graph& graph, Phase phase) {
   std::erase_if(graph.outputs, [&](const Output& output) { return gone.contains(output.value); });
   for (const Node& node : graph.nodes)
     for (ValueId id : node.inputs)
-      require(!gone.contains(id), Errc::config, label(node), "reads '", graph.value(id).name, "', which exists only in ",
-              phase == Phase::train ? "evaluation" : "training", "; give this node the same `when`");
+      require(!gone.contains(id), Errc::config, label(node), "reads '", graph.value(id).name,
+              "', which exists only in ", phase == Phase::train ? "evaluation" : "training",
+              "; give this node the same `when`");
 }
 
 // Nodes behind one that failed are left out: their errors would only repeat its own.
@@ -149,7 +152,8 @@ void infer_types(Graph& graph) {
   Problems problems;
   std::set<ValueId> unknown;
   for (Node& node : graph.nodes) {
-    bool known = std::none_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return unknown.contains(id); });
+    bool known = std::none_of(node.inputs.begin(), node.inputs.end(),
+                              [&](ValueId id) { return unknown.contains(id); });
     try {
       if (known) infer_node(graph, node);
     } catch (const Error& error) {

@@ -22,7 +22,7 @@ enum class ValueKind : std::uint8_t {
   activation,  // result of a forward node
   saved,       // written by a forward node for its backward node
   gradient,
-  view,        // one physical integer copy of `source`
+  view,  // one physical integer copy of `source`
 };
 
 struct Value {
@@ -52,8 +52,8 @@ enum class Pass : std::uint8_t { forward, backward };
 struct ProductPlan {
   bool used = false;
   bool integer = false;
-  std::string kernel;              // "avx512vnni/conv_s8"
-  std::string fallback;            // why a wanted integer product runs in float; empty when granted
+  std::string kernel;                  // "avx512vnni/conv_s8"
+  std::string fallback;                // why a wanted integer product runs in float; empty when granted
   ValueId a = no_value, b = no_value;  // integer: views; b only for grad_weight
   int a_slot = -1, b_slot = -1;        // integer: slots of the operands as ConvArgs names them
   const kernels::ConvS8Candidate* candidate = nullptr;
@@ -67,24 +67,24 @@ struct Node {
   Pass pass = Pass::forward;
   std::shared_ptr<const Signature> signature;  // set by infer_types(); a backward node has its forward node's
   When when = When::always;
-  std::uint64_t stream = 0;           // random stream; a backward node draws what its forward node drew
-  std::string parameter_group;        // prefix of the parameter names; shared by nodes that share weights
+  std::uint64_t stream = 0;     // random stream; a backward node draws what its forward node drew
+  std::string parameter_group;  // prefix of the parameter names; shared by nodes that share weights
   bool frozen = false;
-  std::vector<ValueId> inputs;        // forward values; in backward those that are read, else no_value
+  std::vector<ValueId> inputs;  // forward values; in backward those that are read, else no_value
   std::vector<ValueId> outputs;
   std::vector<ValueId> saved;
   std::vector<ValueId> grad_outputs;  // backward
   std::vector<ValueId> grad_inputs;   // backward: no_value where not wanted
   std::vector<int> parameters, states;
-  std::vector<bool> grad_parameters;  // backward: wanted, per parameter
-  std::vector<bool> first_gradient;   // backward: the first node to make this parameter's gradient
-  bool accumulate = false;            // backward: adds to grad_inputs[0]
-  int layer = -1;                     // nodes with products: index into Program's layers
+  std::vector<bool> grad_parameters;    // backward: wanted, per parameter
+  std::vector<bool> first_gradient;     // backward: the first node to make this parameter's gradient
+  bool accumulate = false;              // backward: adds to grad_inputs[0]
+  int layer = -1;                       // nodes with products: index into Program's layers
   std::array<ProductPlan, 3> products;  // by LayerProduct; a backward node holds its two
-  std::vector<Node> chain;            // fused members in order; chain_store names what each stores
-  std::vector<ValueId> chain_store;   // per member: value stored after it, or no_value
-  std::vector<ValueId> views;         // quantize tail: views written, all of one slot
-  std::string position;               // file:line:col of the model
+  std::vector<Node> chain;              // fused members in order; chain_store names what each stores
+  std::vector<ValueId> chain_store;     // per member: value stored after it, or no_value
+  std::vector<ValueId> views;           // quantize tail: views written, all of one slot
+  std::string position;                 // file:line:col of the model
 };
 
 struct Output {
@@ -137,13 +137,15 @@ Geometry geometry(const Shape& shape);
 /// "[conv2d 'stage1.0.conv1'] ": how messages name a node.
 std::string label(const Node& node);
 
-/// The passes, in this order. infer_types() runs shape inference over all nodes whose inputs carry types, and makes
-/// parameters and states (or checks them against those that exist); errors name the node and the shapes.
+/// The passes, in this order. infer_types() runs shape inference over all nodes whose inputs carry types, and
+/// makes parameters and states (or checks them against those that exist); errors name the node and the
+/// shapes.
 void keep_phase(Graph& graph, Phase phase);  // drops the parts that the phase does not have
 void infer_types(Graph& graph);
 void append_backward(Graph& graph);  // for everything that a loss and a trainable parameter depend on
 void drop_reshapes(Graph& graph);    // reshapes are aliases by now
-/// Gradient sums into products, pointwise nodes into chains; without `join` every pointwise node is a chain of its own.
+/// Gradient sums into products, pointwise nodes into chains; without `join` every pointwise node is a chain
+/// of its own.
 void fuse(Graph& graph, bool join);
 void mark_first_gradients(Graph& graph);
 

@@ -8,7 +8,8 @@
 
 namespace octavo {
 
-/// Errc::config with the nearest name when there is no such op. References stay valid for the life of the process.
+/// Errc::config with the nearest name when there is no such op. References stay valid for the life of the
+/// process.
 const OpDef& find_op(const std::string& type);
 std::vector<std::string> op_names();
 

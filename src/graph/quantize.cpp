@@ -10,7 +10,7 @@
 namespace octavo {
 
 kernels::ConvShape kernel_shape(const ProductShape& p) {
-  return {p.n,  p.h,        p.w,        p.c,     p.k,     p.r,          p.s,         p.ho,
+  return {p.n,  p.h,        p.w,        p.c,     p.k,     p.r,          p.s,          p.ho,
           p.wo, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.groups};
 }
 
@@ -69,9 +69,10 @@ class Quantizer {
     else if (!format.integer)
       product.fallback = "switched off";
     if (!product.integer) return product;
-    product.candidate = &kernels::find_conv_s8(shape, static_cast<kernels::Product>(which), [&](std::string reason) {
-      if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));
-    });
+    product.candidate =
+        &kernels::find_conv_s8(shape, static_cast<kernels::Product>(which), [&](std::string reason) {
+          if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));
+        });
     product.kernel = product.candidate->name;
     return product;
   }
@@ -99,10 +100,12 @@ class Quantizer {
     product.a_slot = data_slot(Operand::activation, node.inputs[0], format.data, layer, "grad_weight");
     product.b_slot = data_slot(Operand::gradient, node.grad_outputs[0], format.other, layer, "grad_weight");
     product.a = request(node.inputs[0], product.a_slot, product.candidate->a_view(product.shape, which));
-    product.b = request(node.grad_outputs[0], product.b_slot, product.candidate->b_view(product.shape, which));
+    product.b =
+        request(node.grad_outputs[0], product.b_slot, product.candidate->b_view(product.shape, which));
   }
 
-  int data_slot(Operand operand, ValueId edge, const SlotFormat& format, const Layer& layer, const char* product) {
+  int data_slot(Operand operand, ValueId edge, const SlotFormat& format, const Layer& layer,
+                const char* product) {
     // A reshaped edge has other channels and samples: it shares integers only where one scale holds for all.
     const ValueId source = format.granularity == ScaleGranularity::tensor ? graph_.root(edge) : edge;
     return slots_.find_or_add(operand, graph_.value(source).name, format, layer.info.name,
@@ -170,7 +173,8 @@ class Quantizer {
       nodes.push_back(std::move(graph_.nodes[i]));
       for (ValueId id : made) emit(id);
     }
-    for (const Loss& loss : graph_.losses) require(!by_source.contains(loss.seed), Errc::internal, "quantized loss");
+    for (const Loss& loss : graph_.losses)
+      require(!by_source.contains(loss.seed), Errc::internal, "quantized loss");
     require(by_source.empty(), Errc::internal, "a quantized edge has no producer");
     if (graph_.first_backward >= graph_.nodes.size()) first_backward = nodes.size();
     graph_.nodes = std::move(nodes);

@@ -12,8 +12,9 @@ namespace octavo {
 
 using DispatchLog = std::function<void(const std::string&)>;
 
-/// Plans the three products of every layer, adds one quantize node per (edge, slot, geometry) that writes all views
-/// its readers need, and disconnects float operands that nobody reads any more. `layers` in order of Node::layer.
+/// Plans the three products of every layer, adds one quantize node per (edge, slot, geometry) that writes all
+/// views its readers need, and disconnects float operands that nobody reads any more. `layers` in order of
+/// Node::layer.
 void quantize(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log);
 
 kernels::ConvShape kernel_shape(const ProductShape& shape);

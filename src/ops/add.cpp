@@ -1,4 +1,5 @@
-// Sum of tensors of one shape. The gradient of every term is the gradient of the sum, so backward needs no code.
+// Sum of tensors of one shape. The gradient of every term is the gradient of the sum, so backward needs no
+// code.
 #include "core/check.h"
 #include "exec/chain.h"
 #include "ops/common.h"
@@ -14,7 +15,8 @@ std::vector<TensorType> infer(const Signature& signature) {
 }
 
 void chain_forward(OpContext& context, ChainBuilder& chain) {
-  for (int i = 1; i < static_cast<int>(context.signature().inputs.size()); ++i) chain.add(context.in<float>(i));
+  for (int i = 1; i < static_cast<int>(context.signature().inputs.size()); ++i)
+    chain.add(context.in<float>(i));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Average pooling over images [N, H, W, C]: windows, and the whole image. The gradient spreads evenly over the window.
+// Average pooling over images [N, H, W, C]: windows, and the whole image. The gradient spreads evenly over
+// the window.
 #include <algorithm>
 
 #include "ops/common.h"
@@ -20,7 +21,8 @@ void each_window(OpContext& context, const Body& body) {
   context.parallel(y[0], [&](std::int64_t n) {
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j)
-        body(n, ((n * y[1] + i) * y[2] + j) * y[3], window_span(window, 0, i, x[1]), window_span(window, 1, j, x[2]));
+        body(n, ((n * y[1] + i) * y[2] + j) * y[3], window_span(window, 0, i, x[1]),
+             window_span(window, 1, j, x[2]));
   });
 }
 

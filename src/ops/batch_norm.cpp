@@ -97,7 +97,8 @@ void chain_forward(OpContext& context, ChainBuilder& chain) {
   std::vector<float> mean(static_cast<std::size_t>(c));
   batch_statistics(chain, mean.data(), variance.data());
   update_running(context, mean.data(), variance.data(), c, static_cast<double>(chain.pixels()));
-  auto *kept_mean = static_cast<float*>(context.saved(saved_mean)), *kept_r = static_cast<float*>(context.saved(saved_r));
+  auto *kept_mean = static_cast<float*>(context.saved(saved_mean)),
+       *kept_r = static_cast<float*>(context.saved(saved_r));
   for (std::int64_t i = 0; i < c; ++i) {
     const auto at = static_cast<std::size_t>(i);
     const auto r = static_cast<float>(1 / std::sqrt(variance[at] + eps));

@@ -13,9 +13,10 @@ InitChoice read_init(const AttrReader& reader, Initializer::Kind fallback) {
     return {Initializer::Kind::constant, map.number("constant")};
   }
   static constexpr std::array<std::string_view, 3> names{"kaiming", "xavier", "zero"};
-  const std::string name =
-      reader.choice("init", names, fallback == Initializer::Kind::kaiming ? "kaiming"
-                                   : fallback == Initializer::Kind::xavier ? "xavier" : "zero");
+  const std::string name = reader.choice("init", names,
+                                         fallback == Initializer::Kind::kaiming  ? "kaiming"
+                                         : fallback == Initializer::Kind::xavier ? "xavier"
+                                                                                 : "zero");
   if (name == "kaiming") return {Initializer::Kind::kaiming};
   if (name == "xavier") return {Initializer::Kind::xavier};
   return {Initializer::Kind::constant, 0};
@@ -23,8 +24,8 @@ InitChoice read_init(const AttrReader& reader, Initializer::Kind fallback) {
 
 void require_rank(const Signature& signature, int index, int rank, const char* layout) {
   const TensorType& type = signature.inputs[static_cast<std::size_t>(index)];
-  require(type.shape.rank() == rank && type.dtype == DType::f32, Errc::config, "expects ", layout, " of f32, got ",
-          type.shape.str(), " of ", dtype_name(type.dtype));
+  require(type.shape.rank() == rank && type.dtype == DType::f32, Errc::config, "expects ", layout,
+          " of f32, got ", type.shape.str(), " of ", dtype_name(type.dtype));
 }
 
 void column_sums(const float* values, std::int64_t rows, std::int64_t columns, float* gradient,
@@ -35,7 +36,8 @@ void column_sums(const float* values, std::int64_t rows, std::int64_t columns, f
   for (std::int64_t begin = 0; begin < rows; begin += tile) {
     std::fill(partial.begin(), partial.end(), 0.0f);
     for (std::int64_t row = begin; row < std::min(begin + tile, rows); ++row)
-      for (std::int64_t c = 0; c < columns; ++c) partial[static_cast<std::size_t>(c)] += values[row * columns + c];
+      for (std::int64_t c = 0; c < columns; ++c)
+        partial[static_cast<std::size_t>(c)] += values[row * columns + c];
     for (std::size_t c = 0; c < total.size(); ++c) total[c] += partial[c];
   }
   for (std::size_t c = 0; c < total.size(); ++c)

@@ -11,7 +11,9 @@ namespace octavo {
 struct InitChoice {
   Initializer::Kind kind = Initializer::Kind::kaiming;
   double value = 0;
-  Initializer with_fans(std::int64_t fan_in, std::int64_t fan_out) const { return {kind, value, fan_in, fan_out}; }
+  Initializer with_fans(std::int64_t fan_in, std::int64_t fan_out) const {
+    return {kind, value, fan_in, fan_out};
+  }
 };
 InitChoice read_init(const AttrReader& reader, Initializer::Kind fallback);
 

@@ -31,14 +31,15 @@ std::vector<TensorType> infer(const Signature& signature) {
     Shape same = other;
     if (other.rank() == result.shape.rank()) same[axis] = result.shape[axis];
     require(same == result.shape && signature.inputs[i].dtype == result.dtype, Errc::config,
-            "joins tensors that differ along axis ", axis, " only, got ", signature.inputs[0].shape.str(), " and ",
-            other.str());
+            "joins tensors that differ along axis ", axis, " only, got ", signature.inputs[0].shape.str(),
+            " and ", other.str());
     result.shape[axis] += other[axis];
   }
   return {result};
 }
 
-// body(input, offset of its block in an outer row, block length) in elements; `outer` rows of the joined length.
+// body(input, offset of its block in an outer row, block length) in elements; `outer` rows of the joined
+// length.
 template <class Body>
 void each_block(const Signature& signature, const Body& body) {
   const int axis = axis_of(signature);
@@ -56,16 +57,19 @@ void each_block(const Signature& signature, const Body& body) {
 void forward(OpContext& context) {
   const std::int64_t size = dtype_size(context.signature().outputs[0].dtype);
   auto* out = static_cast<std::byte*>(context.output(0));
-  each_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block, std::int64_t row) {
-    const auto* in = static_cast<const std::byte*>(context.input(i));
-    for (std::int64_t o = 0; o < outer; ++o)
-      std::memcpy(out + (o * row + offset) * size, in + o * block * size, static_cast<std::size_t>(block * size));
-  });
+  each_block(context.signature(),
+             [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block, std::int64_t row) {
+               const auto* in = static_cast<const std::byte*>(context.input(i));
+               for (std::int64_t o = 0; o < outer; ++o)
+                 std::memcpy(out + (o * row + offset) * size, in + o * block * size,
+                             static_cast<std::size_t>(block * size));
+             });
 }
 
 void backward(OpContext& context) {
   const float* grad = context.grad_output(0);
-  each_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block, std::int64_t row) {
+  each_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block,
+                                      std::int64_t row) {
     float* out = context.grad_input(i);
     if (out == nullptr) return;
     for (std::int64_t o = 0; o < outer; ++o)

@@ -1,7 +1,8 @@
 // Two-dimensional convolution. X [N, H, W, C], W [K, R, S, C / groups], Y [N, Ho, Wo, K]:
-//   Y[n, i, j, k] = b[k] + sum_{r, s, c} W[k, r, s, c] X[n, i stride + r dilation - pad, j stride + s dilation - pad, c]
-// dX and dW are the two other products of the same three tensors; db sums dY over n, i, j. The plan decides, product by
-// product, whether they run in integers.
+//   Y[n, i, j, k] = b[k] + sum_{r, s, c} W[k, r, s, c] X[n, i stride + r dilation - pad, j stride + s
+//   dilation - pad, c]
+// dX and dW are the two other products of the same three tensors; db sums dY over n, i, j. The plan decides,
+// product by product, whether they run in integers.
 #include "core/check.h"
 #include "ops/product_layer.h"
 
@@ -55,9 +56,22 @@ std::vector<ParameterSpec> parameters(const Signature& signature) {
 ProductShape product(const Signature& signature) {
   const Conv2d& conv = signature.as<Conv2d>();
   const Shape &x = signature.inputs[0].shape, &y = signature.outputs[0].shape;
-  return {.n = x[0], .h = x[1], .w = x[2], .c = x[3], .k = conv.out, .r = conv.kernel[0], .s = conv.kernel[1],
-          .ho = y[1], .wo = y[2], .stride_h = conv.stride[0], .stride_w = conv.stride[1], .pad_h = conv.pad[0],
-          .pad_w = conv.pad[1], .dilation_h = conv.dilation[0], .dilation_w = conv.dilation[1], .groups = conv.groups};
+  return {.n = x[0],
+          .h = x[1],
+          .w = x[2],
+          .c = x[3],
+          .k = conv.out,
+          .r = conv.kernel[0],
+          .s = conv.kernel[1],
+          .ho = y[1],
+          .wo = y[2],
+          .stride_h = conv.stride[0],
+          .stride_w = conv.stride[1],
+          .pad_h = conv.pad[0],
+          .pad_w = conv.pad[1],
+          .dilation_h = conv.dilation[0],
+          .dilation_w = conv.dilation[1],
+          .groups = conv.groups};
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Inverted dropout (Srivastava et al. 2014): y = x keep / (1 - p) in training, y = x in evaluation. The mask is drawn
-// again in backward: a draw depends on (seed, step, node, element) alone.
+// Inverted dropout (Srivastava et al. 2014): y = x keep / (1 - p) in training, y = x in evaluation. The mask
+// is drawn again in backward: a draw depends on (seed, step, node, element) alone.
 #include "ops/common.h"
 
 namespace octavo {

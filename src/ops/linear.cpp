@@ -1,5 +1,5 @@
-// Fully connected layer over the last axis. X [..., C], W [K, C], Y [..., K]: Y = X W^T + b, dX = dY W, dW = dY^T X.
-// The weight is stored as [K, 1, 1, C], so that it is a 1x1 convolution over rows for all kernels.
+// Fully connected layer over the last axis. X [..., C], W [K, C], Y [..., K]: Y = X W^T + b, dX = dY W, dW =
+// dY^T X. The weight is stored as [K, 1, 1, C], so that it is a 1x1 convolution over rows for all kernels.
 #include "core/check.h"
 #include "ops/product_layer.h"
 

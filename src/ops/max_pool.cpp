@@ -1,5 +1,5 @@
-// Max pooling over images [N, H, W, C]. The position of each maximum (the first one in row order) is kept, and the
-// gradient goes there.
+// Max pooling over images [N, H, W, C]. The position of each maximum (the first one in row order) is kept,
+// and the gradient goes there.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +10,8 @@ namespace octavo {
 namespace {
 
 // One output pixel: maxima of all channels and their input pixels.
-void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, float* out, std::int32_t* where) {
+void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, float* out,
+                std::int32_t* where) {
   const std::int64_t c = x[3];
   for (std::int64_t i = rows.begin; i < rows.end; ++i)
     for (std::int64_t j = columns.begin; j < columns.end; ++j) {
@@ -35,8 +36,8 @@ void forward(OpContext& context) {
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j) {
         const std::int64_t at = ((n * y[1] + i) * y[2] + j) * y[3];
-        pool_pixel(in + n * x[1] * x[2] * x[3], x, window_span(window, 0, i, x[1]), window_span(window, 1, j, x[2]),
-                   out + at, where ? where + at : nullptr);
+        pool_pixel(in + n * x[1] * x[2] * x[3], x, window_span(window, 0, i, x[1]),
+                   window_span(window, 1, j, x[2]), out + at, where ? where + at : nullptr);
       }
   });
 }
@@ -51,7 +52,8 @@ void backward(OpContext& context) {
   context.parallel(x[0], [&](std::int64_t n) {
     float* image = out + n * in_size;
     std::fill(image, image + in_size, 0.0f);
-    for (std::int64_t e = 0; e < out_size; ++e) image[where[n * out_size + e] * c + e % c] += grad[n * out_size + e];
+    for (std::int64_t e = 0; e < out_size; ++e)
+      image[where[n * out_size + e] * c + e % c] += grad[n * out_size + e];
   });
 }
 

@@ -22,8 +22,8 @@ std::vector<TensorType> infer_window(const Signature& signature) {
   for (std::size_t axis : {0u, 1u}) {
     const int at = static_cast<int>(axis) + 1;
     const std::int64_t room = shape[at] + 2 * window.pad[axis] - window.kernel[axis];
-    require(room >= 0, Errc::config, "a window of ", window.kernel[axis], " does not fit ", shape[at], " + 2 x ",
-            window.pad[axis], " pixels of padding");
+    require(room >= 0, Errc::config, "a window of ", window.kernel[axis], " does not fit ", shape[at],
+            " + 2 x ", window.pad[axis], " pixels of padding");
     shape[at] = room / window.stride[axis] + 1;
   }
   return {{DType::f32, shape}};

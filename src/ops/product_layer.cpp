@@ -7,15 +7,16 @@ void backward(OpContext& context) {
   context.multiply_grad_weight();
   if (float* gradient = context.grad_parameter(1)) {
     const Shape& y = context.signature().outputs[0].shape;
-    column_sums(context.grad_output(0), y.elements() / y.back(), y.back(), gradient, context.accumulate_parameter(1));
+    column_sums(context.grad_output(0), y.elements() / y.back(), y.back(), gradient,
+                context.accumulate_parameter(1));
   }
   context.multiply_grad_input();
 }
 
 }  // namespace
 
-std::vector<ParameterSpec> product_parameters(const Shape& weight, const InitChoice& init, std::int64_t fan_in,
-                                              std::int64_t fan_out, bool bias) {
+std::vector<ParameterSpec> product_parameters(const Shape& weight, const InitChoice& init,
+                                              std::int64_t fan_in, std::int64_t fan_out, bool bias) {
   std::vector<ParameterSpec> specs{{"weight", weight, init.with_fans(fan_in, fan_out)}};
   if (bias) specs.push_back({"bias", {weight[0]}, {}, true});
   return specs;

@@ -1,5 +1,5 @@
-// ReLU z = max(y, 0) and ReLU6 z = min(max(y, 0), 6). The gradient passes where 0 < y (and y < 6); that mask is kept
-// exactly, one bit per element. As in PyTorch the gradient at a kink is 0.
+// ReLU z = max(y, 0) and ReLU6 z = min(max(y, 0), 6). The gradient passes where 0 < y (and y < 6); that mask
+// is kept exactly, one bit per element. As in PyTorch the gradient at a kink is 0.
 #include "exec/chain.h"
 #include "ops/common.h"
 
@@ -9,7 +9,8 @@ namespace {
 constexpr float no_limit = 3.0e38f;
 
 void forward(OpContext& context, ChainBuilder& chain, bool six) {
-  if (auto* bits = static_cast<std::uint8_t*>(context.saved(0))) chain.store_bits(bits, 0, six ? 6 : no_limit);
+  if (auto* bits = static_cast<std::uint8_t*>(context.saved(0)))
+    chain.store_bits(bits, 0, six ? 6 : no_limit);
   if (six)
     chain.clamp6();
   else

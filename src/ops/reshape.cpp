@@ -20,8 +20,8 @@ std::vector<TensorType> infer_reshape(const Signature& signature) {
   std::vector<std::int64_t> sizes = signature.as<Reshape>().sizes;
   sizes.insert(sizes.begin(), x.shape[0]);
   const Shape shape(sizes);
-  require(shape.elements() == x.shape.elements(), Errc::config, "reshapes ", x.shape.str(), " into ", shape.str(),
-          ", which has another number of elements");
+  require(shape.elements() == x.shape.elements(), Errc::config, "reshapes ", x.shape.str(), " into ",
+          shape.str(), ", which has another number of elements");
   return {{x.dtype, shape}};
 }
 

@@ -101,8 +101,8 @@ void Controller::keep_fp32(const std::string& pattern, bool must_match) {
     layer.kept_fp32 = true;
     layer.kept_by = pattern;
   }
-  require(any || !must_match, Errc::config, "precision.keep_fp32: '", pattern, "' matches no layer of the model",
-          suggestion(pattern, names));
+  require(any || !must_match, Errc::config, "precision.keep_fp32: '", pattern,
+          "' matches no layer of the model", suggestion(pattern, names));
 }
 
 void Controller::begin_step(std::int64_t step) {
@@ -123,11 +123,12 @@ void Controller::end_step(std::int64_t step, const EventSink& sink) {
 
 void Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   if (slot.operand == Operand::activation) follow_range(slot);
-  const MagnitudeHistogram histogram{slot.collect_histogram ? slot.histogram.counts : std::vector<std::uint64_t>{}};
+  const MagnitudeHistogram histogram{slot.collect_histogram ? slot.histogram.counts
+                                                            : std::vector<std::uint64_t>{}};
   const double saturated = static_cast<double>(slot.stats.saturated) / static_cast<double>(slot.elements);
-  const SlotDecision decision = policy_->decide({slot.layer, slot.operand, slot.format, step, slot.elements,
-                                                 std::bit_cast<float>(slot.stats.max_bits), slot.step_clip, saturated,
-                                                 slot.collect_histogram ? &histogram : nullptr, slot.memory});
+  const SlotDecision decision = policy_->decide(
+      {slot.layer, slot.operand, slot.format, step, slot.elements, std::bit_cast<float>(slot.stats.max_bits),
+       slot.step_clip, saturated, slot.collect_histogram ? &histogram : nullptr, slot.memory});
   const ScaleMode before = slot.mode;
   const bool overrun = before == ScaleMode::held && saturated > slot.saturation_limit;
   slot.mode = overrun || !(decision.clip > 0) ? ScaleMode::current_max : decision.mode;
@@ -135,10 +136,15 @@ void Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   slot.saturation_limit = decision.saturation_limit;
   slot.learning_rate_factor = decision.learning_rate_factor;
   if (!sink || !(slot.mode != before || slot.collect_histogram || step % log_period == 0)) return;
-  nlohmann::ordered_json event{{"step", step}, {"slot", slot.key}, {"layer", slot.layer},
-                               {"operand", operand_name(slot.operand)}, {"format", format_name(slot.format)},
-                               {"max_abs", std::bit_cast<float>(slot.stats.max_bits)}, {"clip", slot.step_clip},
-                               {"saturated_share", saturated}, {"next_mode", mode_name(slot.mode)},
+  nlohmann::ordered_json event{{"step", step},
+                               {"slot", slot.key},
+                               {"layer", slot.layer},
+                               {"operand", operand_name(slot.operand)},
+                               {"format", format_name(slot.format)},
+                               {"max_abs", std::bit_cast<float>(slot.stats.max_bits)},
+                               {"clip", slot.step_clip},
+                               {"saturated_share", saturated},
+                               {"next_mode", mode_name(slot.mode)},
                                {"next_clip", slot.clip}};
   if (decision.deviation >= 0) event["cosine_distance"] = decision.deviation;
   if (slot.operand == Operand::gradient) event["learning_rate_factor"] = slot.learning_rate_factor;
@@ -178,11 +184,12 @@ void Controller::load_state(const nlohmann::json& state) {
   try {
     for (int i = 0; i < slots_.size(); ++i) {
       Slot& slot = slots_[i];
-      require(state.contains(slot.key), Errc::checkpoint, "the checkpoint has no precision state for '", slot.key,
-              "': it was saved with other precision settings");
+      require(state.contains(slot.key), Errc::checkpoint, "the checkpoint has no precision state for '",
+              slot.key, "': it was saved with other precision settings");
       const nlohmann::json& from = state.at(slot.key);
       const int mode = from.at("mode").get<int>();
-      require(mode == 0 || mode == 1, Errc::checkpoint, "precision state of '", slot.key, "': unknown mode ", mode);
+      require(mode == 0 || mode == 1, Errc::checkpoint, "precision state of '", slot.key, "': unknown mode ",
+              mode);
       slot.mode = static_cast<ScaleMode>(mode);
       slot.clip = from.at("clip").get<float>();
       slot.saturation_limit = from.at("saturation_limit").get<double>();

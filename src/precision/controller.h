@@ -1,5 +1,5 @@
-// The controller: resolves the precision of every layer before training, and between steps turns statistics into
-// formats, clips and learning-rate factors by asking the policy.
+// The controller: resolves the precision of every layer before training, and between steps turns statistics
+// into formats, clips and learning-rate factors by asking the policy.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ class Controller {
  public:
   using EventSink = std::function<void(const nlohmann::ordered_json&)>;
 
-  /// Writes formats and exemptions into `layers`. Errc::config when a pattern of keep_fp32 matches no layer or a
-  /// format puts scales on an axis that its product contracts.
+  /// Writes formats and exemptions into `layers`. Errc::config when a pattern of keep_fp32 matches no layer
+  /// or a format puts scales on an axis that its product contracts.
   Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots);
 
   void begin_step(std::int64_t step);

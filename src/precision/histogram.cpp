@@ -33,7 +33,8 @@ void add_bin(Moments& m, const BinEdges& bin, double count, double step, double 
   const double width = bin.high - bin.low;
   if (width <= 0) return add_value(m, bin.low, count, step, qmax);
   m.xx += count * (bin.low * bin.low + bin.low * bin.high + bin.high * bin.high) / 3;
-  const double first = std::min(qmax, std::nearbyint(bin.low / step)), last = std::min(qmax, std::nearbyint(bin.high / step));
+  const double first = std::min(qmax, std::nearbyint(bin.low / step)),
+               last = std::min(qmax, std::nearbyint(bin.high / step));
   for (double level = first; level <= last; ++level) {
     const double from = level == first ? bin.low : (level - 0.5) * step;
     const double to = level == last ? bin.high : (level + 0.5) * step;
@@ -44,7 +45,9 @@ void add_bin(Moments& m, const BinEdges& bin, double count, double step, double 
 }  // namespace
 
 BinEdges bin_edges(int bin) {
-  const auto edge = [](int index) { return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(index) << 19)); };
+  const auto edge = [](int index) {
+    return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(index) << 19));
+  };
   return {edge(bin), bin + 1 < finite_bins ? edge(bin + 1) : 3.4028234663852886e38};
 }
 

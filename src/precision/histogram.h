@@ -8,9 +8,10 @@
 
 namespace octavo {
 
-/// Cosine distance 1 - <g, q(g)> / (|g| |q(g)|) of nearest rounding into +-qmax steps of clip / qmax, from the counts
-/// alone: values are taken as spread evenly inside their bin. A known largest magnitude (else infinity) ends the highest
-/// bin, and one value lies right there: it often carries much of the norm. 0 for an empty histogram.
+/// Cosine distance 1 - <g, q(g)> / (|g| |q(g)|) of nearest rounding into +-qmax steps of clip / qmax, from
+/// the counts alone: values are taken as spread evenly inside their bin. A known largest magnitude (else
+/// infinity) ends the highest bin, and one value lies right there: it often carries much of the norm. 0 for
+/// an empty histogram.
 double cosine_distance(const MagnitudeHistogram& histogram, double clip, int bits,
                        double maximum = std::numeric_limits<double>::infinity());
 

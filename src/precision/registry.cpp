@@ -24,7 +24,8 @@ std::deque<PolicyDef>& table() {
 }
 
 bool answers_to(const PolicyDef& policy, const std::string& name) {
-  return policy.name == name || std::find(policy.aliases.begin(), policy.aliases.end(), name) != policy.aliases.end();
+  return policy.name == name ||
+         std::find(policy.aliases.begin(), policy.aliases.end(), name) != policy.aliases.end();
 }
 
 }  // namespace

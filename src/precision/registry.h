@@ -1,4 +1,5 @@
-// The table of precision policies: the built-in ones of policy_list.inc and those that the application registered.
+// The table of precision policies: the built-in ones of policy_list.inc and those that the application
+// registered.
 #pragma once
 
 #include <string>

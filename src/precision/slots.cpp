@@ -37,7 +37,8 @@ int SlotTable::find_or_add(Operand operand, const std::string& source, const Slo
 }
 
 Slot* SlotTable::find(const std::string& key) {
-  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.key == key; });
+  const auto found =
+      std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.key == key; });
   return found == slots_.end() ? nullptr : &*found;
 }
 

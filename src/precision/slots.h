@@ -1,5 +1,5 @@
-// Slots: the state of every quantized operand. The graph's edges refer to slots; kernels read their scales; the
-// controller sets them between steps.
+// Slots: the state of every quantized operand. The graph's edges refer to slots; kernels read their scales;
+// the controller sets them between steps.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +23,12 @@ struct Slot {
 
   // Set by the controller between steps.
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;                   // held: per tensor
+  float clip = 0;  // held: per tensor
   double saturation_limit = 1;
   bool collect_histogram = false;
   float learning_rate_factor = 1;
-  std::vector<double> memory;       // the policy's own numbers
-  std::vector<float> frozen_clip;   // activations: the range evaluation uses, per tensor or channel
+  std::vector<double> memory;      // the policy's own numbers
+  std::vector<float> frozen_clip;  // activations: the range evaluation uses, per tensor or channel
 
   // Scales of the step in progress (1, channel or sample values), written by the quantize pass.
   std::vector<float> scale, inverse_scale;
@@ -47,8 +47,8 @@ constexpr float quantized_max(int bits) { return static_cast<float>((1 << (bits 
 class SlotTable {
  public:
   /// The slot of this source edge and format; created on first use, else `member` joins it.
-  int find_or_add(Operand operand, const std::string& source, const SlotFormat& format, const std::string& layer,
-                  const std::string& member);
+  int find_or_add(Operand operand, const std::string& source, const SlotFormat& format,
+                  const std::string& layer, const std::string& member);
   Slot& operator[](int index) { return slots_[static_cast<std::size_t>(index)]; }
   const Slot& operator[](int index) const { return slots_[static_cast<std::size_t>(index)]; }
   int size() const { return static_cast<int>(slots_.size()); }

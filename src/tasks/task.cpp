@@ -40,8 +40,10 @@ class LossOnly final : public Task {
 
 std::unique_ptr<Task> make_task(const Program& program, const DatasetInfo& data) {
   const auto& outputs = program.graph().outputs;
-  const bool logits = std::any_of(outputs.begin(), outputs.end(), [](const Output& o) { return o.name == "logits"; });
-  const bool label = std::any_of(data.fields.begin(), data.fields.end(), [](const Field& f) { return f.name == "label"; });
+  const bool logits =
+      std::any_of(outputs.begin(), outputs.end(), [](const Output& o) { return o.name == "logits"; });
+  const bool label =
+      std::any_of(data.fields.begin(), data.fields.end(), [](const Field& f) { return f.name == "label"; });
   if (logits && label) return std::make_unique<Classification>();
   return std::make_unique<LossOnly>();
 }

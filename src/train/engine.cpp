@@ -16,11 +16,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 int thread_count(const Config& config) {
   const std::int64_t asked = config.train().threads;
-  return asked > 0 ? static_cast<int>(asked) : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return asked > 0 ? static_cast<int>(asked)
+                   : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 std::unique_ptr<Loader> open_loader(const Config& config, Split split) {
@@ -76,10 +79,10 @@ std::unique_ptr<Optimizer> make_program_optimizer(const Config& config, const Pr
   std::vector<OptimizerParameter> parameters;
   for (const ParameterData& data : program.parameters)
     parameters.push_back({data.name, data.value.shape(), from.decay_norm_and_bias || !data.is_norm_or_bias});
-  return make_optimizer(from.type,
-                        {{"momentum", from.momentum}, {"nesterov", from.nesterov ? 1 : 0},
-                         {"weight_decay", from.weight_decay}},
-                        std::move(parameters));
+  return make_optimizer(
+      from.type,
+      {{"momentum", from.momentum}, {"nesterov", from.nesterov ? 1 : 0}, {"weight_decay", from.weight_decay}},
+      std::move(parameters));
 }
 
 }  // namespace
@@ -100,8 +103,9 @@ Engine::Engine(const Config& config)
     : config_(config), runtime_(thread_count(config), static_cast<std::uint64_t>(config.train().seed)) {
   train_data_ = open_loader(config, Split::train);
   test_data_ = open_loader(config, Split::test);
-  program_ = std::make_unique<Program>(build_graph(describe_model(config, train_info())), sample_types(), runtime_,
-                                       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
+  program_ =
+      std::make_unique<Program>(build_graph(describe_model(config, train_info())), sample_types(), runtime_,
+                                [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
   controller_ = std::make_unique<Controller>(config.precision(), program_->layers, program_->slots);
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
@@ -164,13 +168,15 @@ void Engine::update(double rate, double norm) {
   if (!std::isfinite(norm))
     for (const ParameterData& data : program_->parameters)
       for (float g : data.frozen ? std::span<const float>{} : data.gradient.as<float>())
-        require(std::isfinite(g), Errc::numeric, "step ", runtime_.step, ": the gradient of '", data.name, "' holds ", g,
+        require(std::isfinite(g), Errc::numeric, "step ", runtime_.step, ": the gradient of '", data.name,
+                "' holds ", g,
                 "; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
   const double clip = config_.gradient().clip_norm;
   const double scale = clip > 0 ? clip_factor(norm, clip) : 1;
   std::vector<ParameterUpdate> updates;
   for (ParameterData& data : program_->parameters)
-    updates.push_back({data.value.as<float>().data(), data.frozen ? nullptr : data.gradient.as<float>().data(),
+    updates.push_back({data.value.as<float>().data(),
+                       data.frozen ? nullptr : data.gradient.as<float>().data(),
                        controller_->learning_rate_factor(data.layer)});
   optimizer_->step(updates, rate, scale, runtime_.parallel);
   program_->weights_changed();

@@ -21,7 +21,8 @@ void compare_names(const NamedTensors& saved, const std::map<std::string, Tensor
                          found->second.shape().str());
   }
   for (const auto& [name, tensor] : wanted)
-    if (std::none_of(saved.begin(), saved.end(), [&](const NamedTensor& entry) { return entry.name == name; }))
+    if (std::none_of(saved.begin(), saved.end(),
+                     [&](const NamedTensor& entry) { return entry.name == name; }))
       problems += concat("\n  '", name, "' ", tensor.shape().str(), " is missing");
   require(problems.empty(), Errc::checkpoint, "the checkpoint does not fit the model:", problems);
 }
@@ -40,12 +41,9 @@ CheckpointContent Engine::state() const {
   for (const auto& [name, tensor] : model_tensors(*program_)) content.model.push_back({name, tensor});
   content.optimizer = optimizer_->state();
   const LoaderCursor cursor = train_data_->cursor();
-  content.state = {{"step", runtime_.step},
-                   {"seed", config_.train().seed},
-                   {"epoch", cursor.epoch},
-                   {"batch", cursor.batch},
-                   {"policy", config_.precision().policy},
-                   {"precision", controller_->state()}};
+  content.state = {
+      {"step", runtime_.step}, {"seed", config_.train().seed},         {"epoch", cursor.epoch},
+      {"batch", cursor.batch}, {"policy", config_.precision().policy}, {"precision", controller_->state()}};
   return content;
 }
 
@@ -55,8 +53,9 @@ void Engine::load_state(const CheckpointContent& content) {
   try {
     const nlohmann::json& state = content.state;
     const std::string policy = state.at("policy");
-    require(policy == config_.precision().policy, Errc::checkpoint, "the checkpoint was saved with precision policy '",
-            policy, "', this configuration has '", config_.precision().policy, "'");
+    require(policy == config_.precision().policy, Errc::checkpoint,
+            "the checkpoint was saved with precision policy '", policy, "', this configuration has '",
+            config_.precision().policy, "'");
     const LoaderCursor cursor{state.at("epoch").get<std::int64_t>(), state.at("batch").get<std::int64_t>()};
     const auto step = state.at("step").get<std::int64_t>();
     require(step >= 0 && cursor.epoch >= 0 && cursor.batch >= 0, Errc::checkpoint,
@@ -69,7 +68,8 @@ void Engine::load_state(const CheckpointContent& content) {
     fail(Errc::checkpoint, "state.json of the checkpoint: ", error.what());
   }
   for (const NamedTensor& entry : content.model)
-    std::memcpy(wanted.at(entry.name).data(), entry.tensor.data(), static_cast<std::size_t>(entry.tensor.bytes()));
+    std::memcpy(wanted.at(entry.name).data(), entry.tensor.data(),
+                static_cast<std::size_t>(entry.tensor.bytes()));
   program_->weights_changed();
 }
 

@@ -21,12 +21,14 @@ double share(const MacCount& macs, LayerProduct product) {
 
 std::string without_batch(const Shape& shape) {
   const auto& sizes = shape.sizes();
-  return sizes.size() < 2 ? shape.str() : Shape(std::vector<std::int64_t>(sizes.begin() + 1, sizes.end())).str();
+  return sizes.size() < 2 ? shape.str()
+                          : Shape(std::vector<std::int64_t>(sizes.begin() + 1, sizes.end())).str();
 }
 
 std::int64_t parameter_count(const Program& program, const Node& node) {
   std::int64_t count = 0;
-  for (int index : node.parameters) count += program.parameters[static_cast<std::size_t>(index)].value.elements();
+  for (int index : node.parameters)
+    count += program.parameters[static_cast<std::size_t>(index)].value.elements();
   return count;
 }
 
@@ -36,7 +38,9 @@ std::int64_t node_macs(const Node& node) {
   return kernel_shape(node.op->product(*node.signature)).macs() / std::max<std::int64_t>(x[0], 1);
 }
 
-std::string operand_text(const SlotTable& slots, int slot) { return slot < 0 ? "-" : format_name(slots[slot].format); }
+std::string operand_text(const SlotTable& slots, int slot) {
+  return slot < 0 ? "-" : format_name(slots[slot].format);
+}
 
 // Visits the products of a plan, forward ones first within a layer.
 template <class Visit>
@@ -44,7 +48,8 @@ void each_product(const Plan& plan, const Program& program, const Visit& visit) 
   for (const Layer& layer : program.layers)
     for (std::size_t p = 0; p < 3; ++p)
       for (const Node& node : plan.graph.nodes)
-        if (node.layer >= 0 && &program.layers[static_cast<std::size_t>(node.layer)] == &layer && node.products[p].used)
+        if (node.layer >= 0 && &program.layers[static_cast<std::size_t>(node.layer)] == &layer &&
+            node.products[p].used)
           visit(layer, p, node.products[p]);
 }
 
@@ -59,28 +64,31 @@ std::string layer_table(const Program& program) {
   std::ostringstream out;
   std::int64_t parameters = 0, macs = 0;
   int width = 8;
-  for (const Node& node : program.graph().nodes) width = std::max(width, static_cast<int>(node.name.size()) + 2);
-  out << std::left << std::setw(width) << "layer" << std::setw(24) << "op" << std::setw(16) << "output" << std::right
-      << std::setw(12) << "parameters" << std::setw(14) << "MACs" << '\n';
+  for (const Node& node : program.graph().nodes)
+    width = std::max(width, static_cast<int>(node.name.size()) + 2);
+  out << std::left << std::setw(width) << "layer" << std::setw(24) << "op" << std::setw(16) << "output"
+      << std::right << std::setw(12) << "parameters" << std::setw(14) << "MACs" << '\n';
   for (const Node& node : program.graph().nodes) {
     const std::int64_t own = parameter_count(program, node), work = node_macs(node);
     out << std::left << std::setw(width) << node.name << std::setw(24) << node.op->type << std::setw(16)
-        << without_batch(node.signature->outputs[0].shape) << std::right << std::setw(12) << own << std::setw(14) << work
-        << '\n';
+        << without_batch(node.signature->outputs[0].shape) << std::right << std::setw(12) << own
+        << std::setw(14) << work << '\n';
     parameters += own;
     macs += work;
   }
-  out << std::left << std::setw(width + 40) << "total" << std::right << std::setw(12) << parameters << std::setw(14) << macs
-      << "\n";
+  out << std::left << std::setw(width + 40) << "total" << std::right << std::setw(12) << parameters
+      << std::setw(14) << macs << "\n";
   return out.str();
 }
 
 std::string precision_plan(const Plan& plan, const Program& program) {
   std::ostringstream out;
   int width = 8;
-  for (const Layer& layer : program.layers) width = std::max(width, static_cast<int>(layer.info.name.size()) + 2);
-  out << std::left << std::setw(width) << "layer" << std::setw(13) << "product" << std::setw(24) << "data" << std::setw(24)
-      << "other operand" << "kernel\n";
+  for (const Layer& layer : program.layers)
+    width = std::max(width, static_cast<int>(layer.info.name.size()) + 2);
+  out << std::left << std::setw(width) << "layer" << std::setw(13) << "product" << std::setw(24) << "data"
+      << std::setw(24) << "other operand"
+      << "kernel\n";
   each_product(plan, program, [&](const Layer& layer, std::size_t p, const ProductPlan& product) {
     out << std::setw(width) << layer.info.name << std::setw(13) << product_names[p] << std::setw(24)
         << (product.integer ? operand_text(program.slots, product.a_slot) : "fp32") << std::setw(24)
@@ -93,8 +101,11 @@ std::string precision_plan(const Plan& plan, const Program& program) {
 nlohmann::ordered_json precision_plan_json(const Plan& plan, const Program& program) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   each_product(plan, program, [&](const Layer& layer, std::size_t p, const ProductPlan& product) {
-    nlohmann::ordered_json row{{"layer", layer.info.name}, {"product", product_names[p]}, {"integer", product.integer},
-                               {"kernel", product.kernel}, {"macs", product.shape.macs()}};
+    nlohmann::ordered_json row{{"layer", layer.info.name},
+                               {"product", product_names[p]},
+                               {"integer", product.integer},
+                               {"kernel", product.kernel},
+                               {"macs", product.shape.macs()}};
     if (product.integer) {
       row["data"] = program.slots[product.a_slot].key;
       row["other"] = program.slots[product.b_slot].key;
@@ -131,13 +142,17 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"int8_mac_share",
        {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
       {"step_ms_median", 1000 * median},
-      {"samples_per_second", median > 0 ? static_cast<double>(config.data().batch * config.gradient().accumulate) / median : 0},
+      {"samples_per_second",
+       median > 0 ? static_cast<double>(config.data().batch * config.gradient().accumulate) / median : 0},
       {"peak_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};
   nlohmann::ordered_json in_float = nlohmann::ordered_json::array();
-  each_product(engine.training_plan(), engine.program(), [&](const Layer& layer, std::size_t p, const ProductPlan& product) {
-    if (!product.integer && config.precision().policy != "fp32")
-      in_float.push_back({{"layer", layer.info.name}, {"product", product_names[p]}, {"why", product.fallback}});
-  });
+  each_product(
+      engine.training_plan(), engine.program(),
+      [&](const Layer& layer, std::size_t p, const ProductPlan& product) {
+        if (!product.integer && config.precision().policy != "fp32")
+          in_float.push_back(
+              {{"layer", layer.info.name}, {"product", product_names[p]}, {"why", product.fallback}});
+      });
   summary["fp32_products"] = std::move(in_float);
   return summary;
 }

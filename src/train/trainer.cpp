@@ -20,7 +20,8 @@ Catalog catalog() {
   result.optimizers.clear();
   for (const OptimizerEntry& entry : optimizer_entries()) result.optimizers.push_back(entry.name);
   result.policies.clear();
-  for (const PolicyDef& policy : policies()) result.policies.push_back({policy.name, policy.aliases, policy.options});
+  for (const PolicyDef& policy : policies())
+    result.policies.push_back({policy.name, policy.aliases, policy.options});
   result.share_folder = OCTAVO_SHARE_FOLDER;
   return result;
 }
@@ -50,6 +51,8 @@ Tensor Trainer::parameter(const std::string& name) const {
   fail(Errc::config, "the model has no parameter '", name, "'");
 }
 
-void Trainer::save_model(const std::string& path) const { write_safetensors(path, impl_->engine.state().model); }
+void Trainer::save_model(const std::string& path) const {
+  write_safetensors(path, impl_->engine.state().model);
+}
 
 }  // namespace octavo

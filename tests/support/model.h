@@ -71,7 +71,8 @@ void assign(Tensor& tensor, const Values& values) {
 }
 
 /// All products of all layers in integers with one scale per tensor, or in float.
-inline void set_formats(Program& program, bool integer, RoundingMode gradient_rounding = RoundingMode::nearest_even) {
+inline void set_formats(Program& program, bool integer,
+                        RoundingMode gradient_rounding = RoundingMode::nearest_even) {
   const SlotFormat plain, gradient{8, ScaleGranularity::tensor, gradient_rounding};
   for (Layer& layer : program.layers)
     layer.formats = {{integer, plain, plain}, {integer, gradient, plain}, {integer, plain, gradient}};

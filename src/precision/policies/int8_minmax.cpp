@@ -1,6 +1,6 @@
-// int8_minmax: the naive baseline that every method has to beat. One scale per tensor, s = max|x| / 127 of the tensor at
-// hand, no clipping, no learning-rate scaling. Gradients are rounded stochastically, or to nearest to show what that
-// costs: small gradients vanish.
+// int8_minmax: the naive baseline that every method has to beat. One scale per tensor, s = max|x| / 127 of
+// the tensor at hand, no clipping, no learning-rate scaling. Gradients are rounded stochastically, or to
+// nearest to show what that costs: small gradients vanish.
 #include "precision/policies/common.h"
 
 namespace octavo {
@@ -26,7 +26,12 @@ PolicyDef int8_minmax_policy() {
   PolicyDef def;
   def.name = "int8_minmax";
   def.help = "one scale per tensor from its maximum, no clipping: the naive baseline";
-  def.options = {{"gradient_rounding", OptionSpec::Type::choice, 0, 0, "stochastic", "rounding of gradients",
+  def.options = {{"gradient_rounding",
+                  OptionSpec::Type::choice,
+                  0,
+                  0,
+                  "stochastic",
+                  "rounding of gradients",
                   {"stochastic", "nearest"}}};
   def.make = [](const PolicyRequest& request) { return std::make_unique<Int8MinMax>(request); };
   return def;

@@ -1,9 +1,9 @@
 // unified_int8: Zhu et al., "Towards Unified INT8 Training for Convolutional Neural Network", CVPR 2020.
 //   DSGC   every `period` steps c* = argmin_c of the cosine distance between g and quant(g; c), per layer
 //   DCLRS  learning rate of the layer times phi(d) = max(exp(-alpha d), beta), d the distance left at c*
-// The paper's search method is open; here a scan over log-spaced ratios c / max|g|, then golden section, on the
-// histogram of |g| (docs/methods.md). Weights take the maximum at hand; activations hold a maximum that decays slowly,
-// or take the one at hand (`activation_range`).
+// The paper's search method is open; here a scan over log-spaced ratios c / max|g|, then golden section, on
+// the histogram of |g| (docs/methods.md). Weights take the maximum at hand; activations hold a maximum that
+// decays slowly, or take the one at hand (`activation_range`).
 #include <algorithm>
 #include <cmath>
 
@@ -17,9 +17,12 @@ struct Clip {
   double value, distance;
 };
 
-// d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then refine.
+// d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then
+// refine.
 Clip search_clip(const MagnitudeHistogram& histogram, double maximum, int bits, int scan) {
-  const auto distance = [&](double ratio) { return cosine_distance(histogram, ratio * maximum, bits, maximum); };
+  const auto distance = [&](double ratio) {
+    return cosine_distance(histogram, ratio * maximum, bits, maximum);
+  };
   const auto ratio_at = [&](double i) { return std::exp2(-6.0 * i / (scan - 1)); };
   int best = 0;
   double best_distance = distance(1);
@@ -28,7 +31,8 @@ Clip search_clip(const MagnitudeHistogram& histogram, double maximum, int bits, 
       best = i;
       best_distance = d;
     }
-  double low = std::log(ratio_at(std::min(best + 1, scan - 1))), high = std::log(ratio_at(std::max(best - 1, 0)));
+  double low = std::log(ratio_at(std::min(best + 1, scan - 1))),
+         high = std::log(ratio_at(std::max(best - 1, 0)));
   constexpr double golden = 0.6180339887498949;
   for (int i = 0; i < 12; ++i) {
     const double a = high - golden * (high - low), b = low + golden * (high - low);
@@ -77,8 +81,9 @@ class UnifiedInt8 final : public Policy {
     std::vector<double>& memory = seen.memory;  // clip, distance
     if (seen.histogram != nullptr) {
       const double maximum = seen.max_abs;
-      const Clip found = clip_ ? search_clip(*seen.histogram, maximum, seen.format.bits, scan_)
-                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits, maximum)};
+      const Clip found =
+          clip_ ? search_clip(*seen.histogram, maximum, seen.format.bits, scan_)
+                : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits, maximum)};
       memory = {found.value, found.distance};
     }
     if (memory.size() != 2 || !(memory[0] > 0)) return {};
@@ -115,8 +120,10 @@ PolicyDef unified_int8_policy() {
       {"clip", Type::flag, 0, 1, "true", "direction-sensitive clipping (false: the maximum)"},
       {"scale_rate", Type::flag, 0, 1, "true", "learning-rate scaling"},
       {"activation_range", Type::choice, 0, 0, "held", "range of activations", {"held", "current"}},
-      {"saturation_limit", Type::number, 0, 1, "0.01", "a larger clipped share takes the maximum in the next step"},
-      {"activation_decay", Type::number, 0, 1, "0.9", "held activations: weight of the old range when it falls"},
+      {"saturation_limit", Type::number, 0, 1, "0.01",
+       "a larger clipped share takes the maximum in the next step"},
+      {"activation_decay", Type::number, 0, 1, "0.9",
+       "held activations: weight of the old range when it falls"},
   };
   def.keep_fp32 = {"@first_conv", "@linear"};
   def.make = [](const PolicyRequest& request) { return std::make_unique<UnifiedInt8>(request); };
