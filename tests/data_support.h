@@ -113,7 +113,7 @@ inline Sample read_sample(const octavo::Dataset& data, std::int64_t index) {
 /// The folder of the real data: $OCTAVO_DATA or ./data.
 inline fs::path real_data() {
   const char* folder = std::getenv("OCTAVO_DATA");
-  return folder ? fs::path(folder) : fs::path("data");
+  return folder != nullptr && *folder != 0 ? fs::path(folder) : fs::path("data");
 }
 
 /// False, with a warning that shows in the log, where the real files are not at hand.
