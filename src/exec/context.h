@@ -54,7 +54,7 @@ class NodeContext final : public OpContext {
 
 /// Runs `chain` with a tail that writes `views` (all of one slot): takes the maximum first where the slot's
 /// mode asks for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
-void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain,
+void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
                    const std::vector<ValueId>& views);
 
 /// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape) with the slot's format. Channel

@@ -68,56 +68,8 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   }
 }
 
-void observe(Slot& slot, const kernels::QuantizeStats& stats, std::int64_t elements) {
-  slot.stats.merge(stats);
-  slot.elements += elements;
-  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
-  slot.step_clip = std::max(slot.step_clip, largest * quantized_max(slot.format.bits));
-}
-
-}  // namespace
-
-void run_quantized(Program& program, const Plan& plan, kernels::Chain& chain,
-                   const std::vector<ValueId>& views) {
-  Runtime& runtime = program.runtime();
-  Slot& slot = program.slots[plan.graph.value(views[0]).slot];
-  const bool training = plan.graph.phase == Phase::train;
-  choose_scale(slot, runtime, chain, plan.graph.phase);
-
-  kernels::Quantize quantize;
-  quantize.granularity = static_cast<kernels::Granularity>(slot.format.granularity);
-  quantize.inverse_scale = slot.inverse_scale.data();
-  quantize.qmax = quantized_max(slot.format.bits);
-  quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
-  quantize.key = runtime.random(stream_of(slot.key));
-  quantize.first_index = runtime.first_index(chain.n * chain.h * chain.w * chain.c);
-  for (ValueId id : views) {
-    quantize.views.push_back(plan.graph.value(id).view);
-    quantize.targets.push_back(program.address(plan, id));
-  }
-  kernels::QuantizeStats stats;
-  chain.quantize = &quantize;
-  chain.stats = &stats;
-  if (training && slot.collect_histogram) chain.histogram = &slot.histogram;
-  chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
-  kernels::run_chain(chain, runtime.parallel);
-  refuse_non_finite(slot, runtime, stats.max_bits);
-  if (training) observe(slot, stats, chain.n * chain.h * chain.w * chain.c);
-}
-
-namespace {
-
-// Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
-void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::uint64_t first_index,
-                      std::int8_t* plain) {
-  Runtime& runtime = program.runtime();
-  const std::size_t count = scale_count(slot.format.granularity, chain);
-  slot.scale.resize(count);
-  slot.inverse_scale.resize(count);
-  if (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)
-    set_scale(slot, 0, slot.clip);
-  else
-    take_maximum(slot, runtime, chain, count);
+// The quantization of one pass, with the scales that the slot holds now.
+kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64_t first_index) {
   kernels::Quantize quantize;
   quantize.granularity = static_cast<kernels::Granularity>(slot.format.granularity);
   quantize.inverse_scale = slot.inverse_scale.data();
@@ -125,19 +77,57 @@ void quantize_filters(Program& program, Slot& slot, kernels::Chain chain, std::u
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;
-  quantize.views = {{.layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
-  quantize.targets = {plain};
+  return quantize;
+}
+
+// Runs the chain with its tail; `observed` adds what it saw to the slot's statistics.
+void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
+              bool observed) {
   kernels::QuantizeStats stats;
   chain.quantize = &quantize;
   chain.stats = &stats;
-  if (slot.collect_histogram) chain.histogram = &slot.histogram;
+  if (observed && slot.collect_histogram) chain.histogram = &slot.histogram;
   chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
   kernels::run_chain(chain, runtime.parallel);
   refuse_non_finite(slot, runtime, stats.max_bits);
-  observe(slot, stats, chain.n * chain.w * chain.c);
+  if (!observed) return;
+  slot.stats.merge(stats);
+  slot.elements += chain.n * chain.h * chain.w * chain.c;
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.step_clip = std::max(slot.step_clip, largest * quantized_max(slot.format.bits));
+}
+
+// Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
+void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain, std::uint64_t first_index,
+                      std::int8_t* plain) {
+  const std::size_t count = scale_count(slot.format.granularity, chain);
+  slot.scale.resize(count);
+  slot.inverse_scale.resize(count);
+  if (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)
+    set_scale(slot, 0, slot.clip);
+  else
+    take_maximum(slot, runtime, chain, count);
+  kernels::Quantize quantize = describe(slot, runtime, first_index);
+  quantize.views = {{.layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
+  quantize.targets = {plain};
+  run_tail(runtime, slot, chain, quantize, true);
 }
 
 }  // namespace
+
+void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
+                   const std::vector<ValueId>& views) {
+  Runtime& runtime = program.runtime();
+  Slot& slot = program.slots[plan.graph.value(views[0]).slot];
+  choose_scale(slot, runtime, chain, plan.graph.phase);
+  kernels::Quantize quantize =
+      describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
+  for (ValueId id : views) {
+    quantize.views.push_back(plan.graph.value(id).view);
+    quantize.targets.push_back(program.address(plan, id));
+  }
+  run_tail(runtime, slot, chain, quantize, plan.graph.phase == Phase::train);
+}
 
 void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape,
                       std::int64_t groups, std::int8_t* plain) {
@@ -155,7 +145,7 @@ void quantize_weights(Program& program, Slot& slot, const float* weights, const 
     chain.w = taps;
     chain.c = c;
     chain.x = weights + begin;
-    quantize_filters(program, slot, chain, static_cast<std::uint64_t>(begin), plain + begin);
+    quantize_filters(program.runtime(), slot, chain, static_cast<std::uint64_t>(begin), plain + begin);
     scale.insert(scale.end(), slot.scale.begin(), slot.scale.end());
     inverse_scale.insert(inverse_scale.end(), slot.inverse_scale.begin(), slot.inverse_scale.end());
   }

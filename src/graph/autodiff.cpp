@@ -68,7 +68,8 @@ class Autodiff {
     return sum;
   }
 
-  void differentiate(const Node forward) {  // a copy: nodes are appended while it is read
+  void differentiate(const Node& node) {
+    const Node forward = node;  // a copy: nodes are appended while it is read
     std::vector<ValueId> grad_outputs;
     for (ValueId id : forward.outputs) grad_outputs.push_back(depends(id) ? total(id) : no_value);
     if (std::all_of(grad_outputs.begin(), grad_outputs.end(), [](ValueId id) { return id == no_value; }))

@@ -70,7 +70,7 @@ class Quantizer {
       product.fallback = "switched off";
     if (!product.integer) return product;
     product.candidate =
-        &kernels::find_conv_s8(shape, static_cast<kernels::Product>(which), [&](std::string reason) {
+        &kernels::find_conv_s8(shape, static_cast<kernels::Product>(which), [&](const std::string& reason) {
           if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));
         });
     product.kernel = product.candidate->name;

@@ -33,9 +33,9 @@ void add_bin(Moments& m, const BinEdges& bin, double count, double step, double 
   const double width = bin.high - bin.low;
   if (width <= 0) return add_value(m, bin.low, count, step, qmax);
   m.xx += count * (bin.low * bin.low + bin.low * bin.high + bin.high * bin.high) / 3;
-  const double first = std::min(qmax, std::nearbyint(bin.low / step)),
-               last = std::min(qmax, std::nearbyint(bin.high / step));
-  for (double level = first; level <= last; ++level) {
+  const int first = static_cast<int>(std::min(qmax, std::nearbyint(bin.low / step))),
+            last = static_cast<int>(std::min(qmax, std::nearbyint(bin.high / step)));
+  for (int level = first; level <= last; ++level) {
     const double from = level == first ? bin.low : (level - 0.5) * step;
     const double to = level == last ? bin.high : (level + 0.5) * step;
     add_piece(m, count, from, to, width, level * step);

@@ -20,10 +20,11 @@ void compare_names(const NamedTensors& saved, const std::map<std::string, Tensor
       problems += concat("\n  '", entry.name, "' is ", entry.tensor.shape().str(), ", the model has ",
                          found->second.shape().str());
   }
-  for (const auto& [name, tensor] : wanted)
-    if (std::none_of(saved.begin(), saved.end(),
-                     [&](const NamedTensor& entry) { return entry.name == name; }))
+  for (const auto& [name, tensor] : wanted) {
+    const auto is_it = [&wanted_name = name](const NamedTensor& entry) { return entry.name == wanted_name; };
+    if (std::none_of(saved.begin(), saved.end(), is_it))
       problems += concat("\n  '", name, "' ", tensor.shape().str(), " is missing");
+  }
   require(problems.empty(), Errc::checkpoint, "the checkpoint does not fit the model:", problems);
 }
 
