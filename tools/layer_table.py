@@ -33,7 +33,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fp32")
     parser.add_argument("int8")
-    parser.add_argument("--peak", type=float, required=True, help="GOP/s of the INT8 instruction in the same session")
+    parser.add_argument("--peak", type=float, required=True, help="GOP/s of the INT8 instruction in the same run")
     arguments = parser.parse_args()
     with open(arguments.fp32) as a, open(arguments.int8) as b:
         fp32, int8 = json.load(a), json.load(b)

@@ -61,7 +61,7 @@ struct OptimizerSettings {
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 0;
-  bool decay_norm_and_bias = false;
+  bool decay_norm_and_bias = true;  ///< as in PyTorch; false: weight decay leaves them out
 };
 
 struct GradientSettings {

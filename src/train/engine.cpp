@@ -1,5 +1,6 @@
 #include "train/engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <thread>
@@ -131,13 +132,39 @@ BatchTypes Engine::sample_types() const {
 
 Plan& Engine::training_plan() { return program_->plan(sample_types(), Phase::train); }
 
+// Runs the forward pass once more and names the first node that writes Inf or NaN; the loss itself at the
+// latest.
+std::string Engine::first_bad_node(Plan& plan, const BatchPointers& inputs) {
+  std::string name;
+  program_->after_node = [&](const Plan& of, const Node& node) {
+    for (ValueId id : writes(node)) {
+      const Value& value = of.graph.value(id);
+      if (!name.empty() || value.kind == ValueKind::view || value.type.dtype != DType::f32) continue;
+      const auto* values = static_cast<const float*>(program_->value(of, id));
+      const bool finite =
+          std::all_of(values, values + value.type.shape.elements(), [](float v) { return std::isfinite(v); });
+      if (!finite) name = node.name;
+    }
+  };
+  try {
+    program_->forward(plan, inputs);
+  } catch (...) {  // an integer edge met it first and says so itself
+    program_->after_node = {};
+    throw;
+  }
+  program_->after_node = {};
+  return name;
+}
+
 double Engine::forward_backward() {
   const Batch& batch = train_data_->next();
   Plan& plan = program_->plan(batch_types(batch), Phase::train);
   program_->forward(plan, batch_pointers(batch));
   const double loss = program_->loss(plan);
-  require(std::isfinite(loss), Errc::numeric, "step ", runtime_.step, ": the loss is ", loss,
-          "; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
+  if (!std::isfinite(loss))
+    fail(Errc::numeric, "step ", runtime_.step, ": the loss is ", loss, ", Inf or NaN comes first from '",
+         first_bad_node(plan, batch_pointers(batch)),
+         "'; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
   program_->backward(plan, 1.0f / static_cast<float>(runtime_.micro_steps));
   return loss;
 }

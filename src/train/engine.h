@@ -40,6 +40,7 @@ class Engine {
 
  private:
   BatchTypes sample_types() const;
+  std::string first_bad_node(Plan& plan, const BatchPointers& inputs);
   double forward_backward();  // one micro-step; returns its loss
   void update(double rate, double norm);
 
