@@ -1,5 +1,6 @@
 // Ten training steps of a ResNet-8 against PyTorch in double precision: losses, every gradient, final weights
-// and running statistics. The distances allowed are twice those of PyTorch's own float32 run (tools/golden).
+// and running statistics. The distances allowed are about four times those of PyTorch's own float32 run
+// (tools/golden).
 #include "support/resnet8.h"
 
 using namespace octavo;
@@ -31,19 +32,19 @@ TEST_CASE("ten FP32 steps of a ResNet-8 equal PyTorch in double precision") {
   for (std::size_t step = 0; step < losses.size(); ++step) {
     Plan& plan = program.plan(golden.types, Phase::train);
     program.forward(plan, golden.pointers);
-    CHECK(program.loss(plan) == Approx(losses[step]).epsilon(2e-5));
+    CHECK(program.loss(plan) == Approx(losses[step]).epsilon(1e-6));
     if (step == 0)
       CHECK(golden::relative_distance(program.output(plan, "logits").as<float>(),
-                                      golden.fixture.at("logits0").values) < 2e-6);
+                                      golden.fixture.at("logits0").values) < 8e-7);
     program.backward(plan, 1);
-    if (step == 0) CHECK(worst_gradient(golden, program, "grad0/") < 5e-6);
-    if (step == 9) CHECK(worst_gradient(golden, program, "grad9/") < 2e-4);
+    if (step == 0) CHECK(worst_gradient(golden, program, "grad0/") < 4e-6);
+    if (step == 9) CHECK(worst_gradient(golden, program, "grad9/") < 8e-6);
     update(program, *sgd, 0.05);
   }
   for (const ParameterData& data : program.parameters)
     CHECK(golden::relative_distance(data.value.as<float>(), golden.fixture.at("final/" + data.name).values) <
-          2e-5);
+          1e-6);
   for (const StateData& state : program.states)
     CHECK(golden::relative_distance(state.value.as<float>(),
-                                    golden.fixture.at("final/" + state.name).values) < 2e-5);
+                                    golden.fixture.at("final/" + state.name).values) < 1e-6);
 }
