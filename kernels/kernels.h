@@ -61,7 +61,8 @@ struct View {
   std::int64_t channel_pitch = 0;                         // rows, quads: channels stored, >= c
   std::int64_t phase_h = 1, phase_w = 1;                  // planes
   std::int64_t pitch = 0, plane = 0;  // planes, quads: pixels per row, bytes (pixels) per plane
-  std::int64_t bytes() const;         // including slack that a vector load may touch
+  std::uint8_t zero = 128;
+  std::int64_t bytes() const;  // including slack that a vector load may touch
   bool operator==(const View&) const = default;
 };
 
@@ -194,6 +195,8 @@ struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
   float qmax = 127;
+  int planes = 1;
+  bool is_unsigned = false;
   Rounding rounding = Rounding::nearest;
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch

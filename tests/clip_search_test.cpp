@@ -85,6 +85,7 @@ SlotDecision decide(const Policy& policy, const Sample& sample, std::vector<doub
                         maximum,
                         maximum,
                         0,
+                        0,
                         histogram,
                         memory});
 }
@@ -98,7 +99,8 @@ TEST_CASE("cosine distances from histograms equal those of the values") {
       for (double ratio : {1.0, 0.7, 0.4, 0.2, 0.1, 0.03}) {
         const double clip = ratio * sample.maximum(), expected = direct_distance(sample, clip, bits);
         CAPTURE(sample.name, bits, ratio, expected);
-        const double error = std::fabs(cosine_distance(histogram, clip, bits, sample.maximum()) - expected);
+        const double error =
+            std::fabs(cosine_distance(histogram, clip, quantized_max(bits), sample.maximum()) - expected);
         CHECK(error <= std::max(tolerance(sample, clip) * expected, 1e-5));
       }
   }
@@ -106,9 +108,9 @@ TEST_CASE("cosine distances from histograms equal those of the values") {
 
 TEST_CASE("an empty histogram and one of zeros have distance 0") {
   const std::vector<float> zeros(100, 0.0f);
-  CHECK(cosine_distance(histogram_of({}), 1, 8) == 0);
-  CHECK(cosine_distance(histogram_of(zeros), 1, 8) == 0);
-  CHECK(cosine_distance(histogram_of(zeros), 0, 8) == 0);
+  CHECK(cosine_distance(histogram_of({}), 1, 127) == 0);
+  CHECK(cosine_distance(histogram_of(zeros), 1, 127) == 0);
+  CHECK(cosine_distance(histogram_of(zeros), 0, 127) == 0);
 }
 
 TEST_CASE("unified_int8 finds a clip as good as the best of 2000") {
@@ -120,7 +122,7 @@ TEST_CASE("unified_int8 finds a clip as good as the best of 2000") {
     const SlotDecision found = decide(*policy, sample, memory, &histogram);
     double best = 1;
     for (int i = 0; i < 2000; ++i)
-      best = std::min(best, cosine_distance(histogram, sample.maximum() * std::exp2(-6.0 * i / 1999), 8,
+      best = std::min(best, cosine_distance(histogram, sample.maximum() * std::exp2(-6.0 * i / 1999), 127,
                                             sample.maximum()));
     CHECK(found.mode == ScaleMode::held);
     CHECK(found.clip <= 1.0001 * sample.maximum());

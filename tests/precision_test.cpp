@@ -67,7 +67,7 @@ class Contradiction final : public Policy {
     if (which_ == 1) formats.grad_input.data = channel;
     if (which_ == 2) formats.grad_weight.data = sample;
     if (which_ == 3) formats.grad_weight.other = sample;
-    if (which_ == 4) formats.forward.data.bits = 9;
+    if (which_ == 4) formats.forward.data.bits = 25;
     return formats;
   }
   SlotDecision decide(const SlotObservation&) const override { return {}; }
@@ -80,7 +80,9 @@ class Contradiction final : public Policy {
 class HeldWeights final : public Policy {
  public:
   LayerFormats formats(const LayerInfo&) const override { return {{true}, {true}, {true}}; }
-  bool wants_histogram(Operand operand, std::int64_t) const override { return operand == Operand::weight; }
+  StatisticsRequest wants(const SlotState& slot) const override {
+    return {.histogram = slot.operand == Operand::weight};
+  }
   SlotDecision decide(const SlotObservation& seen) const override {
     if (seen.operand != Operand::weight) return {};
     return {.mode = ScaleMode::held, .clip = 0.125f};
@@ -149,7 +151,7 @@ TEST_CASE("a scale on a contracted axis is refused, and so are widths that do no
   const char* expected[] = {
       "forward product contracts the channel axis", "grad_input product contracts the channel axis",
       "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
-      "9 bits; integer operands have 2 to 8"};
+      "25 bits; integer operands have 2 to 24"};
   for (int which = 0; which < 5; ++which)
     CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))),
                       ContainsSubstring(expected[which]));
@@ -165,7 +167,7 @@ TEST_CASE(
     Slot& gradient = training.slot("stage2.0.conv1", Operand::gradient);
     CHECK(gradient.mode == ScaleMode::held);
     CHECK(gradient.clip > 0);
-    CHECK(gradient.collect_histogram == (step % 3 == 0));
+    CHECK(gradient.wanted.histogram == (step % 3 == 0));
     CHECK(training.slot("stage2.0.conv1", Operand::weight).mode == ScaleMode::current_max);
   }
   int searches = 0;
@@ -242,13 +244,13 @@ TEST_CASE("a held activation range follows a rise at once and a fall slowly") {
   const std::string layer = "a";
   std::vector<double> memory;
   const auto next = [&](float max_abs, float clip) {
-    return policy->decide({layer, Operand::activation, {}, 3, 10, max_abs, clip, 0, nullptr, memory});
+    return policy->decide({layer, Operand::activation, {}, 3, 10, max_abs, clip, 0, 0, nullptr, memory});
   };
   CHECK(next(4, 2).clip == 4);
   CHECK(next(1, 2).clip == Approx(0.9 * 2 + 0.1 * 1));
   CHECK(next(1, 2).mode == ScaleMode::held);
   const auto current = make_policy(precision_settings("unified_int8", {{"activation_range", "current"}}));
-  CHECK(current->decide({layer, Operand::activation, {}, 3, 10, 4, 2, 0, nullptr, memory}).mode ==
+  CHECK(current->decide({layer, Operand::activation, {}, 3, 10, 4, 2, 0, 0, nullptr, memory}).mode ==
         ScaleMode::current_max);
 }
 

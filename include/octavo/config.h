@@ -92,7 +92,7 @@ struct TrainSettings {
 };
 
 struct ProductSettings {
-  std::string forward = "int8", grad_input = "int8", grad_weight = "int8";  ///< int8 | fp32
+  std::string forward = "int8", grad_input = "int8", grad_weight = "int8";  ///< int8 | int16 | fp32
 };
 
 struct BitSettings {

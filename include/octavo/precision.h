@@ -18,16 +18,29 @@ enum class Operand : std::uint8_t { weight, activation, gradient };
 enum class LayerProduct : std::uint8_t { forward, grad_input, grad_weight };
 
 enum class RoundingMode : std::uint8_t { nearest_even, stochastic };
-enum class ScaleGranularity : std::uint8_t { tensor, channel, sample };
+/// Which elements share a scale. `sample_class`: one scale per sample, rounded up to a half octave below the
+/// largest, so that the weight gradient, which sums over samples, can join its classes exactly.
+enum class ScaleGranularity : std::uint8_t { tensor, channel, sample, sample_class };
 /// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then
 /// quantizes.
 enum class ScaleMode : std::uint8_t { held, current_max };
 
+/// Digits of 8 bits that hold an integer of this width.
+constexpr int plane_count(int bits) { return (bits + 7) / 8; }
+/// Largest integer of a width; 16 and 24 bits end where their planes do.
+constexpr std::int32_t quantized_max(int bits) {
+  const std::int32_t planes[] = {127, 32639, 8355711}, width = (1 << (bits - 1)) - 1;
+  return width < planes[plane_count(bits) - 1] ? width : planes[plane_count(bits) - 1];
+}
+
 /// Format of one operand of one product.
 struct SlotFormat {
-  int bits = 8;  ///< 2..8: integers in +-(2^(bits-1) - 1)
+  int bits = 8;  ///< 2..24: integers in +-(2^(bits-1) - 1); above 8 as planes of 8 bits, 16 and 24 in
+                 ///< +-32,639 and +-8,355,711 (docs/numerics.md)
   ScaleGranularity granularity = ScaleGranularity::tensor;
   RoundingMode rounding = RoundingMode::nearest_even;
+  bool power_of_two = false;  ///< scales are rounded up to powers of two
+  bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
   bool operator==(const SlotFormat&) const = default;
 };
 
@@ -51,32 +64,64 @@ struct LayerInfo {
 };
 
 /// Counts of |v| by the float's exponent and top four mantissa bits: bin = bit pattern of |v| >> 19.
+/// Integers, so that counts of parts add up in any order.
 struct MagnitudeHistogram {
   static constexpr int bins = 4096;
   std::vector<std::uint64_t> counts;
+  std::vector<std::uint64_t> sums;  ///< per bin: sum of the low 19 bits, which makes the bin's mean exact
 };
 
-/// What one slot showed in the step that just ended.
-struct SlotObservation {
+/// One channel of a tensor: n values v.
+struct ChannelSummary {
+  float max_abs = 0;
+  double sigma = 0;        ///< sqrt(mean v^2)
+  double above_sigma = 0;  ///< share of |v| > sigma: 0.317 for a Gaussian, less for sharper shapes
+};
+
+/// What a policy wants to see of a slot besides maxima and saturation; each costs a pass over the tensor.
+struct StatisticsRequest {
+  bool histogram = false;
+  bool channels = false;
+};
+
+/// A slot before a step.
+struct SlotState {
   const std::string& layer;  ///< the first layer that reads the slot
   Operand operand;
   SlotFormat format;
   std::int64_t step;
+  const std::vector<double>& memory;
+};
+
+/// What one slot showed in the step that just ended.
+struct SlotObservation {
+  const std::string& layer;
+  Operand operand;
+  SlotFormat format;  ///< with the width of this step
+  std::int64_t step;
   std::int64_t elements;
   float max_abs;  ///< of the values before clipping
-  float clip;     ///< |v| was limited to this
+  float clip;     ///< |v| was limited to this; the largest where scales differ
   double saturated_share;
-  const MagnitudeHistogram* histogram;  ///< only in steps that the policy asked for
-  std::vector<double>& memory;          ///< the policy's own numbers for this slot; kept in checkpoints
+  double
+      mean_square;  ///< of the integers: 1 / (12 mean_square) of the energy is what rounding to nearest adds
+  const MagnitudeHistogram* histogram;       ///< only in steps that the policy asked for
+  std::vector<double>& memory;               ///< the policy's own numbers for this slot; kept in checkpoints
+  std::span<const float> channel_max = {};   ///< gradient slots of channel granularity: maxima of this step
+  std::span<const float> channel_clip = {};  ///< and what they were limited to
+  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for
 };
 
 /// What the slot does from the next step on.
 struct SlotDecision {
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;                  ///< held: values are limited to +-clip
-  double saturation_limit = 1;     ///< a larger saturated share sends the slot to current_max for one step
-  float learning_rate_factor = 1;  ///< gradient slots: factor on the layer's learning rate
-  double deviation = -1;           ///< cosine distance measured by the policy, for the log; negative: none
+  float clip = 0;                   ///< held: values are limited to +-clip
+  std::vector<float> channel_clip;  ///< held, channel granularity: one per channel
+  int bits = 0;                     ///< width from the next step on; 0: as it is
+  double saturation_limit = 1;      ///< a larger saturated share sends the slot to current_max for one step
+  float learning_rate_factor = 1;   ///< gradient slots: factor on the layer's learning rate
+  double deviation = -1;            ///< cosine distance measured by the policy, for the log; negative: none
+  double mean_shift = -1;           ///< relative shift of mean|v|, log2(1 + shift), likewise
 };
 
 /// One method, one subclass, one file.
@@ -84,8 +129,8 @@ class OCTAVO_API Policy {
  public:
   virtual ~Policy() = default;
   virtual LayerFormats formats(const LayerInfo& layer) const = 0;
-  /// Asked before each step for each slot: true when decide() wants a histogram of that step.
-  virtual bool wants_histogram(Operand operand, std::int64_t step) const;
+  /// Asked before each step for each slot.
+  virtual StatisticsRequest wants(const SlotState& slot) const;
   virtual SlotDecision decide(const SlotObservation& seen) const = 0;
 };
 
@@ -93,6 +138,7 @@ class OCTAVO_API Policy {
 struct PolicyRequest {
   std::map<std::string, OptionValue> options;  ///< every declared option, defaults filled in
   BitSettings bits;
+  std::int64_t steps_per_epoch = 1;
   double number(const std::string& name) const { return options.at(name).number; }
   const std::string& text(const std::string& name) const { return options.at(name).text; }
 };

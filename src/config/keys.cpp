@@ -14,7 +14,7 @@ namespace {
 constexpr double most_steps = 1e9;
 constexpr Limits at_least_1{1, most_steps};
 constexpr Limits unit_interval{0, 1};
-constexpr Limits bits{2, 8};
+constexpr Limits bits{2, 24};
 
 class Table {
  public:
@@ -108,7 +108,7 @@ void add_precision(Table& t, const Catalog& catalog) {
     policies.push_back(policy.name);
     policies.insert(policies.end(), policy.aliases.begin(), policy.aliases.end());
   }
-  const std::vector<std::string> product{"int8", "fp32"};
+  const std::vector<std::string> product{"int8", "int16", "fp32"};
   t.choice(FIELD(precision.policy), policies, "precision policy");
   t.key(FIELD(precision.keep_fp32),
         "layers that stay in FP32: names, globs, @first_conv, @<op>, @policy (the policy's own exemptions)");

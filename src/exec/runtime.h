@@ -29,6 +29,12 @@ class Runtime {
     return scratch_.data();
   }
 
+  /// A second one, for a float tensor that only statistics need.
+  float* statistics_buffer(std::int64_t elements) {
+    if (!statistics_ || statistics_.elements() < elements) statistics_ = Tensor::empty({elements});
+    return statistics_.as<float>().data();
+  }
+
   ThreadPool pool;
   kernels::Parallel parallel;
   std::uint64_t seed;
@@ -46,7 +52,7 @@ class Runtime {
   }
 
  private:
-  Tensor scratch_;
+  Tensor scratch_, statistics_;
 };
 
 /// FNV-1a: the stream of a name, the same in every plan and run.

@@ -33,6 +33,7 @@ struct Value {
   ValueId source = no_value;  // view: the float value it holds; gradient: the value it is the gradient of
   int slot = -1;              // view
   kernels::View view;         // view
+  int planes = 1;             // view: copies, one per digit of 8 bits
 };
 
 struct Parameter {

@@ -24,8 +24,16 @@ void require_free_axis(const LayerInfo& layer, const char* product, const SlotFo
                        ScaleGranularity contracted) {
   require(format.granularity != contracted, Errc::config, "layer '", layer.name, "': the ", product,
           " product contracts the ", granularity_name(contracted), " axis, so no scale can lie on it");
-  require(format.bits >= 2 && format.bits <= 8, Errc::config, "layer '", layer.name, "': ", format.bits,
-          " bits; integer operands have 2 to 8");
+  require(format.bits >= 2 && format.bits <= 24, Errc::config, "layer '", layer.name, "': ", format.bits,
+          " bits; integer operands have 2 to 24");
+  require(!format.unsigned_ok || format.bits <= 8, Errc::config, "layer '", layer.name,
+          "': unsigned integers have at most 8 bits, not ", format.bits);
+}
+
+void require_weights_fit(const LayerInfo& layer, const char* product, const SlotFormat& format) {
+  require_free_axis(layer, product, format, ScaleGranularity::sample);
+  require_free_axis(layer, product, format, ScaleGranularity::sample_class);
+  require(!format.unsigned_ok, Errc::config, "layer '", layer.name, "': weights are signed");
 }
 
 void check_formats(const Layer& layer) {
@@ -33,14 +41,16 @@ void check_formats(const Layer& layer) {
   using enum ScaleGranularity;
   if (f.forward.integer) {
     require_free_axis(layer.info, "forward", f.forward.data, channel);
-    require_free_axis(layer.info, "forward", f.forward.other, sample);
+    require_weights_fit(layer.info, "forward", f.forward.other);
   }
   if (f.grad_input.integer) {
     require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
-    require_free_axis(layer.info, "grad_input", f.grad_input.other, sample);
+    require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
   if (f.grad_weight.integer) {
     require_free_axis(layer.info, "grad_weight", f.grad_weight.data, sample);
+    require(f.grad_weight.data.granularity != sample_class, Errc::config, "layer '", layer.info.name,
+            "': classes of samples are for gradients alone, not for the activations of grad_weight");
     require_free_axis(layer.info, "grad_weight", f.grad_weight.other, sample);
   }
 }
@@ -62,14 +72,72 @@ void follow_range(Slot& slot) {
     slot.frozen_clip[i] = keep * slot.frozen_clip[i] + (1 - keep) * seen[i];
 }
 
+// "int16" widens both operands of one product, as SwitchBack does for its weight gradient.
+void switch_product(ProductFormat& product, const std::string& setting) {
+  if (setting == "fp32") product.integer = false;
+  if (setting != "int16") return;
+  for (SlotFormat* format : {&product.data, &product.other}) {
+    format->bits = 16;
+    format->unsigned_ok = false;
+  }
+}
+
 const char* mode_name(ScaleMode mode) { return mode == ScaleMode::held ? "held" : "current_max"; }
+
+void set_width(Slot& slot, int bits) {
+  require(bits >= 2 && bits <= 24, Errc::internal, "slot '", slot.key, "': a policy chose ", bits, " bits");
+  slot.format.bits = bits;
+}
+
+// Counts of |v| by octave, [2^e, 2^(e + 1)); zeros and denormals apart.
+nlohmann::ordered_json octaves(const MagnitudeHistogram& histogram) {
+  std::vector<std::uint64_t> counts;
+  std::uint64_t zeros = 0;
+  int first = 0;
+  for (int exponent = 0; exponent < 255; ++exponent) {
+    std::uint64_t count = 0;
+    for (int i = 0; i < 16; ++i) count += histogram.counts[static_cast<std::size_t>(16 * exponent + i)];
+    if (exponent == 0) {
+      zeros = count;
+      continue;
+    }
+    if (counts.empty() && count == 0) continue;
+    if (counts.empty()) first = exponent - 127;
+    counts.push_back(count);
+  }
+  while (!counts.empty() && counts.back() == 0) counts.pop_back();
+  return {{"first_exponent", first}, {"counts", counts}, {"zeros", zeros}};
+}
+
+nlohmann::ordered_json describe_decision(const Slot& slot, const SlotFormat& format, std::int64_t step,
+                                         double saturated, const SlotDecision& decision, bool overrun) {
+  nlohmann::ordered_json event{{"step", step},
+                               {"slot", slot.key},
+                               {"layer", slot.layer},
+                               {"operand", operand_name(slot.operand)},
+                               {"format", format_name(format)},
+                               {"bits", format.bits},
+                               {"max_abs", std::bit_cast<float>(slot.stats.max_bits)},
+                               {"clip", slot.step_clip},
+                               {"saturated_share", saturated},
+                               {"next_mode", mode_name(slot.mode)},
+                               {"next_clip", slot.clip},
+                               {"next_bits", slot.format.bits}};
+  if (decision.deviation >= 0) event["cosine_distance"] = decision.deviation;
+  if (decision.mean_shift >= 0) event["mean_shift"] = decision.mean_shift;
+  if (slot.operand == Operand::gradient) event["learning_rate_factor"] = slot.learning_rate_factor;
+  if (slot.wanted.histogram) event["histogram"] = octaves(slot.histogram);
+  if (overrun) event["reason"] = "saturated share above the limit";
+  return event;
+}
 
 }  // namespace
 
-Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots)
+Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots,
+                       std::int64_t steps_per_epoch)
     : layers_(layers), slots_(slots) {
   const PolicyDef& def = find_policy(settings.policy);
-  policy_ = def.make({settings.options, settings.bits});
+  policy_ = def.make({settings.options, settings.bits, steps_per_epoch});
   resolve(settings);
   for (const std::string& pattern : settings.keep_fp32) {
     if (pattern != "@policy") {
@@ -84,9 +152,9 @@ Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& la
 void Controller::resolve(const PrecisionSettings& settings) {
   for (Layer& layer : layers_) {
     layer.formats = policy_->formats(layer.info);
-    if (settings.products.forward == "fp32") layer.formats.forward.integer = false;
-    if (settings.products.grad_input == "fp32") layer.formats.grad_input.integer = false;
-    if (settings.products.grad_weight == "fp32") layer.formats.grad_weight.integer = false;
+    switch_product(layer.formats.forward, settings.products.forward);
+    switch_product(layer.formats.grad_input, settings.products.grad_input);
+    switch_product(layer.formats.grad_weight, settings.products.grad_weight);
     check_formats(layer);
   }
 }
@@ -111,45 +179,49 @@ void Controller::begin_step(std::int64_t step) {
     slot.stats = {};
     slot.elements = 0;
     slot.step_clip = 0;
-    slot.collect_histogram = policy_->wants_histogram(slot.operand, step);
-    if (slot.collect_histogram) std::fill(slot.histogram.counts.begin(), slot.histogram.counts.end(), 0);
+    slot.channel_max.clear();
+    slot.channels.clear();
+    slot.channel_passes = 0;
+    slot.wanted = policy_->wants({slot.layer, slot.operand, slot.format, step, slot.memory});
+    if (slot.wanted.histogram) {
+      slot.histogram.counts.assign(MagnitudeHistogram::bins, 0);
+      slot.histogram.sums.assign(MagnitudeHistogram::bins, 0);
+    }
   }
 }
 
-void Controller::end_step(std::int64_t step, const EventSink& sink) {
+bool Controller::end_step(std::int64_t step, const EventSink& sink) {
+  bool widths_changed = false;
   for (int i = 0; i < slots_.size(); ++i)
-    if (slots_[i].elements > 0) decide(slots_[i], step, sink);
+    if (slots_[i].elements > 0) widths_changed |= decide(slots_[i], step, sink);
+  return widths_changed;
 }
 
-void Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
+bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   if (slot.operand == Operand::activation) follow_range(slot);
-  const MagnitudeHistogram histogram{slot.collect_histogram ? slot.histogram.counts
-                                                            : std::vector<std::uint64_t>{}};
-  const double saturated = static_cast<double>(slot.stats.saturated) / static_cast<double>(slot.elements);
-  const SlotDecision decision = policy_->decide(
+  const auto elements = static_cast<double>(slot.elements);
+  const double saturated = static_cast<double>(slot.stats.saturated) / elements;
+  const double mean_square = static_cast<double>(slot.stats.sum_square) / elements;
+  SlotDecision decision = policy_->decide(
       {slot.layer, slot.operand, slot.format, step, slot.elements, std::bit_cast<float>(slot.stats.max_bits),
-       slot.step_clip, saturated, slot.collect_histogram ? &histogram : nullptr, slot.memory});
-  const ScaleMode before = slot.mode;
-  const bool overrun = before == ScaleMode::held && saturated > slot.saturation_limit;
-  slot.mode = overrun || !(decision.clip > 0) ? ScaleMode::current_max : decision.mode;
+       slot.step_clip, saturated, mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,
+       slot.channel_max, slot.channel_clip, slot.channels});
+  const ScaleMode mode_before = slot.mode;
+  const SlotFormat before = slot.format;
+  const bool overrun = slot.mode == ScaleMode::held && saturated > slot.saturation_limit;
+  const bool has_clip = decision.clip > 0 || !decision.channel_clip.empty();
+  slot.mode = overrun || !has_clip ? ScaleMode::current_max : decision.mode;
   slot.clip = decision.clip;
+  slot.channel_clip = std::move(decision.channel_clip);
   slot.saturation_limit = decision.saturation_limit;
   slot.learning_rate_factor = decision.learning_rate_factor;
-  if (!sink || !(slot.mode != before || slot.collect_histogram || step % log_period == 0)) return;
-  nlohmann::ordered_json event{{"step", step},
-                               {"slot", slot.key},
-                               {"layer", slot.layer},
-                               {"operand", operand_name(slot.operand)},
-                               {"format", format_name(slot.format)},
-                               {"max_abs", std::bit_cast<float>(slot.stats.max_bits)},
-                               {"clip", slot.step_clip},
-                               {"saturated_share", saturated},
-                               {"next_mode", mode_name(slot.mode)},
-                               {"next_clip", slot.clip}};
-  if (decision.deviation >= 0) event["cosine_distance"] = decision.deviation;
-  if (slot.operand == Operand::gradient) event["learning_rate_factor"] = slot.learning_rate_factor;
-  if (overrun) event["reason"] = "saturated share above the limit";
-  sink(event);
+  if (decision.bits != 0) set_width(slot, decision.bits);
+  const bool width_changed = slot.format != before;
+  if (!sink || !(slot.mode != mode_before || width_changed || slot.wanted.histogram || slot.wanted.channels ||
+                 step % log_period == 0))
+    return width_changed;
+  sink(describe_decision(slot, before, step, saturated, decision, overrun));
+  return width_changed;
 }
 
 float Controller::learning_rate_factor(int layer) const {
@@ -172,6 +244,8 @@ nlohmann::json Controller::state() const {
     const Slot& slot = slots_[i];
     state[slot.key] = {{"mode", static_cast<int>(slot.mode)},
                        {"clip", slot.clip},
+                       {"channel_clip", slot.channel_clip},
+                       {"bits", slot.format.bits},
                        {"saturation_limit", slot.saturation_limit},
                        {"learning_rate_factor", slot.learning_rate_factor},
                        {"memory", slot.memory},
@@ -192,6 +266,11 @@ void Controller::load_state(const nlohmann::json& state) {
               mode);
       slot.mode = static_cast<ScaleMode>(mode);
       slot.clip = from.at("clip").get<float>();
+      slot.channel_clip = from.at("channel_clip").get<std::vector<float>>();
+      const int bits = from.at("bits").get<int>();
+      require(bits >= 2 && bits <= 24, Errc::checkpoint, "precision state of '", slot.key, "': ", bits,
+              " bits");
+      slot.format.bits = bits;
       slot.saturation_limit = from.at("saturation_limit").get<double>();
       slot.learning_rate_factor = from.at("learning_rate_factor").get<float>();
       slot.memory = from.at("memory").get<std::vector<double>>();

@@ -20,11 +20,13 @@ class Controller {
 
   /// Writes formats and exemptions into `layers`. Errc::config when a pattern of keep_fp32 matches no layer
   /// or a format puts scales on an axis that its product contracts.
-  Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots);
+  Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots,
+             std::int64_t steps_per_epoch = 1);
 
   void begin_step(std::int64_t step);
-  /// Decisions for the next step; the sink receives what changed and what was measured.
-  void end_step(std::int64_t step, const EventSink& sink);
+  /// Decisions for the next step; the sink receives what changed and what was measured. True when a width
+  /// changed: plans must be made again.
+  bool end_step(std::int64_t step, const EventSink& sink);
 
   float learning_rate_factor(int layer) const;  ///< 1 for layer -1
 
@@ -34,7 +36,7 @@ class Controller {
  private:
   void resolve(const PrecisionSettings& settings);
   void keep_fp32(const std::string& pattern, bool must_match);
-  void decide(Slot& slot, std::int64_t step, const EventSink& sink);
+  bool decide(Slot& slot, std::int64_t step, const EventSink& sink);
 
   std::unique_ptr<Policy> policy_;
   std::vector<Layer>& layers_;

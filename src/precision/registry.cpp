@@ -30,7 +30,7 @@ bool answers_to(const PolicyDef& policy, const std::string& name) {
 
 }  // namespace
 
-bool Policy::wants_histogram(Operand, std::int64_t) const { return false; }
+StatisticsRequest Policy::wants(const SlotState&) const { return {}; }
 
 const PolicyDef& find_policy(const std::string& name) {
   std::vector<std::string> names;

@@ -17,31 +17,34 @@ struct Slot {
   std::string key;    // source edge, operand and format: stable over plans and runs
   std::string layer;  // first layer that reads it
   Operand operand = Operand::weight;
-  SlotFormat format;
+  SlotFormat format;                 // its width is state: a policy may change it between steps
   bool per_output_channel = false;   // weights of channel granularity: scales by k, else by input channel
   std::vector<std::string> members;  // "stage1.0.conv1.forward", ...: who shares these integers
 
   // Set by the controller between steps.
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;  // held: per tensor
+  float clip = 0;                   // held: per tensor
+  std::vector<float> channel_clip;  // held: channel granularity
   double saturation_limit = 1;
-  bool collect_histogram = false;
+  StatisticsRequest wanted;
   float learning_rate_factor = 1;
   std::vector<double> memory;      // the policy's own numbers
   std::vector<float> frozen_clip;  // activations: the range evaluation uses, per tensor or channel
 
   // Scales of the step in progress (1, channel or sample values), written by the quantize pass.
   std::vector<float> scale, inverse_scale;
-  std::vector<std::uint32_t> max_bits;  // current_max: one per scale
+  std::vector<std::uint32_t> max_bits;     // current_max and channels: one per scale
+  std::vector<std::uint8_t> sample_class;  // sample_class: half octaves above the smallest scale
 
   // Seen in the step in progress, all micro-steps together; reset by the controller.
   kernels::QuantizeStats stats;
-  kernels::Histogram histogram;
+  std::vector<float> channel_max;
+  MagnitudeHistogram histogram;
+  std::vector<ChannelSummary> channels;
+  int channel_passes = 0;
   float step_clip = 0;  // largest clip used
   std::int64_t elements = 0;
 };
-
-constexpr float quantized_max(int bits) { return static_cast<float>((1 << (bits - 1)) - 1); }
 
 /// Slots by key, in order of creation; references stay valid.
 class SlotTable {
@@ -61,6 +64,13 @@ class SlotTable {
 const char* operand_name(Operand operand);
 const char* granularity_name(ScaleGranularity granularity);
 std::string format_name(const SlotFormat& format);  // "s8 tensor nearest_even"
+
+/// Largest integer of a format, once `unsigned_ok` says what the edge got.
+inline std::int32_t largest_integer(const SlotFormat& format) {
+  return format.unsigned_ok ? (1 << format.bits) - 1 : quantized_max(format.bits);
+}
+float power_of_two_above(float scale);          // the scale itself if it is one
+float class_scale(float smallest, int halves);  // smallest * 2^(halves / 2), the same on all machines
 
 /// A layer with products and what was decided for it.
 struct Layer {

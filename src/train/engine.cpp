@@ -107,9 +107,10 @@ Engine::Engine(const Config& config)
   program_ =
       std::make_unique<Program>(build_graph(describe_model(config, train_info())), sample_types(), runtime_,
                                 [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
-  controller_ = std::make_unique<Controller>(config.precision(), program_->layers, program_->slots);
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
+  controller_ =
+      std::make_unique<Controller>(config.precision(), program_->layers, program_->slots, steps_per_epoch_);
   total_steps_ = config.train().total_steps(steps_per_epoch_);
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);
   optimizer_ = make_program_optimizer(config, *program_);
@@ -184,7 +185,7 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
     if (!data.frozen) gradients.push_back(data.gradient.as<float>());
   report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
   update(report.learning_rate, report.gradient_norm);
-  controller_->end_step(runtime_.step, precision_events);
+  if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
   report.step = ++runtime_.step;
   report.samples = config_.data().batch * runtime_.micro_steps;
   report.seconds = seconds_since(start);

@@ -62,6 +62,7 @@ void Engine::load_state(const CheckpointContent& content) {
     require(step >= 0 && cursor.epoch >= 0 && cursor.batch >= 0, Errc::checkpoint,
             "state.json of the checkpoint holds a negative position");
     controller_->load_state(state.at("precision"));
+    program_->reset_plans();  // widths are part of that state
     optimizer_->load_state(content.optimizer);
     train_data_->seek(cursor);
     runtime_.step = step;

@@ -34,7 +34,12 @@ inline std::unique_ptr<Policy> make_policy(const PrecisionSettings& settings) {
 inline MagnitudeHistogram histogram_of(std::span<const float> values) {
   MagnitudeHistogram histogram;
   histogram.counts.resize(MagnitudeHistogram::bins);
-  for (float v : values) ++histogram.counts[std::bit_cast<std::uint32_t>(std::fabs(v)) >> 19];
+  histogram.sums.resize(MagnitudeHistogram::bins);
+  for (float v : values) {
+    const auto bits = std::bit_cast<std::uint32_t>(std::fabs(v));
+    ++histogram.counts[bits >> 19];
+    histogram.sums[bits >> 19] += bits & 0x7FFFF;
+  }
   return histogram;
 }
 

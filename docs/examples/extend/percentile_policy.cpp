@@ -33,8 +33,9 @@ class Percentile final : public octavo::Policy {
     return {{true, x, w}, {true, g, w}, {true, x, g_by_channel}};
   }
 
-  bool wants_histogram(octavo::Operand operand, std::int64_t step) const override {
-    return operand == octavo::Operand::gradient && step % static_cast<std::int64_t>(period_) == 0;
+  octavo::StatisticsRequest wants(const octavo::SlotState& slot) const override {
+    return {.histogram = slot.operand == octavo::Operand::gradient &&
+                         slot.step % static_cast<std::int64_t>(period_) == 0};
   }
 
   octavo::SlotDecision decide(const octavo::SlotObservation& seen) const override {

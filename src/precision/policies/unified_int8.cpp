@@ -19,9 +19,9 @@ struct Clip {
 
 // d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then
 // refine.
-Clip search_clip(const MagnitudeHistogram& histogram, double maximum, int bits, int scan) {
+Clip search_clip(const MagnitudeHistogram& histogram, double maximum, double qmax, int scan) {
   const auto distance = [&](double ratio) {
-    return cosine_distance(histogram, ratio * maximum, bits, maximum);
+    return cosine_distance(histogram, ratio * maximum, qmax, maximum);
   };
   const auto ratio_at = [&](double i) { return std::exp2(-6.0 * i / (scan - 1)); };
   int best = 0;
@@ -62,17 +62,14 @@ class UnifiedInt8 final : public Policy {
 
   LayerFormats formats(const LayerInfo&) const override { return formats_; }
 
-  bool wants_histogram(Operand operand, std::int64_t step) const override {
-    return operand == Operand::gradient && step % period_ == 0;
+  StatisticsRequest wants(const SlotState& slot) const override {
+    return {.histogram = slot.operand == Operand::gradient && slot.step % period_ == 0};
   }
 
   SlotDecision decide(const SlotObservation& seen) const override {
     if (seen.operand == Operand::gradient) return decide_gradient(seen);
-    if (seen.operand == Operand::activation && hold_activations_) {
-      // Follows a rise at once and a fall slowly; saturated values were counted before they were clipped.
-      const float clip = std::max(seen.max_abs, decay_ * seen.clip + (1 - decay_) * seen.max_abs);
-      return {.mode = ScaleMode::held, .clip = clip, .saturation_limit = saturation_limit_};
-    }
+    if (seen.operand == Operand::activation && hold_activations_)
+      return hold(following_range(seen.clip, seen.max_abs, decay_), saturation_limit_);
     return {};
   }
 
@@ -80,19 +77,18 @@ class UnifiedInt8 final : public Policy {
   SlotDecision decide_gradient(const SlotObservation& seen) const {
     std::vector<double>& memory = seen.memory;  // clip, distance
     if (seen.histogram != nullptr) {
-      const double maximum = seen.max_abs;
-      const Clip found =
-          clip_ ? search_clip(*seen.histogram, maximum, seen.format.bits, scan_)
-                : Clip{maximum, cosine_distance(*seen.histogram, maximum, seen.format.bits, maximum)};
+      const double maximum = seen.max_abs, qmax = quantized_max(seen.format.bits);
+      const Clip found = clip_ ? search_clip(*seen.histogram, maximum, qmax, scan_)
+                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, qmax, maximum)};
       memory = {found.value, found.distance};
     }
     if (memory.size() != 2 || !(memory[0] > 0)) return {};
     const double phi = std::max(std::exp(-alpha_ * memory[1]), beta_);
-    return {.mode = clip_ ? ScaleMode::held : ScaleMode::current_max,
-            .clip = static_cast<float>(memory[0]),
-            .saturation_limit = saturation_limit_,
-            .learning_rate_factor = static_cast<float>(scale_rate_ ? phi : 1),
-            .deviation = memory[1]};
+    SlotDecision decision = hold(static_cast<float>(memory[0]), saturation_limit_);
+    if (!clip_) decision.mode = ScaleMode::current_max;
+    decision.learning_rate_factor = static_cast<float>(scale_rate_ ? phi : 1);
+    decision.deviation = memory[1];
+    return decision;
   }
 
   LayerFormats formats_;
@@ -107,23 +103,22 @@ class UnifiedInt8 final : public Policy {
 }  // namespace
 
 PolicyDef unified_int8_policy() {
-  using Type = OptionSpec::Type;
   PolicyDef def;
   def.name = "unified_int8";
   def.aliases = {"ui8"};
   def.help = "Unified INT8 training: direction-sensitive clipping, learning-rate scaling (Zhu et al. 2020)";
   def.options = {
-      {"period", Type::integer, 1, 1e6, "100", "steps between clip searches"},
-      {"alpha", Type::number, 0, 1e4, "20", "decay of the learning-rate factor exp(-alpha d)"},
-      {"beta", Type::number, 0, 1, "0.1", "smallest learning-rate factor"},
-      {"scan", Type::integer, 4, 256, "16", "ratios tried before the refinement"},
-      {"clip", Type::flag, 0, 1, "true", "direction-sensitive clipping (false: the maximum)"},
-      {"scale_rate", Type::flag, 0, 1, "true", "learning-rate scaling"},
-      {"activation_range", Type::choice, 0, 0, "held", "range of activations", {"held", "current"}},
-      {"saturation_limit", Type::number, 0, 1, "0.01",
-       "a larger clipped share takes the maximum in the next step"},
-      {"activation_decay", Type::number, 0, 1, "0.9",
-       "held activations: weight of the old range when it falls"},
+      integer_option("period", 1, 1e6, "100", "steps between clip searches"),
+      number_option("alpha", 0, 1e4, "20", "decay of the learning-rate factor exp(-alpha d)"),
+      number_option("beta", 0, 1, "0.1", "smallest learning-rate factor"),
+      integer_option("scan", 4, 256, "16", "ratios tried before the refinement"),
+      flag_option("clip", true, "direction-sensitive clipping (false: the maximum)"),
+      flag_option("scale_rate", true, "learning-rate scaling"),
+      choice_option("activation_range", {"held", "current"}, "range of activations"),
+      number_option("saturation_limit", 0, 1, "0.01",
+                    "a larger clipped share takes the maximum in the next step"),
+      number_option("activation_decay", 0, 1, "0.9",
+                    "held activations: weight of the old range when it falls"),
   };
   def.keep_fp32 = {"@first_conv", "@linear"};
   def.make = [](const PolicyRequest& request) { return std::make_unique<UnifiedInt8>(request); };

@@ -1,0 +1,72 @@
+#include "precision/statistics.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "precision/histogram.h"
+
+namespace octavo {
+namespace {
+
+constexpr int bins = MagnitudeHistogram::bins;
+constexpr std::int64_t lanes = 16;  // channels of one block: their counters fit the L2 cache
+
+std::uint32_t magnitude_bits(float v) { return std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu; }
+
+struct Counts {
+  std::vector<std::uint64_t> counts = std::vector<std::uint64_t>(bins), sums = counts;
+};
+
+/// Channels [first, first + lanes) of all pixels.
+void summarize_block(const float* values, std::int64_t pixels, std::int64_t channels, std::int64_t first,
+                     ChannelSummary* out) {
+  const std::int64_t width = std::min(lanes, channels - first);
+  std::vector<std::uint32_t> counters(static_cast<std::size_t>(width * bins));
+  std::uint32_t largest[lanes] = {};
+  for (std::int64_t p = 0; p < pixels; ++p)
+    for (std::int64_t k = 0; k < width; ++k) {
+      const std::uint32_t bits = magnitude_bits(values[p * channels + first + k]);
+      ++counters[static_cast<std::size_t>(k * bins + (bits >> 19))];
+      largest[k] = std::max(largest[k], bits);
+    }
+  MagnitudeHistogram histogram;
+  for (std::int64_t k = 0; k < width; ++k) {
+    const auto begin = counters.begin() + k * bins;
+    histogram.counts.assign(begin, begin + bins);
+    out[first + k] = summarize(histogram, std::bit_cast<float>(largest[k]));
+  }
+}
+
+}  // namespace
+
+void count_magnitudes(const float* values, std::int64_t count, MagnitudeHistogram& histogram,
+                      const kernels::Parallel& parallel) {
+  const std::int64_t chunks = std::clamp<std::int64_t>(count / 65536, 1, 16);
+  std::vector<Counts> parts(static_cast<std::size_t>(chunks));
+  parallel(chunks, [&](std::int64_t chunk) {
+    Counts& part = parts[static_cast<std::size_t>(chunk)];
+    for (std::int64_t i = count * chunk / chunks; i < count * (chunk + 1) / chunks; ++i) {
+      const std::uint32_t bits = magnitude_bits(values[i]);
+      ++part.counts[bits >> 19];
+      part.sums[bits >> 19] += bits & 0x7FFFFu;
+    }
+  });
+  histogram.counts.resize(bins);
+  histogram.sums.resize(bins);
+  for (const Counts& part : parts)
+    for (std::size_t i = 0; i < bins; ++i) {
+      histogram.counts[i] += part.counts[i];
+      histogram.sums[i] += part.sums[i];
+    }
+}
+
+std::vector<ChannelSummary> summarize_channels(const float* values, std::int64_t pixels,
+                                               std::int64_t channels, const kernels::Parallel& parallel) {
+  std::vector<ChannelSummary> summaries(static_cast<std::size_t>(channels));
+  parallel((channels + lanes - 1) / lanes, [&](std::int64_t block) {
+    summarize_block(values, pixels, channels, block * lanes, summaries.data());
+  });
+  return summaries;
+}
+
+}  // namespace octavo
