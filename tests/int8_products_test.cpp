@@ -15,10 +15,10 @@ using namespace octavo::test;
 
 namespace {
 
-using Integers = std::vector<std::int8_t>;
+using Integers = std::vector<std::int64_t>;
 using Scales = std::vector<float>;
 
-struct Operand8 {
+struct IntegerOperand {
   Integers values;
   Scales scales;
 };
@@ -31,15 +31,26 @@ std::vector<float> copy_floats(const Program& program, const Plan& plan, ValueId
 // What one training step of the layer "node" read and wrote, taken while the nodes run.
 struct Record {
   kernels::ConvShape shape;
-  std::array<Operand8, 3> a;
-  Operand8 grad_weight_b;
+  std::array<IntegerOperand, 3> a;
+  IntegerOperand grad_weight_b;
   std::vector<float> y, dx;
 
-  Operand8 read(Program& program, const Plan& plan, ValueId id, int slot) const {
-    const kernels::View& view = plan.graph.value(id).view;
-    Operand8 operand{Integers(static_cast<std::size_t>(view.n * view.h * view.w * view.c)),
-                     program.slots[slot].scale};
-    kernels::read_view(program.value(plan, id), view, operand.values.data());
+  // The digits of all planes, put together.
+  IntegerOperand read(Program& program, const Plan& plan, ValueId id, int slot) const {
+    const Value& value = plan.graph.value(id);
+    const kernels::View& view = value.view;
+    const auto size = static_cast<std::size_t>(view.n * view.h * view.w * view.c);
+    IntegerOperand operand{Integers(size), program.slots[slot].scale};
+    std::vector<std::int8_t> digits(size);
+    std::int64_t base = 1;
+    for (int plane = 0; plane < value.planes; ++plane, base *= 256) {
+      const auto* at = static_cast<const std::byte*>(program.value(plan, id)) + plane * kernels::plane_stride(view);
+      kernels::read_view(at, view, digits.data());
+      for (std::size_t i = 0; i < size; ++i) {
+        const bool is_unsigned = view.zero == 0;
+        operand.values[i] += base * (is_unsigned ? static_cast<std::uint8_t>(digits[i]) : digits[i]);
+      }
+    }
     return operand;
   }
 
@@ -65,8 +76,10 @@ float at(const Scales& scales, std::int64_t index) {
 }
 
 // W by its own maximum, over everything or per channel: of the outputs, or of the inputs of all groups.
-Operand8 quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p,
-                                ScaleGranularity granularity, bool by_output) {
+IntegerOperand quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p,
+                                const SlotFormat& format, bool by_output) {
+  const ScaleGranularity granularity = format.granularity;
+  const auto qmax = static_cast<float>(quantized_max(format.bits));
   const std::int64_t taps = p.r * p.s, c = p.c / p.groups, filters = p.k / p.groups;
   const auto channel = [&](std::int64_t i) {
     if (granularity == ScaleGranularity::tensor) return std::int64_t{0};
@@ -79,11 +92,11 @@ Operand8 quantize_weights_again(const std::vector<float>& w, const kernels::Conv
     float& m = maximum[static_cast<std::size_t>(channel(static_cast<std::int64_t>(i)))];
     m = std::max(m, std::fabs(w[i]));
   }
-  Operand8 result;
-  for (float m : maximum) result.scales.push_back(m / 127);
+  IntegerOperand result;
+  for (float m : maximum) result.scales.push_back(m / qmax);
   for (std::size_t i = 0; i < w.size(); ++i) {
     const float m = maximum[static_cast<std::size_t>(channel(static_cast<std::int64_t>(i)))];
-    result.values.push_back(static_cast<std::int8_t>(std::nearbyint(w[i] * (127 / m))));
+    result.values.push_back(static_cast<std::int64_t>(std::nearbyint(w[i] * (qmax / m))));
   }
   return result;
 }
@@ -92,7 +105,7 @@ struct Expected {
   std::vector<float> y, dx, dw;
 };
 
-Expected expect(const Record& seen, const Operand8& w_forward, const Operand8& w_backward,
+Expected expect(const Record& seen, const IntegerOperand& w_forward, const IntegerOperand& w_backward,
                 const float* bias) {
   const kernels::ConvShape& p = seen.shape;
   std::vector<std::int64_t> y(seen.y.size()), dx(seen.dx.size()), dw(w_forward.values.size());
@@ -123,7 +136,7 @@ Expected expect(const Record& seen, const Operand8& w_forward, const Operand8& w
 }
 
 // The integers of an activation or gradient are its values over the scale, to nearest.
-void check_rounding(const std::vector<float>& values, const Operand8& operand, ScaleGranularity granularity,
+void check_rounding(const std::vector<float>& values, const IntegerOperand& operand, ScaleGranularity granularity,
                     std::int64_t samples, std::int64_t channels) {
   std::int64_t wrong = 0;
   const std::int64_t sample = std::ssize(values) / samples;
@@ -195,8 +208,8 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
 
   const auto weights = parameter(program, "node.weight").value.as<float>();
   const std::vector<float> w(weights.begin(), weights.end());
-  const Operand8 w_forward = quantize_weights_again(w, seen.shape, f.forward.other.granularity, true);
-  const Operand8 w_backward = quantize_weights_again(w, seen.shape, f.grad_input.other.granularity, false);
+  const IntegerOperand w_forward = quantize_weights_again(w, seen.shape, f.forward.other, true);
+  const IntegerOperand w_backward = quantize_weights_again(w, seen.shape, f.grad_input.other, false);
   const std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end()),
       g_values(up.as<float>().begin(), up.as<float>().end());
   const kernels::ConvShape& p = seen.shape;

@@ -1,5 +1,6 @@
 // The controller: which layers and products run in integers, how slots pass from step to step, what a
 // checkpoint keeps.
+#include <cmath>
 #include <numeric>
 
 #include "octavo/error.h"
@@ -175,6 +176,31 @@ TEST_CASE(
     searches += event.at("operand") == "gradient" && event.at("layer") == "stage2.0.conv1" &&
                 event.contains("cosine_distance") && event.at("step").get<int>() % 3 == 0;
   CHECK(searches == 3);
+}
+
+TEST_CASE("distribution_adaptive trains: a range per channel, classes tested every period steps, one copy if folded") {
+  const std::string fold = GENERATE("false", "true");
+  Training training(precision_settings("distribution_adaptive", {{"period", "2"}, {"fold", fold}}));
+  int tested = 0;
+  for (int step = 0; step < 4; ++step) {
+    training.step();
+    for (int i = 0; i < training.program.slots.size(); ++i) {
+      const Slot& slot = training.program.slots[i];
+      if (slot.operand != Operand::gradient) continue;
+      const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
+      CHECK(by_channel == (slot.scale.size() > 1));
+      CHECK(slot.memory.size() == 2 * slot.scale.size());
+      CHECK(slot.wanted.channels == (step % 2 == 0));
+      CHECK(slot.channels.size() == (step % 2 == 0 ? slot.scale.size() : 0));
+      CHECK(slot.mode == ScaleMode::held);
+      CHECK(slot.channel_clip.size() == (by_channel ? slot.scale.size() : 0));
+      if (fold == "true") CHECK(by_channel);
+      tested += slot.wanted.channels;
+    }
+  }
+  CHECK(tested > 0);
+  for (const ParameterData& data : training.program.parameters)
+    for (float v : data.gradient.as<float>()) REQUIRE(std::isfinite(v));
 }
 
 TEST_CASE("a held scale that clips too much gives way to the maximum for one step, and says so") {

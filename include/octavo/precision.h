@@ -49,6 +49,9 @@ struct ProductFormat {
   bool integer = false;
   SlotFormat data;   ///< X (forward, grad_weight) or G (grad_input)
   SlotFormat other;  ///< W (forward, grad_input) or G (grad_weight)
+  /// grad_input: G has a scale per channel, which this product sums over, so that W is multiplied by these scales
+  /// before it is quantized. G can then share its integers with grad_weight.
+  bool fold_channels = false;
 };
 
 struct LayerFormats {
@@ -109,7 +112,8 @@ struct SlotObservation {
   std::vector<double>& memory;               ///< the policy's own numbers for this slot; kept in checkpoints
   std::span<const float> channel_max = {};   ///< gradient slots of channel granularity: maxima of this step
   std::span<const float> channel_clip = {};  ///< and what they were limited to
-  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for
+  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for; one of the whole
+                                                  ///< tensor unless its granularity is channel
 };
 
 /// What the slot does from the next step on.

@@ -37,18 +37,43 @@ void ChainBuilder::combine(const float* a, const float* b, const float* x, const
 }
 void ChainBuilder::store(float* out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
 
-const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot) {
+kernels::Chain ChainBuilder::looking() const {
   kernels::Chain pass = chain_;
   std::erase_if(pass.steps,
                 [](const Step& s) { return s.kind == StepKind::store || s.kind == StepKind::store_bits; });
+  return pass;
+}
+
+const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot) {
+  return sums(x, pivot, nullptr);
+}
+
+const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot, const float* a) {
+  kernels::Chain pass = looking();
   pass.steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
   sums_.v.assign(static_cast<std::size_t>(geometry_.c), 0.0);
   sums_.vx.assign(static_cast<std::size_t>(geometry_.c), 0.0);
   pass.sum_v = sums_.v.data();
   pass.sum_vx = sums_.vx.data();
+  if (watching_ && a != nullptr) {
+    sample_max_.assign(static_cast<std::size_t>(geometry_.n), 0);
+    pass.steps.push_back({.kind = StepKind::scale_shift, .a = a});
+    pass.want_max = true;
+    pass.max_granularity = kernels::Granularity::sample;
+    pass.max_bits = sample_max_.data();
+    bounded_step_ = chain_.steps.size();
+  }
   pass.scratch = runtime_.scratch(kernels::chain_scratch_bytes(pass));
   kernels::run_chain(pass, runtime_.parallel);
   return sums_;
+}
+
+const std::vector<std::uint32_t>* ChainBuilder::sample_maxima() const {
+  const auto end = chain_.steps.end();
+  if (sample_max_.empty() || bounded_step_ >= chain_.steps.size()) return nullptr;
+  const auto combine = chain_.steps.begin() + static_cast<std::ptrdiff_t>(bounded_step_);
+  const bool last = std::all_of(combine + 1, end, [](const Step& s) { return s.kind == StepKind::store; });
+  return combine->kind == StepKind::combine && last ? &sample_max_ : nullptr;
 }
 
 const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {

@@ -36,6 +36,14 @@ class ChainBuilder {
   };
   const Sums& sums(const float* x, const float* pivot);
 
+  /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|. A combine()
+  /// with that a which ends the chain adds small terms of the channel's mean alone, so that these maxima can
+  /// stand for a pass over the result; what lies above them is clipped and counted.
+  const Sums& sums(const float* x, const float* pivot, const float* a);
+  void watch_samples() { watching_ = true; }
+  /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.
+  const std::vector<std::uint32_t>* sample_maxima() const;
+
   /// sum(u) and sum(u u) of u = a v + b, without adding that step to the chain.
   const Sums& shifted_squares(const float* a, const float* b);
 
@@ -46,8 +54,13 @@ class ChainBuilder {
   Runtime& runtime_;
   Geometry geometry_;
   kernels::Chain chain_;
+  kernels::Chain looking() const;  // the steps so far without what they leave in memory
+
   std::deque<std::vector<float>> vectors_;
   Sums sums_;
+  bool watching_ = false;
+  std::vector<std::uint32_t> sample_max_;
+  std::size_t bounded_step_ = 0;  // the combine() that the maxima hold for comes right after so many steps
 };
 
 }  // namespace octavo

@@ -1,6 +1,7 @@
 #include "exec/context.h"
 
 #include "core/check.h"
+#include "exec/quantize.h"
 
 namespace octavo {
 
@@ -58,24 +59,26 @@ void NodeContext::multiply_float(LayerProduct which, const float* data, const vo
   }
 }
 
+// W times the scales of G, which are known only now.
+void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const {
+  Runtime& runtime = program_.runtime();
+  const Shape& shape = run.folded.shape();
+  float* folded = run.folded.as<float>().data();
+  auto* integers = run.folded_integers.as<std::int8_t>().data();
+  fold_channels(program_.slots[product.a_slot], parameter(0), shape, folded);
+  quantize_weights(runtime, program_.slots[product.b_slot], folded, shape, product.shape.groups, integers);
+  run.s8->pack_planes(integers, weight_plane_stride(shape), product.b_planes, run.packed.data(),
+                      runtime.parallel);
+}
+
 void NodeContext::multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const {
   const ProductPlan& product = node_.products[static_cast<std::size_t>(which)];
-  const ProductRun& run = run_.products[static_cast<std::size_t>(which)];
-  Runtime& runtime = program_.runtime();
-  const Slot& a = program_.slots[product.a_slot];
-  const Slot& b = program_.slots[product.b_slot];
-  kernels::ConvArgs args;
-  args.a = program_.address(plan_, product.a);
-  args.b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
-  args.a_scale = a.scale.data();
-  args.b_scale = b.scale.data();
-  args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor;
-  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor;
-  args.bias = bias;
-  args.out = out;
-  args.accumulate = accumulate;
-  args.scratch = runtime.scratch(run.s8->scratch_bytes());
-  run.s8->run(args, runtime.parallel);
+  ProductRun& run = run_.products[static_cast<std::size_t>(which)];
+  if (product.fold_channels) pack_folded(product, run);
+  const void* b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
+  run_integer_product(program_.runtime(),
+                      {which, *run.s8, program_.slots[product.a_slot], program_.slots[product.b_slot],
+                       program_.address(plan_, product.a), b, bias, out, accumulate, product.fold_channels});
 }
 
 void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias,

@@ -7,7 +7,7 @@ namespace octavo {
 
 class NodeContext final : public OpContext {
  public:
-  NodeContext(Program& program, const Plan& plan, const Node& node, const NodeRun& run)
+  NodeContext(Program& program, const Plan& plan, const Node& node, NodeRun& run)
       : program_(program), plan_(plan), node_(node), run_(run) {}
 
   const Signature& signature() const override { return *node_.signature; }
@@ -44,22 +44,18 @@ class NodeContext final : public OpContext {
                 bool accumulate) const;
   void multiply_float(LayerProduct which, const float* data, const void* other, const float* bias, float* out,
                       bool accumulate) const;
+  void pack_folded(const ProductPlan& product, ProductRun& run) const;
   void multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const;
 
   Program& program_;
   const Plan& plan_;
   const Node& node_;
-  const NodeRun& run_;
+  NodeRun& run_;
 };
 
-/// Runs `chain` with a tail that writes `views` (all of one slot): takes the maximum first where the slot's
-/// mode asks for it, counts what the controller wants to know, and throws Errc::numeric at Inf or NaN.
+/// quantize_edge() into the views of a plan, all of one slot.
 void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
-                   const std::vector<ValueId>& views);
-
-/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape) with the slot's format. Channel
-/// scales: k of them (by output), or one per input channel of all groups.
-void quantize_weights(Program& program, Slot& slot, const float* weights, const Shape& shape,
-                      std::int64_t groups, std::int8_t* plain);
+                   const std::vector<ValueId>& views,
+                   const std::vector<std::uint32_t>* sample_maxima = nullptr);
 
 }  // namespace octavo

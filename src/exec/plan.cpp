@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/check.h"
+#include "exec/quantize.h"
 #include "octavo/precision.h"
 
 namespace octavo {
@@ -44,7 +45,8 @@ kernels::View view_of(const Graph& graph, ValueId id) {
 }  // namespace
 
 std::int64_t value_bytes(const Value& value) {
-  const std::int64_t bytes = value.kind == ValueKind::view ? value.view.bytes() : value.type.bytes();
+  const std::int64_t bytes = value.kind == ValueKind::view ? kernels::planes_bytes(value.view, value.planes)
+                                                           : value.type.bytes();
   return (bytes + alignment - 1) / alignment * alignment;
 }
 
@@ -94,7 +96,7 @@ void make_kernels(Plan& plan) {
       if (product.integer) {
         run.s8 = product.candidate->make(product.shape, static_cast<kernels::Product>(p),
                                          view_of(plan.graph, product.a), view_of(plan.graph, product.b));
-        packed_bytes = run.s8->packed_bytes();
+        packed_bytes = product.b_planes * run.s8->packed_stride();
       } else {
         const auto phase =
             plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
@@ -104,6 +106,12 @@ void make_kernels(Plan& plan) {
         product.kernel = candidate.name;
         if (p != static_cast<std::size_t>(LayerProduct::grad_weight))
           packed_bytes = f32->packed_bytes(static_cast<kernels::Product>(p));
+      }
+      if (product.fold_channels) {
+        const kernels::ConvShape& p8 = product.shape;
+        const Shape weights{p8.k, p8.r, p8.s, p8.c / p8.groups};
+        run.folded = Tensor::empty(weights);
+        run.folded_integers = Tensor::empty({product.b_planes * weight_plane_stride(weights)}, DType::s8);
       }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
     }

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "exec/context.h"
+#include "exec/quantize.h"
 
 namespace octavo {
 namespace {
@@ -146,19 +147,22 @@ void Program::pack_weights(Plan& plan) {
     for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
       const ProductPlan& product = node.products[static_cast<std::size_t>(which)];
       ProductRun& run = plan.runs[i].products[static_cast<std::size_t>(which)];
-      if (!product.used || !run.packed) continue;
+      if (!product.used || !run.packed || product.fold_channels) continue;
       const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
       if (!product.integer) {
         run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(),
                                  run.packed.data(), runtime_.parallel);
         continue;
       }
+      const std::int64_t stride = weight_plane_stride(weights.shape());
       Tensor& integers = weight_integers_[product.b_slot];
-      if (!integers) integers = Tensor::empty(weights.shape(), DType::s8);
+      if (!integers || integers.bytes() < product.b_planes * stride)
+        integers = Tensor::empty({product.b_planes * stride}, DType::s8);
+      auto* plain = integers.as<std::int8_t>().data();
       if (fresh.insert(product.b_slot).second)
-        quantize_weights(*this, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
-                         product.shape.groups, integers.as<std::int8_t>().data());
-      run.s8->pack(integers.as<std::int8_t>().data(), run.packed.data(), runtime_.parallel);
+        quantize_weights(runtime_, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
+                         product.shape.groups, plain);
+      run.s8->pack_planes(plain, stride, product.b_planes, run.packed.data(), runtime_.parallel);
     }
   }
   plan.packed_version = weights_version_;

@@ -57,6 +57,8 @@ struct ProductPlan {
   std::string fallback;                // why a wanted integer product runs in float; empty when granted
   ValueId a = no_value, b = no_value;  // integer: views; b only for grad_weight
   int a_slot = -1, b_slot = -1;        // integer: slots of the operands as ConvArgs names them
+  int a_planes = 1, b_planes = 1;      // and the digits of their integers
+  bool fold_channels = false;          // ProductFormat::fold_channels
   const kernels::ConvS8Candidate* candidate = nullptr;
   kernels::ConvShape shape;
 };

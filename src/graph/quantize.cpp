@@ -14,11 +14,6 @@ kernels::ConvShape kernel_shape(const ProductShape& p) {
           p.wo, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.groups};
 }
 
-namespace {
-
-constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"};
-
-// Which values are never below 0.
 std::vector<bool> non_negative_values(const Graph& graph) {
   std::vector<bool> known(graph.values.size(), false);
   const auto is_known = [&](ValueId id) { return known[static_cast<std::size_t>(graph.root(id))]; };
@@ -31,6 +26,10 @@ std::vector<bool> non_negative_values(const Graph& graph) {
   }
   return known;
 }
+
+namespace {
+
+constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"};
 
 class Quantizer {
  public:
@@ -72,6 +71,11 @@ class Quantizer {
     if (!float_gradient) node.grad_outputs[0] = no_value;
   }
 
+  void note_planes(ProductPlan& product) const {
+    product.a_planes = plane_count(slots_[product.a_slot].format.bits);
+    product.b_planes = plane_count(slots_[product.b_slot].format.bits);
+  }
+
   ProductPlan& begin(Node& node, LayerProduct which, const kernels::ConvShape& shape, const Layer& layer,
                      const ProductFormat& format) {
     ProductPlan& product = node.products[static_cast<std::size_t>(which)];
@@ -95,6 +99,7 @@ class Quantizer {
     const ProductFormat& format = layer.formats.forward;
     product.a_slot = data_slot(Operand::activation, node.inputs[0], format.data, layer, "forward");
     product.b_slot = weight_slot(node, format.other, layer, "forward");
+    note_planes(product);
     product.a = request(node.inputs[0], product.a_slot,
                         product.candidate->a_view(product.shape, kernels::Product::forward));
     node.inputs[0] = no_value;
@@ -103,7 +108,9 @@ class Quantizer {
   void plan_grad_input(Node& node, ProductPlan& product, const Layer& layer) {
     const ProductFormat& format = layer.formats.grad_input;
     product.a_slot = data_slot(Operand::gradient, node.grad_outputs[0], format.data, layer, "grad_input");
-    product.b_slot = weight_slot(node, format.other, layer, "grad_input");
+    product.fold_channels = format.fold_channels;
+    product.b_slot = weight_slot(node, format.other, layer, "grad_input", format.fold_channels);
+    note_planes(product);
     product.a = request(node.grad_outputs[0], product.a_slot,
                         product.candidate->a_view(product.shape, kernels::Product::grad_input));
   }
@@ -113,6 +120,7 @@ class Quantizer {
     constexpr auto which = kernels::Product::grad_weight;
     product.a_slot = data_slot(Operand::activation, node.inputs[0], format.data, layer, "grad_weight");
     product.b_slot = data_slot(Operand::gradient, node.grad_outputs[0], format.other, layer, "grad_weight");
+    note_planes(product);
     product.a = request(node.inputs[0], product.a_slot, product.candidate->a_view(product.shape, which));
     product.b =
         request(node.grad_outputs[0], product.b_slot, product.candidate->b_view(product.shape, which));
@@ -127,10 +135,13 @@ class Quantizer {
   }
 
   // Scales of W lie on the channel that the product does not contract: outputs forward, inputs backward.
-  int weight_slot(const Node& node, const SlotFormat& format, const Layer& layer, const char* product) {
+  int weight_slot(const Node& node, const SlotFormat& format, const Layer& layer, const char* product,
+                  bool folded = false) {
     const bool by_output = format.granularity == ScaleGranularity::channel && node.pass == Pass::forward;
-    const std::string name = graph_.parameters[static_cast<std::size_t>(node.parameters[0])].name;
-    const int slot = slots_.find_or_add(Operand::weight, name + (by_output ? " by output" : ""), format,
+    std::string name = graph_.parameters[static_cast<std::size_t>(node.parameters[0])].name;
+    if (by_output) name += " by output";
+    if (folded) name += " times scales of G in " + layer.info.name;
+    const int slot = slots_.find_or_add(Operand::weight, name, format,
                                         layer.info.name, layer.info.name + "." + product);
     slots_[slot].per_output_channel = by_output;
     return slot;

@@ -116,15 +116,15 @@ void chain_backward(OpContext& context, ChainBuilder& chain) {
   const auto* y = context.in<float>(0);
   const auto *mean = static_cast<const float*>(context.saved(saved_mean)),
              *r = static_cast<const float*>(context.saved(saved_r)), *scale = context.parameter(gamma);
-  const ChainBuilder::Sums& sums = chain.sums(y, mean);
-  const double m = static_cast<double>(chain.pixels());
   float *a = chain.channel_vector(), *b = chain.channel_vector(), *d = chain.channel_vector();
+  for (std::int64_t i = 0; i < c; ++i) a[i] = scale[i] * r[i];
+  const ChainBuilder::Sums& sums = chain.sums(y, mean, a);
+  const double m = static_cast<double>(chain.pixels());
   float *grad_gamma = context.grad_parameter(gamma), *grad_beta = context.grad_parameter(beta);
   for (std::int64_t i = 0; i < c; ++i) {
     const auto at = static_cast<std::size_t>(i);
     const double dbeta = sums.v[at], dgamma = r[i] * sums.vx[at];
     const double slope = -double(scale[i]) * r[i] * r[i] * dgamma / m;  // of (y - mean)
-    a[i] = scale[i] * r[i];
     b[i] = static_cast<float>(slope);
     d[i] = static_cast<float>(-double(a[i]) * dbeta / m - slope * mean[i]);
     if (grad_gamma == nullptr) continue;

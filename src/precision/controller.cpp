@@ -39,12 +39,16 @@ void require_weights_fit(const LayerInfo& layer, const char* product, const Slot
 void check_formats(const Layer& layer) {
   const LayerFormats& f = layer.formats;
   using enum ScaleGranularity;
+  require(!f.forward.fold_channels && !f.grad_weight.fold_channels, Errc::config, "layer '", layer.info.name,
+          "': scales fold into the weights of grad_input alone");
   if (f.forward.integer) {
     require_free_axis(layer.info, "forward", f.forward.data, channel);
     require_weights_fit(layer.info, "forward", f.forward.other);
   }
   if (f.grad_input.integer) {
-    require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
+    if (!f.grad_input.fold_channels) require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
+    require(!f.grad_input.fold_channels || f.grad_input.data.granularity == channel, Errc::config, "layer '",
+            layer.info.name, "': only scales per channel can be folded into the weights");
     require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
   if (f.grad_weight.integer) {

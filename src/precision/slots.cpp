@@ -29,7 +29,7 @@ float power_of_two_above(float scale) {
   return std::ldexp(1.0f, mantissa == 0.5f ? exponent - 1 : exponent);
 }
 
-float class_scale(float smallest, int halves) {
+float scale_of_class(float smallest, int halves) {
   const bool odd = halves % 2 != 0;
   const float base = odd ? smallest * std::numbers::sqrt2_v<float> : smallest;
   return std::ldexp(base, (halves - (odd ? 1 : 0)) / 2);

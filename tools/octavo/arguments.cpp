@@ -1,8 +1,10 @@
 // Arguments that several commands share.
 #include <filesystem>
+#include <sstream>
 
 #include "commands.h"
 #include "octavo/trainer.h"
+#include "precision/registry.h"
 
 namespace octavo::cli {
 namespace fs = std::filesystem;
@@ -20,6 +22,30 @@ Config ConfigArguments::load() const {
   std::vector<std::string> all = overrides;
   if (strict) all.emplace_back("precision.strict=true");
   return Config::load(path, all, catalog());
+}
+
+void PolicyArguments::add_to(CLI::App& command) {
+  command.add_option("--policy", specs,
+                     "policy, with keys of `precision` behind commas: unified_int8,options.clip=false; may be "
+                     "repeated (all policies)");
+}
+
+std::map<std::string, PrecisionSettings> PolicyArguments::load(
+    const std::string& config, const std::vector<std::string>& overrides) const {
+  std::vector<std::string> names = specs;
+  if (names.empty())
+    for (const PolicyDef& policy : policies())
+      if (policy.name != "fp32") names.push_back(policy.name);
+  std::map<std::string, PrecisionSettings> settings;
+  for (const std::string& name : names) {
+    std::vector<std::string> all = overrides;
+    std::stringstream parts(name);
+    bool first = true;
+    for (std::string part; std::getline(parts, part, ','); first = false)
+      all.push_back((first ? "precision=" : "precision.") + part);
+    settings[name] = Config::load(config, all, catalog()).precision();
+  }
+  return settings;
 }
 
 std::string resolve_run(const std::string& run) {

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,15 @@ struct ConfigArguments {
   Config load() const;  // with everything that is registered
 };
 
+/// Policies as the laboratory's commands name them: "unified_int8,bits.gradient=6,options.clip=false", keys
+/// below `precision` of the configuration at `config` behind commas. Without any: all but fp32.
+struct PolicyArguments {
+  std::vector<std::string> specs;
+  void add_to(CLI::App& command);
+  std::map<std::string, PrecisionSettings> load(const std::string& config,
+                                                const std::vector<std::string>& overrides) const;
+};
+
 /// `last` stands for the newest run in ./runs; anything else is a folder. Errc::checkpoint when there is
 /// none.
 std::string resolve_run(const std::string& run);
@@ -31,6 +41,8 @@ void add_train(CLI::App& app, Action& action);        // train, resume
 void add_check(CLI::App& app, Action& action);        // check, summary, print-graph
 void add_eval(CLI::App& app, Action& action);         // eval
 void add_bench(CLI::App& app, Action& action);        // bench
+void add_fidelity(CLI::App& app, Action& action);     // fidelity
+void add_record(CLI::App& app, Action& action);       // record, replay
 void add_inspect(CLI::App& app, Action& action);      // inspect
 void add_information(CLI::App& app, Action& action);  // list, doctor
 

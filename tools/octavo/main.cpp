@@ -39,6 +39,8 @@ int main(int argc, char** argv) {
   cli::add_check(app, action);
   cli::add_eval(app, action);
   cli::add_bench(app, action);
+  cli::add_fidelity(app, action);
+  cli::add_record(app, action);
   cli::add_inspect(app, action);
   cli::add_information(app, action);
   fill_standard_streams();

@@ -25,7 +25,11 @@ class DistributionAdaptive final : public Policy {
         clip_(request.number("clip") != 0),
         decay_(static_cast<float>(request.number("range_decay"))),
         saturation_limit_(request.number("saturation_limit")) {
-    if (request.number("vectorize") != 0) formats_.grad_weight.other.granularity = ScaleGranularity::channel;
+    if (request.number("vectorize") == 0) return;
+    formats_.grad_weight.other.granularity = ScaleGranularity::channel;
+    if (request.number("fold") == 0) return;
+    formats_.grad_input.data = formats_.grad_weight.other;
+    formats_.grad_input.fold_channels = true;
   }
 
   LayerFormats formats(const LayerInfo&) const override { return formats_; }
@@ -107,6 +111,7 @@ PolicyDef distribution_adaptive_policy() {
       number_option("k", 0, 1, "1", "k: the old range keeps 1 - k A"),
       integer_option("period", 1, 1e6, "100", "steps between class tests"),
       flag_option("vectorize", true, "a scale per channel for the weight gradient (false: per tensor)"),
+      flag_option("fold", false, "multiply these scales into the data gradient's weights: one copy of G for both"),
       flag_option("clip", true, "magnitude-aware clipping (false: maxima)"),
       number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
       number_option("saturation_limit", 0, 1, "0.01",

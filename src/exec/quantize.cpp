@@ -1,0 +1,289 @@
+#include "exec/quantize.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "core/check.h"
+#include "precision/statistics.h"
+
+namespace octavo {
+namespace {
+
+constexpr std::uint32_t infinity_bits = 0x7F800000u;
+
+kernels::Granularity kernel_granularity(ScaleGranularity granularity) {
+  return has_sample_scales(granularity) ? kernels::Granularity::sample
+                                : static_cast<kernels::Granularity>(granularity);
+}
+
+std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain) {
+  if (granularity == ScaleGranularity::tensor) return 1;
+  return static_cast<std::size_t>(has_sample_scales(granularity) ? chain.n : chain.c);
+}
+
+void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits) {
+  require(max_bits < infinity_bits, Errc::numeric, "step ", runtime.step, ": the ",
+          operand_name(slot.operand), " of '", slot.layer, "' holds Inf or NaN (edge '", slot.key,
+          "'); weights are those before this step. Lower ",
+          "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
+}
+
+// scale = clip / qmax, or the power of two above it; a zero or denormal range gives scale 1, so that all
+// integers are 0.
+void set_scale(Slot& slot, std::size_t index, float clip) {
+  const auto qmax = static_cast<float>(largest_integer(slot.format));
+  const bool usable = clip >= 1e-30f;
+  if (usable && slot.format.power_of_two) {
+    slot.scale[index] = power_of_two_above(clip / qmax);
+    slot.inverse_scale[index] = 1.0f / slot.scale[index];
+    return;
+  }
+  slot.scale[index] = usable ? clip / qmax : 1.0f;
+  slot.inverse_scale[index] = usable ? qmax / clip : 1.0f;
+}
+
+// Each scale moves up to the next half octave below the largest: sample n then has the scale
+// s 2^(class / 2), with s the scale of class 0. Samples of zeros lie in the class of the smallest.
+void round_to_classes(Slot& slot) {
+  constexpr int most = 23;
+  const std::size_t count = slot.scale.size();
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.sample_class.resize(count);
+  int lowest = 0;
+  for (std::size_t n = 0; n < count; ++n) {
+    const bool zeros = slot.max_bits[n] == 0;
+    const double below = zeros ? most : std::floor(2 * std::log2(double{largest} / slot.scale[n]));
+    slot.sample_class[n] = static_cast<std::uint8_t>(std::clamp(below, 0.0, double{most}));
+    if (!zeros) lowest = std::max<int>(lowest, slot.sample_class[n]);
+  }
+  slot.class_scale = scale_of_class(largest, -lowest);
+  for (std::size_t n = 0; n < count; ++n) {
+    slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min<int>(lowest, slot.sample_class[n]));
+    slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
+    slot.inverse_scale[n] = 1.0f / slot.scale[n];
+  }
+}
+
+// The chain without what it leaves in memory: for a pass that only looks.
+kernels::Chain looking(const kernels::Chain& chain) {
+  kernels::Chain pass = chain;
+  std::erase_if(pass.steps, [](const kernels::Step& step) {
+    return step.kind == kernels::StepKind::store || step.kind == kernels::StepKind::store_bits;
+  });
+  return pass;
+}
+
+void run(Runtime& runtime, kernels::Chain& chain) {
+  chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
+  kernels::run_chain(chain, runtime.parallel);
+}
+
+void scales_from_maxima(Slot& slot, const Runtime& runtime) {
+  for (std::size_t i = 0; i < slot.max_bits.size(); ++i) {
+    refuse_non_finite(slot, runtime, slot.max_bits[i]);
+    set_scale(slot, i, std::bit_cast<float>(slot.max_bits[i]));
+  }
+  if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot);
+}
+
+void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
+  kernels::Chain pass = looking(chain);
+  slot.max_bits.assign(count, 0);
+  pass.want_max = true;
+  pass.max_bits = slot.max_bits.data();
+  pass.max_granularity = kernel_granularity(slot.format.granularity);
+  run(runtime, pass);
+  scales_from_maxima(slot, runtime);
+}
+
+// Training holds or takes the range as the controller said; evaluation uses the frozen range of activations.
+void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Phase phase,
+                  const std::vector<std::uint32_t>* sample_maxima) {
+  const std::size_t count = scale_count(slot.format.granularity, chain);
+  slot.scale.resize(count);
+  slot.inverse_scale.resize(count);
+  // A range per sample would make a batch of one differ from others: evaluation then has one range for all
+  // samples.
+  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
+  const bool held = phase == Phase::train && slot.mode == ScaleMode::held;
+  if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
+  } else if (held && slot.format.granularity == ScaleGranularity::tensor) {
+    set_scale(slot, 0, slot.clip);
+  } else if (held && slot.channel_clip.size() == count) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.channel_clip[i]);
+  } else if (sample_maxima != nullptr) {
+    slot.max_bits = *sample_maxima;
+    scales_from_maxima(slot, runtime);
+  } else {
+    take_maximum(slot, runtime, chain, count);
+  }
+}
+
+// The quantization of one pass, with the scales that the slot holds now.
+kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64_t first_index) {
+  kernels::Quantize quantize;
+  quantize.granularity = kernel_granularity(slot.format.granularity);
+  quantize.inverse_scale = slot.inverse_scale.data();
+  quantize.qmax = static_cast<float>(largest_integer(slot.format));
+  quantize.planes = plane_count(slot.format.bits);
+  quantize.is_unsigned = slot.format.unsigned_ok;
+  quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
+  quantize.key = runtime.random(stream_of(slot.key));
+  quantize.first_index = first_index;
+  return quantize;
+}
+
+// The values that the chain ends with: stored already, or by a pass of its own.
+const float* final_values(Runtime& runtime, const kernels::Chain& chain) {
+  if (chain.steps.empty()) return chain.x;
+  if (chain.steps.back().kind == kernels::StepKind::store) return chain.steps.back().out;
+  kernels::Chain pass = looking(chain);
+  float* buffer = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c);
+  pass.steps.push_back({.kind = kernels::StepKind::store, .out = buffer});
+  run(runtime, pass);
+  return buffer;
+}
+
+// The mean over micro-steps, which are of equal size.
+void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
+  slot.channels.resize(more.size());
+  const double share = 1.0 / ++slot.channel_passes;
+  for (std::size_t i = 0; i < more.size(); ++i) {
+    ChannelSummary& into = slot.channels[i];
+    into.max_abs = std::max(into.max_abs, more[i].max_abs);
+    const double before = into.sigma * into.sigma, now = more[i].sigma * more[i].sigma;
+    into.sigma = std::sqrt(before + share * (now - before));
+    into.above_sigma += share * (more[i].above_sigma - into.above_sigma);
+  }
+}
+
+void observe(Slot& slot, Runtime& runtime, const kernels::Chain& chain) {
+  const std::int64_t pixels = chain.n * chain.h * chain.w;
+  if (!slot.wanted.histogram && !slot.wanted.channels) return;
+  const float* values = final_values(runtime, chain);
+  if (slot.wanted.histogram) count_magnitudes(values, pixels * chain.c, slot.histogram, runtime.parallel);
+  if (!slot.wanted.channels) return;
+  const std::int64_t summaries = slot.format.granularity == ScaleGranularity::channel ? chain.c : 1;
+  merge_channels(slot, summarize_channels(values, pixels * chain.c / summaries, summaries, runtime.parallel));
+}
+
+void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
+  slot.channel_max.resize(bits.size());
+  for (std::size_t i = 0; i < bits.size(); ++i)
+    slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(bits[i]));
+}
+
+// Runs the chain with its tail; `observed` adds what it saw to the slot's statistics.
+void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
+              bool observed) {
+  kernels::QuantizeStats stats;
+  chain.quantize = &quantize;
+  chain.stats = &stats;
+  const bool channel_maxima =
+      observed && slot.operand != Operand::weight && slot.format.granularity == ScaleGranularity::channel;
+  if (channel_maxima) {
+    slot.max_bits.assign(slot.scale.size(), 0);
+    chain.want_max = true;
+    chain.max_bits = slot.max_bits.data();
+    chain.max_granularity = kernels::Granularity::channel;
+  }
+  run(runtime, chain);
+  refuse_non_finite(slot, runtime, stats.max_bits);
+  if (!observed) return;
+  slot.stats.merge(stats);
+  slot.elements += chain.n * chain.h * chain.w * chain.c;
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
+  if (channel_maxima) merge_maxima(slot, slot.max_bits);
+  observe(slot, runtime, chain);
+}
+
+// Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
+void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain, std::uint64_t first_index,
+                      std::int64_t plane_stride, std::int8_t* plain) {
+  const std::size_t count = scale_count(slot.format.granularity, chain);
+  slot.scale.resize(count);
+  slot.inverse_scale.resize(count);
+  if (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)
+    set_scale(slot, 0, slot.clip);
+  else
+    take_maximum(slot, runtime, chain, count);
+  kernels::Quantize quantize = describe(slot, runtime, first_index);
+  quantize.views = {{.layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
+  quantize.targets = {plain};
+  quantize.stride = plane_stride;
+  run_tail(runtime, slot, chain, quantize, true);
+}
+
+}  // namespace
+
+void quantize_edge(Runtime& runtime, Slot& slot, const kernels::Chain& chain, Phase phase,
+                   QuantizeTargets to) {
+  choose_scale(slot, runtime, chain, phase, to.sample_maxima);
+  kernels::Quantize quantize =
+      describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
+  quantize.views = std::move(to.views);
+  quantize.targets = std::move(to.targets);
+  run_tail(runtime, slot, chain, quantize, phase == Phase::train);
+}
+
+std::int64_t weight_plane_stride(const Shape& shape) { return (shape.elements() + 63) / 64 * 64; }
+
+void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
+                      std::int64_t groups, std::int8_t* plain) {
+  const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
+  const ScaleGranularity granularity = slot.format.granularity;
+  // Rows of output channels are what the chain calls samples.
+  if (slot.per_output_channel) slot.format.granularity = ScaleGranularity::sample;
+  // Scales by input channel: each group of filters reads input channels of its own.
+  const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? groups : 1;
+  std::vector<float> scale, inverse_scale;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t begin = part * (shape.elements() / parts);
+    kernels::Chain chain;
+    chain.n = k / parts;
+    chain.w = taps;
+    chain.c = c;
+    chain.x = weights + begin;
+    quantize_filters(runtime, slot, chain, static_cast<std::uint64_t>(begin), weight_plane_stride(shape),
+                     plain + begin);
+    scale.insert(scale.end(), slot.scale.begin(), slot.scale.end());
+    inverse_scale.insert(inverse_scale.end(), slot.inverse_scale.begin(), slot.inverse_scale.end());
+  }
+  slot.scale = std::move(scale);
+  slot.inverse_scale = std::move(inverse_scale);
+  slot.format.granularity = granularity;
+}
+
+void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out) {
+  const std::int64_t row = shape.elements() / shape[0];
+  for (std::int64_t k = 0; k < shape[0]; ++k)
+    for (std::int64_t i = k * row; i < (k + 1) * row; ++i)
+      out[i] = weights[i] * gradient.scale[static_cast<std::size_t>(k)];
+}
+
+void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
+  const Slot &a = product.a_slot, &b = product.b_slot;
+  const bool by_class = product.which == LayerProduct::grad_weight &&
+                        b.format.granularity == ScaleGranularity::sample_class;
+  kernels::ConvArgs args;
+  args.a = product.a;
+  args.b = product.b;
+  args.a_planes = plane_count(a.format.bits);
+  args.b_planes = plane_count(b.format.bits);
+  constexpr float one = 1;
+  args.a_scale = product.folded ? &one : a.scale.data();
+  args.b_scale = by_class ? &b.class_scale : b.scale.data();
+  args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor && !product.folded;
+  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor && !by_class;
+  args.sample_class = by_class ? b.sample_class.data() : nullptr;
+  args.bias = product.bias;
+  args.out = product.out;
+  args.accumulate = product.accumulate;
+  args.scratch = runtime.scratch(product.kernel.scratch_bytes(args));
+  product.kernel.run(args, runtime.parallel);
+}
+
+}  // namespace octavo

@@ -1,0 +1,47 @@
+// Quantization of one edge or weight with the formats and scales that its slot asks for, and the integer
+// product of two such operands: all that the executor and the laboratory know of slots.
+#pragma once
+
+#include "exec/runtime.h"
+#include "octavo/op.h"
+#include "precision/slots.h"
+
+namespace octavo {
+
+/// Where the integer copies of an edge go: one view each, of plane_count(bits) planes.
+struct QuantizeTargets {
+  std::vector<kernels::View> views;
+  std::vector<void*> targets;
+  const std::vector<std::uint32_t>* sample_maxima = nullptr;  // known already: spares the pass for them
+};
+
+/// Runs `chain` with a tail that writes the views: takes the maximum first where the slot's mode asks for it
+/// and, in training, counts what the controller wants to know. Errc::numeric at Inf or NaN.
+void quantize_edge(Runtime& runtime, Slot& slot, const kernels::Chain& chain, Phase phase,
+                   QuantizeTargets to);
+
+/// Bytes from one digit of plain integer weights to the next.
+std::int64_t weight_plane_stride(const Shape& shape);
+
+/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape), weight_plane_stride() bytes per
+/// digit. Channel scales: k of them (by output), or one per input channel of all groups.
+void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
+                      std::int64_t groups, std::int8_t* plain);
+
+/// out[k, ...] = weights[k, ...] * scale of channel k of G.
+void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out);
+
+/// One integer product with the scales that its slots hold.
+struct IntegerProduct {
+  LayerProduct which;
+  const kernels::ConvS8& kernel;
+  const Slot &a_slot, &b_slot;
+  const void *a, *b;  // as kernels::ConvArgs names them
+  const float* bias;
+  float* out;
+  bool accumulate;
+  bool folded = false;  ///< the scales of A are in B already
+};
+void run_integer_product(Runtime& runtime, const IntegerProduct& product);
+
+}  // namespace octavo
