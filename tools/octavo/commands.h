@@ -20,7 +20,8 @@ struct ConfigArguments {
   std::string device = "cpu";
   bool strict = false;
   void add_to(CLI::App& command);
-  Config load() const;  // with everything that is registered
+  Config load() const;                             // with everything that is registered
+  std::vector<std::string> all_overrides() const;  // with what the options stand for
 };
 
 /// `last` stands for the newest run in ./runs; anything else is a folder. Errc::checkpoint when there is
