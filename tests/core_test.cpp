@@ -1,9 +1,12 @@
 // Tensors, checked shapes, the thread pool.
+#include "core/memory.h"
 #include "core/thread_pool.h"
 #include "octavo/tensor.h"
 #include "support/catch.h"
 
 #include <atomic>
+#include <fstream>
+#include <limits>
 
 using namespace octavo;
 
@@ -46,4 +49,23 @@ TEST_CASE("chunks cover a size without gaps") {
       CHECK(chunk_begin(size, chunks, 0) == 0);
       CHECK(chunk_begin(size, chunks, chunks) == size);
     }
+}
+
+TEST_CASE("the memory limit is that of the machine or of the process, whichever is smaller") {
+  std::ifstream in("/proc/meminfo");
+  std::string word;
+  std::int64_t kib = 0;
+  in >> word >> kib;
+  REQUIRE(word == "MemTotal:");
+  CHECK(memory_limit() > 0);
+  std::ifstream swaps("/proc/swaps");
+  std::string line;
+  std::getline(swaps, line);
+  if (!std::getline(swaps, line)) CHECK(memory_limit() <= kib * 1024);
+  CHECK(saturating_add(3, 4) == 7);
+  CHECK(saturating_add(std::int64_t{1} << 62, std::int64_t{1} << 62) ==
+        std::numeric_limits<std::int64_t>::max());
+  CHECK(bytes_text(0) == "0 bytes");
+  CHECK(bytes_text(1023) == "1023 bytes");
+  CHECK(bytes_text(12345678) == "12345678 bytes (11.8 MiB)");
 }

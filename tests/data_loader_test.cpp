@@ -278,6 +278,21 @@ TEST_CASE("images are normalized, cropped and mirrored as documented") {
     const Batch& batch = loader.next();
     for (std::int64_t i = 0; i < 40; ++i) CHECK(matches(batch, i, 0, 0, false));
   }
+  SECTION("mean and deviation of the options") {
+    options.augment = {};
+    options.mean = {0.1f, 0.2f, 0.3f};
+    options.std = {0.5f, 0.25f, 2.0f};
+    Loader loader(data, options);
+    const auto pixels = loader.next()["image"].as<float>();
+    for (std::int64_t at = 0; at < 40 * 192; ++at) {
+      const auto channel = static_cast<std::size_t>(at % 3);
+      const float pixel = Patterns::pattern(at / 192, at % 192);
+      REQUIRE(pixels[static_cast<std::size_t>(at)] ==
+              Approx((pixel / 255 - options.mean[channel]) / options.std[channel]).margin(1e-5));
+    }
+    options.std = {0.5f, 0.25f};
+    CHECK_THROWS_WITH(Loader(data, options), ContainsSubstring("data.normalize.std: 2 values"));
+  }
   SECTION("crop and mirror, drawn anew in each epoch") {
     Loader loader(data, options);
     std::set<int> places[2];
@@ -312,7 +327,7 @@ TEST_CASE("bad loader settings are configuration errors") {
     Loader loader(data, options);
   };
   CHECK_THROWS_WITH(with([](LoaderOptions& o) { o.batch = 0; }), ContainsSubstring("data.batch"));
-  CHECK_THROWS_WITH(with([](LoaderOptions& o) { o.workers = -1; }), ContainsSubstring("data.workers"));
+  CHECK_THROWS_WITH(with([](LoaderOptions& o) { o.workers = -1; }), ContainsSubstring("data.threads"));
   CHECK_THROWS_WITH(with([](LoaderOptions& o) { o.ready = 0; }), ContainsSubstring("data.ready"));
   CHECK_THROWS_WITH(with([](LoaderOptions& o) { o.augment = {"flop"}; }),
                     ContainsSubstring("unknown transform 'flop'; known: pad_crop, flip"));

@@ -3,7 +3,9 @@
 #include <map>
 #include <set>
 
+#include "exec/fits.h"
 #include "support/branches.h"
+#include "support/catch.h"
 #include "support/resnet8.h"
 
 using namespace octavo;
@@ -109,4 +111,26 @@ TEST_CASE("placement and order of a ResNet-20") { check_model(resnet(3)); }
 
 TEST_CASE("placement and order of a model with branches, joins, reused values and two losses") {
   check_model(branches());
+}
+
+TEST_CASE("an arena beyond the memory is refused with the layer of its largest value") {
+  const BatchTypes types{{"image", {DType::f32, {4, 16, 16, 3}}}, {"label", {DType::i64, {4}}}};
+  Runtime runtime(1, 1);
+  Program program(build(resnet(1)), types, runtime);
+  program.fusion = false;
+  Plan& plan = program.plan(types, Phase::train);
+  require_arena_fits(plan, program.parameter_bytes());
+  plan.arena_bytes = std::int64_t{1} << 61;
+  std::int64_t largest = 0;
+  for (std::size_t id = 0; id < plan.graph.values.size(); ++id)
+    if (plan.offsets[id] >= 0) largest = std::max(largest, value_bytes(plan.graph.values[id]));
+  try {
+    require_arena_fits(plan, 5);
+    FAIL("not refused");
+  } catch (const Error& error) {
+    CHECK(error.code() == Errc::resource);
+    CHECK_THAT(error.what(), ContainsSubstring("test:1:1: [") &&
+                                 ContainsSubstring("2305843009213693952 bytes (2.0 EiB) beside 5 bytes") &&
+                                 ContainsSubstring(" with " + std::to_string(largest) + " bytes"));
+  }
 }

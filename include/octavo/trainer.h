@@ -69,6 +69,7 @@ class OCTAVO_API Trainer {
 struct RunStart {
   std::string folder;
   std::int64_t step = 0, total_steps = 0;
+  std::string precision;  ///< the resolved plan, one line per situation: asked, granted, kernel, layers, why
 };
 
 struct RunOptions {

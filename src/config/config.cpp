@@ -45,15 +45,16 @@ void locate_model(Config::Impl& impl, Problems& problems) {
 
 void locate_data(Config::Impl& impl) {
   std::string& path = impl.settings.data.path;
+  impl.missing_data_places.clear();
   if (path.empty()) return;
   const auto places = places_of(path, folder_of(*find_path(impl.document, "data.path"), impl.path));
   const std::string found = first_existing(places);
   path = found.empty() ? places.front() : found;
+  impl.missing_data_places = found.empty() ? places : std::vector<std::string>{};
 }
 
 // Merges, checks and resolves; `impl` holds path, catalog, file and overrides.
-void resolve(Config::Impl& impl) {
-  Problems problems;
+void resolve(Config::Impl& impl, Problems& problems) {
   impl.document = impl.file;
   int number = 0;
   for (const std::string& override_text : impl.overrides) {
@@ -67,7 +68,6 @@ void resolve(Config::Impl& impl) {
   impl.folders = model_folders(parent_folder(impl.path), impl.catalog.share_folder);
   locate_model(impl, problems);
   locate_data(impl);
-  problems.throw_if_any();
 }
 
 }  // namespace
@@ -81,23 +81,42 @@ std::string Duration::str() const {
          (in_epochs ? (count == 1 ? " epoch" : " epochs") : (count == 1 ? " step" : " steps"));
 }
 
-Config Config::load(const std::string& path, const std::vector<std::string>& overrides,
-                    const Catalog& catalog) {
+Config Config::Impl::load(const std::string& path, const std::vector<std::string>& overrides,
+                          const Catalog& catalog, Problems& problems) {
   auto impl = std::make_shared<Impl>();
   impl->path = path;
   impl->catalog = catalog;
   impl->file = read_with_includes(path);
   impl->overrides = overrides;
-  resolve(*impl);
+  resolve(*impl, problems);
+  // A length that is missing is one problem, not one of the schedule as well.
+  TrainSettings& train = impl->settings.train;
+  if (!problems.empty() && train.epochs == 0 && train.steps == 0) train.epochs = 1'000'000;
   return Config(std::move(impl));
+}
+
+Config Config::load(const std::string& path, const std::vector<std::string>& overrides,
+                    const Catalog& catalog) {
+  Problems problems;
+  Config config = Impl::load(path, overrides, catalog, problems);
+  problems.throw_if_any();
+  return config;
 }
 
 Config& Config::set(std::string_view key, std::string_view value) {
   auto changed = std::make_shared<Impl>(*impl_);
   changed->overrides.push_back(concat(key, "=", value));
-  resolve(*changed);
+  Problems problems;
+  resolve(*changed, problems);
+  problems.throw_if_any();
   impl_ = std::move(changed);
   return *this;
+}
+
+Error at_key(const Config& config, const Error& error) {
+  const std::string text = error.what(), key = text.substr(0, text.find(": "));
+  const YamlNode* node = find_path(config.impl().document, key);
+  return node == nullptr ? error : Error(error.code(), node->position.str() + ": " + text);
 }
 
 std::string Config::dump() const { return write_settings(impl_->settings, impl_->catalog); }

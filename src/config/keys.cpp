@@ -66,7 +66,7 @@ void add_model_and_data(Table& t, const Catalog& catalog) {
   t.key(FIELD(data.path), "folder or file of the data set");
   t.number(FIELD(data.batch), {1, 1 << 20}, "samples in a batch");
   t.choice(FIELD(data.augment), catalog.augmentations, "random changes of training samples, in this order");
-  t.number(FIELD(data.threads), {0, 1024}, "loader threads; 0: chosen by the loader");
+  t.number(FIELD(data.threads), {0, 256}, "loader threads; 0: chosen by the loader");
   t.number(FIELD(data.normalize.mean), {-1e6, 1e6}, "mean of each channel, pixels in [0, 1]");
   t.number(FIELD(data.normalize.std), {0, 1e6, true}, "standard deviation of each channel, pixels in [0, 1]");
   t.number(FIELD(data.fraction), {0, 1, true}, "leading share of the training set that is used");

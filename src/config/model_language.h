@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "config/problems.h"
 #include "config/yaml.h"
 #include "octavo/config.h"
 
@@ -77,9 +78,13 @@ struct ModelRequest {
 /// Throws Errc::config with every problem found, each with file:line:col.
 ModelDescription load_model(const ModelRequest& request);
 
-/// The model of a configuration; symbols and facts come from its data set.
-ModelDescription load_model(const Config& config, const std::map<std::string, std::int64_t>& symbols,
-                            const std::map<std::string, std::int64_t>& facts);
+/// The same with the problems noted: what they leave of the model, each input of a node before it. Throws
+/// only where the file as a whole cannot be read.
+ModelDescription load_model(const ModelRequest& request, Problems& problems);
+
+/// The request of a configuration; symbols and facts come from its data set.
+ModelRequest model_request(const Config& config, const std::map<std::string, std::int64_t>& symbols,
+                           const std::map<std::string, std::int64_t>& facts);
 
 /// Folders searched for a model by name, first choice first.
 std::vector<std::string> model_folders(const std::string& config_folder, const std::string& share_folder);

@@ -94,6 +94,12 @@ void check_phases(const ModelDescription& model, Problems& problems) {
   for (const ModelLoss& loss : model.losses) check(loss.value, When::train, loss.name);
 }
 
+// Outputs and losses behind a node that failed have no value.
+void drop_missing(ModelDescription& model) {
+  std::erase_if(model.outputs, [](const ModelOutput& output) { return output.value.name.empty(); });
+  std::erase_if(model.losses, [](const ModelLoss& loss) { return loss.value.name.empty(); });
+}
+
 // Drops nodes of used model files that nothing needs, such as the classifier behind a backbone.
 void drop_unused(ModelDescription& model, const std::vector<bool>& imported) {
   std::set<std::string> needed;
@@ -124,8 +130,7 @@ void each_entry(const YamlNode* part, Problems& problems, Read read) {
 
 }  // namespace
 
-ModelDescription load_model(const ModelRequest& request) {
-  Problems problems;
+ModelDescription load_model(const ModelRequest& request, Problems& problems) {
   Expander expander(request, problems);
   const ModelFile& file = expander.file(request.file);
   Scope scope;
@@ -156,17 +161,24 @@ ModelDescription load_model(const ModelRequest& request) {
     model.outputs.push_back({"output", {last.value, file.root.position}});
   model.nodes = std::move(expander.nodes());
   check_phases(model, problems);
-  problems.throw_if_any();
+  drop_missing(model);
   drop_unused(model, expander.imported());
   return model;
 }
 
-ModelDescription load_model(const Config& config, const std::map<std::string, std::int64_t>& symbols,
-                            const std::map<std::string, std::int64_t>& facts) {
+ModelDescription load_model(const ModelRequest& request) {
+  Problems problems;
+  ModelDescription model = load_model(request, problems);
+  problems.throw_if_any();
+  return model;
+}
+
+ModelRequest model_request(const Config& config, const std::map<std::string, std::int64_t>& symbols,
+                           const std::map<std::string, std::int64_t>& facts) {
   const YamlNode* model = config.impl().document.find("model");
   const YamlNode* with = model != nullptr ? model->find("with") : nullptr;
-  return load_model(
-      {config.model().file, with != nullptr ? *with : YamlNode{}, symbols, facts, config.impl().folders});
+  return {config.model().file, with != nullptr && with->is_map() ? *with : YamlNode{}, symbols, facts,
+          config.impl().folders};
 }
 
 }  // namespace octavo

@@ -43,6 +43,10 @@ void Problems::add(const Error& error) {
     lines_.push_back(line);
 }
 
+void Problems::add(const Problems& others) {
+  for (const std::string& line : others.lines_) add(Error(Errc::config, line));
+}
+
 void Problems::throw_if_any() const {
   if (lines_.empty()) return;
   std::string text;

@@ -13,6 +13,7 @@ class Problems {
  public:
   void add(const Position& position, const std::string& text);
   void add(const Error& error);  ///< lines of an error that already carries its place
+  void add(const Problems& others);
   bool empty() const { return lines_.empty(); }
   void throw_if_any() const;  ///< Errc::config, one problem per line
 

@@ -213,6 +213,7 @@ std::map<std::string, OptionValue> read_options(const YamlNode* given, const Pol
       values[option.name] = read_option(node != nullptr && !node->is_null() ? *node : fallback, option);
     } catch (const Error& error) {
       problems.add(error);
+      values[option.name] = read_option(fallback, option);
     }
   }
   if (given == nullptr) return values;

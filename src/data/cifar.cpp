@@ -55,6 +55,8 @@ Records read_records(const DataRequest& request, const DataFiles& wanted, const 
   return records;
 }
 
+std::int64_t published_samples(Split split) { return split == Split::train ? 50000 : 10000; }
+
 std::vector<std::string> numbered_classes(std::int64_t classes) {
   std::vector<std::string> names;
   for (std::int64_t i = 0; i < classes; ++i) names.push_back("class" + std::to_string(i));
@@ -67,6 +69,24 @@ std::shared_ptr<const Dataset> image_set(DatasetInfo info, Records records) {
 
 }  // namespace
 
+DatasetInfo cifar10_info(const DataRequest& request) {
+  DatasetInfo info =
+      image_info("cifar10", request.split, side, side, channels,
+                 {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
+  info.samples = published_samples(request.split);
+  info.mean = {0.4914f, 0.4822f, 0.4465f};
+  info.std = {0.2470f, 0.2435f, 0.2616f};
+  return info;
+}
+
+DatasetInfo cifar100_info(const DataRequest& request) {
+  DatasetInfo info = image_info("cifar100", request.split, side, side, channels, numbered_classes(100));
+  info.samples = published_samples(request.split);
+  info.mean = {0.5071f, 0.4865f, 0.4409f};
+  info.std = {0.2673f, 0.2564f, 0.2762f};
+  return info;
+}
+
 std::shared_ptr<const Dataset> open_cifar10(const DataRequest& request) {
   check_options(request, {});
   DataFiles wanted{"cifar10",
@@ -77,12 +97,7 @@ std::shared_ptr<const Dataset> open_cifar10(const DataRequest& request) {
   if (request.split == Split::train)
     wanted.names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
                     "data_batch_5.bin"};
-  DatasetInfo info =
-      image_info("cifar10", request.split, side, side, channels,
-                 {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
-  info.mean = {0.4914f, 0.4822f, 0.4465f};
-  info.std = {0.2470f, 0.2435f, 0.2616f};
-  return image_set(std::move(info), read_records(request, wanted, {1, 10}));
+  return image_set(cifar10_info(request), read_records(request, wanted, {1, 10}));
 }
 
 std::shared_ptr<const Dataset> open_cifar100(const DataRequest& request) {
@@ -92,10 +107,7 @@ std::shared_ptr<const Dataset> open_cifar100(const DataRequest& request) {
                          {request.split == Split::train ? "train.bin" : "test.bin"},
                          false,
                          "cifar-100-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html"};
-  DatasetInfo info = image_info("cifar100", request.split, side, side, channels, numbered_classes(100));
-  info.mean = {0.5071f, 0.4865f, 0.4409f};
-  info.std = {0.2673f, 0.2564f, 0.2762f};
-  return image_set(std::move(info), read_records(request, wanted, {2, 100}));
+  return image_set(cifar100_info(request), read_records(request, wanted, {2, 100}));
 }
 
 }  // namespace octavo

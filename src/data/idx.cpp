@@ -76,29 +76,41 @@ std::shared_ptr<const Dataset> open_idx(const DataRequest& request, DataFiles wa
                                     std::move(labels.bytes));
 }
 
+std::int64_t published_samples(Split split) { return split == Split::train ? 60000 : 10000; }
+
 }  // namespace
 
-std::shared_ptr<const Dataset> open_mnist(const DataRequest& request) {
+DatasetInfo mnist_info(const DataRequest& request) {
   DatasetInfo info =
       image_info("mnist", request.split, 28, 28, 1, {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"});
+  info.samples = published_samples(request.split);
   info.mean = {0.1307f};
   info.std = {0.3081f};
-  DataFiles wanted;
-  wanted.folders = {"", "mnist", "MNIST/raw"};
-  wanted.source = "the four files of http://yann.lecun.com/exdb/mnist";
-  return open_idx(request, std::move(wanted), std::move(info));
+  return info;
 }
 
-std::shared_ptr<const Dataset> open_fashion_mnist(const DataRequest& request) {
+DatasetInfo fashion_mnist_info(const DataRequest& request) {
   DatasetInfo info = image_info("fashion_mnist", request.split, 28, 28, 1,
                                 {"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
                                  "sneaker", "bag", "ankle boot"});
+  info.samples = published_samples(request.split);
   info.mean = {0.2860f};
   info.std = {0.3530f};
+  return info;
+}
+
+std::shared_ptr<const Dataset> open_mnist(const DataRequest& request) {
+  DataFiles wanted;
+  wanted.folders = {"", "mnist", "MNIST/raw"};
+  wanted.source = "the four files of http://yann.lecun.com/exdb/mnist";
+  return open_idx(request, std::move(wanted), mnist_info(request));
+}
+
+std::shared_ptr<const Dataset> open_fashion_mnist(const DataRequest& request) {
   DataFiles wanted;
   wanted.folders = {"", "fashion-mnist", "fashion_mnist", "FashionMNIST/raw"};
   wanted.source = "the four files of https://github.com/zalandoresearch/fashion-mnist";
-  return open_idx(request, std::move(wanted), std::move(info));
+  return open_idx(request, std::move(wanted), fashion_mnist_info(request));
 }
 
 }  // namespace octavo

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/check.h"
+#include "core/memory.h"
 #include "data/streams.h"
 #include "data/transform.h"
 
@@ -35,6 +36,38 @@ struct Workspace {
   std::vector<std::uint8_t> image, scratch;
   std::vector<void*> out;
 };
+
+/// Batches as they lie in memory: pixels as f32.
+std::int64_t sample_bytes(const DatasetInfo& info) {
+  std::int64_t bytes = 0;
+  for (const Field& field : info.fields)
+    bytes = saturating_add(
+        bytes, TensorType{is_pixels(field) ? DType::f32 : field.type.dtype, field.type.shape}.bytes());
+  return bytes;
+}
+
+void require_batches_fit(const Dataset& data, const LoaderOptions& options, std::int64_t batches) {
+  const std::int64_t sample = sample_bytes(data.info()), samples = data.info().samples;
+  const std::int64_t batch = checked_multiply(std::min(options.batch, samples), sample);
+  const std::int64_t all = saturating_add(checked_multiply(batches, batch), 8 * samples);
+  require(all <= memory_limit(), Errc::resource, "data.batch: ", batches, " batches of ", options.batch,
+          " samples with ", bytes_text(sample), " each, and the order of ", samples, " samples take ",
+          bytes_text(all), "; the memory here is ", bytes_text(memory_limit()));
+}
+
+/// The set's description with the mean and deviation that the options give.
+DatasetInfo normalized_by(DatasetInfo info, const LoaderOptions& options) {
+  const Shape& shape = info.field("image").type.shape;
+  const auto channels = static_cast<std::size_t>(shape.rank() > 0 ? shape.back() : 0);
+  const auto replace = [&](std::vector<float>& own, const std::vector<float>& given, const char* key) {
+    require(given.empty() || given.size() == channels, Errc::config, "data.normalize.", key, ": ",
+            given.size(), " values for the ", channels, " channels of data set '", info.name, "'");
+    if (!given.empty()) own = given;
+  };
+  replace(info.mean, options.mean, "mean");
+  replace(info.std, options.std, "std");
+  return info;
+}
 
 /// Rethrows the exception in flight as an Error that names the sample.
 [[noreturn]] void rethrow_for(std::int64_t sample, const DatasetInfo& info) {
@@ -104,11 +137,11 @@ Loader::Impl::Impl(std::shared_ptr<const Dataset> set, LoaderOptions chosen)
     : data(std::move(set)), options(std::move(chosen)) {
   const std::int64_t samples = data->info().samples;
   if (std::any_of(data->info().fields.begin(), data->info().fields.end(), is_pixels))
-    pipeline.emplace(data->info(), options.augment);
+    pipeline.emplace(normalized_by(data->info(), options), options.augment);
   require(pipeline || options.augment.empty(), Errc::config, "data.augment: data set '", data->info().name,
           "' has no field `image` of type u8");
   require(options.batch > 0, Errc::config, "data.batch: ", options.batch, " is not above 0");
-  require(options.workers >= 0 && options.workers <= 256, Errc::config, "data.workers: ", options.workers,
+  require(options.workers >= 0 && options.workers <= 256, Errc::config, "data.threads: ", options.workers,
           " is not in 0 .. 256");
   require(options.ready > 0 && options.ready <= 1024, Errc::config, "data.ready: ", options.ready,
           " is not in 1 .. 1024");
@@ -118,8 +151,9 @@ Loader::Impl::Impl(std::shared_ptr<const Dataset> set, LoaderOptions chosen)
           "; set a smaller data.batch or keep the last partial batch");
   require(samples <= UINT32_MAX, Errc::config, "data set '", data->info().name, "': ", samples,
           " samples, at most 2^32 - 1 can be put in order");
-  order.resize(static_cast<std::size_t>(samples));
   slots.resize(options.workers == 0 ? 1 : static_cast<std::size_t>(options.ready) + 1);
+  require_batches_fit(*data, options, static_cast<std::int64_t>(slots.size()));
+  order.resize(static_cast<std::size_t>(samples));
   start_workers();
 }
 

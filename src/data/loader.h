@@ -17,6 +17,7 @@ struct LoaderOptions {
   int ready = 3;           // batches prepared ahead at most
   std::uint64_t seed = 1;  // of order and augmentation
   std::vector<std::string> augment;  // names of transform_list.inc, in this order
+  std::vector<float> mean, std;      // per channel of image / 255; empty: the set's own
 };
 
 /// Position in the endless stream of epochs; what a checkpoint keeps.
@@ -43,7 +44,8 @@ struct Batch {
 class Loader {
  public:
   /// Errc::config for a bad option or a transform that does not fit the set, Errc::data for a set that gives
-  /// no batch. Fewer threads than asked start when the system has no more; see workers().
+  /// no batch, Errc::resource for batches larger than the memory. Fewer threads than asked start when the
+  /// system has no more; see workers().
   Loader(std::shared_ptr<const Dataset> data, LoaderOptions options);
   ~Loader();  // stops the workers, also in the middle of an epoch
 

@@ -11,12 +11,13 @@ namespace {
 struct Entry {
   std::string name;
   DatasetFactory factory;
+  std::function<DatasetInfo(const DataRequest&)> describe;
   std::string help;
 };
 
 const std::vector<Entry>& builtin_entries() {
   static const std::vector<Entry> entries = {
-#define OCTAVO_DATASET(name, factory, help) {name, factory, help},
+#define OCTAVO_DATASET(name, factory, describe, help) {name, factory, describe, help},
 #include "data/dataset_list.inc"
 #undef OCTAVO_DATASET
   };
@@ -73,13 +74,19 @@ std::shared_ptr<const Dataset> open_dataset(const DataRequest& request) {
   return take_fraction(std::move(data), request);
 }
 
+std::optional<DatasetInfo> published_info(const DataRequest& request) {
+  for (const Entry& entry : builtin_entries())
+    if (entry.name == request.set) return entry.describe(request);
+  return {};
+}
+
 void register_dataset(const std::string& name, DatasetFactory factory, const std::string& help) {
   require(!name.empty() && factory != nullptr, Errc::config, "a data set needs a name and a factory");
   bool added = true;
   for (const Entry& entry : builtin_entries()) added = added && entry.name != name;
   Registered& state = registered();
   const std::lock_guard lock(state.mutex);
-  added = added && state.entries.try_emplace(name, Entry{name, std::move(factory), help}).second;
+  added = added && state.entries.try_emplace(name, Entry{name, std::move(factory), {}, help}).second;
   require(added, Errc::config, "data set '", name, "' is registered already");
 }
 

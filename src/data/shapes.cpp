@@ -29,14 +29,8 @@ std::int64_t integer_option(const DataRequest& request, const std::string& name,
 
 class Shapes : public Dataset {
  public:
-  Shapes(const DataRequest& request, std::int64_t side, std::int64_t samples)
-      : side_(side), seed_(request.seed) {
-    info_ = image_info("shapes", request.split, side, side, 3, {shape_names, shape_names + shape_kinds});
-    info_.procedural = true;
-    info_.samples = samples;
-    info_.mean = {0.50f, 0.50f, 0.50f};
-    info_.std = {0.193f, 0.193f, 0.193f};
-  }
+  explicit Shapes(const DataRequest& request)
+      : seed_(request.seed), info_(shapes_info(request)), side_(info_.field("image").type.shape[0]) {}
   const DatasetInfo& info() const override { return info_; }
 
   /// Draws the image anew: that takes less time than a training step needs per image, and no memory.
@@ -51,20 +45,30 @@ class Shapes : public Dataset {
   }
 
  private:
-  std::int64_t side_;
   std::uint64_t seed_;
-  ShapesStyle style_;
   DatasetInfo info_;
+  std::int64_t side_;
+  ShapesStyle style_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Dataset> open_shapes(const DataRequest& request) {
+DatasetInfo shapes_info(const DataRequest& request) {
   check_options(request, {"size", "train_samples", "test_samples"});
   const std::int64_t side = integer_option(request, "size", 32, 8, 512);
   const std::int64_t train = integer_option(request, "train_samples", 10000, 1, 1 << 30);
   const std::int64_t test = integer_option(request, "test_samples", 2000, 1, 1 << 30);
-  return std::make_shared<Shapes>(request, side, request.split == Split::train ? train : test);
+  DatasetInfo info =
+      image_info("shapes", request.split, side, side, 3, {shape_names, shape_names + shape_kinds});
+  info.procedural = true;
+  info.samples = request.split == Split::train ? train : test;
+  info.mean = {0.50f, 0.50f, 0.50f};
+  info.std = {0.193f, 0.193f, 0.193f};
+  return info;
+}
+
+std::shared_ptr<const Dataset> open_shapes(const DataRequest& request) {
+  return std::make_shared<Shapes>(request);
 }
 
 }  // namespace octavo

@@ -7,20 +7,11 @@
 
 #include "core/check.h"
 #include "exec/context.h"
+#include "exec/fits.h"
 #include "exec/quantize.h"
 
 namespace octavo {
 namespace {
-
-void bind_types(Graph& graph, const BatchTypes& inputs) {
-  for (ValueId id : graph.inputs) {
-    Value& value = graph.value(id);
-    const auto found = inputs.find(value.name);
-    require(found != inputs.end(), Errc::config, "the model reads input '", value.name,
-            "', which the data set does not have");
-    value.type = found->second;
-  }
-}
 
 std::string plan_key(const BatchTypes& inputs, Phase phase) {
   std::string key = phase == Phase::train ? "train" : "eval";
@@ -62,6 +53,7 @@ Program::Program(Graph graph, const BatchTypes& sample, Runtime& runtime, Dispat
     : graph_(std::move(graph)), runtime_(runtime), log_(std::move(log)) {
   bind_types(graph_, sample);
   infer_types(graph_);
+  require_sizes_fit(graph_);
   initialize();
 }
 
@@ -96,10 +88,18 @@ Graph Program::instantiate(const BatchTypes& inputs, Phase phase) const {
   keep_phase(graph, phase);
   bind_types(graph, inputs);
   infer_types(graph);
+  require_sizes_fit(graph);
   graph.first_backward = graph.nodes.size();
   if (phase == Phase::train) append_backward(graph);
   drop_reshapes(graph);
   return graph;
+}
+
+std::int64_t Program::parameter_bytes() const {
+  std::int64_t bytes = 0;
+  for (const ParameterData& data : parameters)
+    bytes += data.value.bytes() + (data.frozen ? 0 : data.gradient.bytes());
+  return bytes;
 }
 
 Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
@@ -111,6 +111,7 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   fuse(made->graph, fusion);
   mark_first_gradients(made->graph);
   place_values(*made);
+  require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);
   if (!arena_ || arena_.bytes() < made->arena_bytes) arena_ = Tensor::empty({made->arena_bytes}, DType::u8);
   plan = std::move(made);

@@ -27,8 +27,6 @@ struct StateData {
   Tensor value;
 };
 
-/// Names and types of a batch's values; the first axis of each is the batch.
-using BatchTypes = std::map<std::string, TensorType>;
 using BatchPointers = std::map<std::string, const void*>;
 
 class Program {
@@ -61,6 +59,7 @@ class Program {
   std::function<void()> before_pass;
   std::function<void(const Plan&, const Node&)> after_node;
 
+  std::int64_t parameter_bytes() const;  ///< with their gradients
   const Graph& graph() const { return graph_; }
   Runtime& runtime() { return runtime_; }
   void* address(const Plan& plan, ValueId id) const;

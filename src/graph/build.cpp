@@ -1,6 +1,7 @@
 #include "graph/build.h"
 
 #include <map>
+#include <set>
 
 #include "config/problems.h"
 #include "core/check.h"
@@ -11,7 +12,7 @@ namespace {
 
 class Builder {
  public:
-  explicit Builder(const ModelDescription& model) : model_(model) {}
+  Builder(const ModelDescription& model, Problems& problems) : model_(model), problems_(problems) {}
 
   Graph run() {
     for (const ModelInput& input : model_.inputs) {
@@ -24,20 +25,33 @@ class Builder {
       } catch (const Error& error) {
         problems_.add(error);
         declare_outputs(node, 1);
+        failed_.insert(node.path);
       }
     }
-    problems_.throw_if_any();
     for (const ModelOutput& output : model_.outputs)
-      graph_.outputs.push_back({output.name, find(output.value)});
+      noted([&] { graph_.outputs.push_back({output.name, find(output.value)}); });
     for (const ModelLoss& loss : model_.losses)
-      graph_.losses.push_back({loss.name, find(loss.value), no_value, static_cast<float>(loss.weight)});
+      noted([&] {
+        graph_.losses.push_back({loss.name, find(loss.value), no_value, static_cast<float>(loss.weight)});
+      });
     return std::move(graph_);
   }
 
  private:
+  template <class Work>
+  void noted(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      problems_.add(error);
+    }
+  }
+
   ValueId find(const ValueRef& ref) const {
     const auto found = names_.find(ref.name);
     if (found != names_.end()) return found->second;
+    const std::string node = ref.name.substr(0, ref.name.find(':'));
+    if (failed_.contains(node)) return names_.at(node);  // its outputs are not known
     std::vector<std::string> known;
     for (const auto& [name, id] : names_) known.push_back(name);
     fail_at(ref.position, concat("unknown value '", ref.name, "'", suggestion(ref.name, known)));
@@ -89,11 +103,21 @@ class Builder {
   const ModelDescription& model_;
   Graph graph_;
   std::map<std::string, ValueId> names_;
-  Problems problems_;
+  std::set<std::string> failed_;
+  Problems& problems_;
 };
 
 }  // namespace
 
-Graph build_graph(const ModelDescription& model) { return Builder(model).run(); }
+Graph build_graph(const ModelDescription& model, Problems& problems) {
+  return Builder(model, problems).run();
+}
+
+Graph build_graph(const ModelDescription& model) {
+  Problems problems;
+  Graph graph = build_graph(model, problems);
+  problems.throw_if_any();
+  return graph;
+}
 
 }  // namespace octavo

@@ -10,4 +10,7 @@ namespace octavo {
 /// ops, wrong numbers of inputs, attributes that are missing, out of range or unknown.
 Graph build_graph(const ModelDescription& model);
 
+/// The same with the problems noted: a node that failed is left out, its values have no producer.
+Graph build_graph(const ModelDescription& model, Problems& problems);
+
 }  // namespace octavo

@@ -147,24 +147,40 @@ void keep_phase(Graph& graph, Phase phase) {
               "; give this node the same `when`");
 }
 
-// Nodes behind one that failed are left out: their errors would only repeat its own.
+void bind_types(Graph& graph, const BatchTypes& inputs) {
+  for (ValueId id : graph.inputs) {
+    Value& value = graph.value(id);
+    const auto found = inputs.find(value.name);
+    require(found != inputs.end(), Errc::config, "the model reads input '", value.name,
+            "', which the data set does not have");
+    value.type = found->second;
+  }
+}
+
 void infer_types(Graph& graph) {
   Problems problems;
+  infer_types(graph, problems);
+  problems.throw_if_any();
+}
+
+// Nodes behind one that failed are left out: their errors would only repeat its own.
+void infer_types(Graph& graph, Problems& problems) {
   std::set<ValueId> unknown;
+  for (std::size_t id = 0; id < graph.values.size(); ++id) unknown.insert(static_cast<ValueId>(id));
+  for (ValueId id : graph.inputs) unknown.erase(id);
   for (Node& node : graph.nodes) {
-    bool known = std::none_of(node.inputs.begin(), node.inputs.end(),
-                              [&](ValueId id) { return unknown.contains(id); });
+    const bool known = std::none_of(node.inputs.begin(), node.inputs.end(),
+                                    [&](ValueId id) { return unknown.contains(id); });
     try {
       if (known) infer_node(graph, node);
+      if (known)
+        for (ValueId id : node.outputs) unknown.erase(id);
     } catch (const Error& error) {
       if (error.code() != Errc::config) throw;
       const std::string text = error.what(), place = label(node);
       problems.add(Error(Errc::config, text.starts_with(place) ? text : place + text));
-      known = false;
     }
-    if (!known) unknown.insert(node.outputs.begin(), node.outputs.end());
   }
-  problems.throw_if_any();
 }
 
 void drop_reshapes(Graph& graph) {

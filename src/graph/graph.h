@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -140,11 +141,16 @@ Geometry geometry(const Shape& shape);
 /// "[conv2d 'stage1.0.conv1'] ": how messages name a node.
 std::string label(const Node& node);
 
+/// Names and types of a batch's values; the first axis of each is the batch.
+using BatchTypes = std::map<std::string, TensorType>;
+
 /// The passes, in this order. infer_types() runs shape inference over all nodes whose inputs carry types, and
 /// makes parameters and states (or checks them against those that exist); errors name the node and the
 /// shapes.
 void keep_phase(Graph& graph, Phase phase);  // drops the parts that the phase does not have
+void bind_types(Graph& graph, const BatchTypes& inputs);
 void infer_types(Graph& graph);
+void infer_types(Graph& graph, Problems& problems);  // notes what fails; its values keep no type
 void append_backward(Graph& graph);  // for everything that a loss and a trainable parameter depend on
 void drop_reshapes(Graph& graph);    // reshapes are aliases by now
 /// Gradient sums into products, pointwise nodes into chains; without `join` every pointwise node is a chain

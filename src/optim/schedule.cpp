@@ -49,12 +49,12 @@ void check_schedule(const Schedule& s) {
   if (s.type == ScheduleType::multistep) {
     require(!s.milestones.empty() && std::is_sorted(s.milestones.begin(), s.milestones.end()) &&
                 s.milestones[0] >= 0,
-            Errc::config, "schedule.milestones: must be ascending, with at least one");
+            Errc::config, "schedule.at: must be ascending, with at least one");
   }
   if (s.type == ScheduleType::cosine) {
     require(s.total_steps > s.warmup_steps, Errc::config, "schedule: cosine over ", s.total_steps,
             " steps leaves nothing after a warm-up of ", s.warmup_steps, " steps");
-    require(s.minimum >= 0 && s.minimum <= s.base, Errc::config, "schedule.minimum: ", s.minimum,
+    require(s.minimum >= 0 && s.minimum <= s.base, Errc::config, "schedule.final: a last rate of ", s.minimum,
             " must lie between 0 and the learning rate ", s.base);
   }
 }

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <thread>
 
-#include "config/model_language.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "graph/build.h"
@@ -27,65 +26,6 @@ int thread_count(const Config& config) {
                    : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-std::unique_ptr<Loader> open_loader(const Config& config, Split split) {
-  const DataSettings& data = config.data();
-  DataRequest request;
-  request.set = data.set;
-  request.path = data.path;
-  request.split = split;
-  request.fraction = split == Split::train ? data.fraction : 1;
-  request.seed = static_cast<std::uint64_t>(config.train().seed);
-  if (data.classes > 0) request.options["classes"] = std::to_string(data.classes);
-  if (data.size > 0) request.options["size"] = std::to_string(data.size);
-  if (data.samples > 0) {  // the test split keeps its share: a fifth of the training samples
-    request.options["train_samples"] = std::to_string(data.samples);
-    request.options["test_samples"] = std::to_string(std::max<std::int64_t>(1, data.samples / 5));
-  }
-  LoaderOptions options;
-  options.batch = data.batch;
-  options.shuffle = options.drop_last = split == Split::train;
-  options.workers = data.threads > 0 ? static_cast<int>(data.threads) : 1;
-  options.seed = static_cast<std::uint64_t>(config.train().seed);
-  if (split == Split::train) options.augment = data.augment;
-  return std::make_unique<Loader>(open_dataset(request), options);
-}
-
-// What the data set fixes of a model: sizes of its inputs, number of classes.
-ModelDescription describe_model(const Config& config, const DatasetInfo& data) {
-  std::map<std::string, std::int64_t> symbols, facts;
-  for (const Field& field : data.fields)
-    if (field.name == "image" && field.type.shape.rank() == 3)
-      symbols = {{"H", field.type.shape[0]}, {"W", field.type.shape[1]}, {"C", field.type.shape[2]}};
-  if (data.classes > 0) facts["classes"] = data.classes;
-  return load_model(config, symbols, facts);
-}
-
-Schedule make_schedule(const Config& config, std::int64_t per_epoch, std::int64_t total) {
-  const ScheduleSettings& from = config.schedule();
-  Schedule schedule;
-  schedule.type = schedule_type(from.type);
-  schedule.base = config.optimizer().lr;
-  schedule.warmup_steps = from.warmup.steps(per_epoch);
-  schedule.total_steps = total;
-  schedule.minimum = from.final * schedule.base;
-  schedule.step_size = from.every.steps(per_epoch);
-  for (const Duration& at : from.at) schedule.milestones.push_back(at.steps(per_epoch));
-  schedule.gamma = from.gamma;
-  check_schedule(schedule);
-  return schedule;
-}
-
-std::unique_ptr<Optimizer> make_program_optimizer(const Config& config, const Program& program) {
-  const OptimizerSettings& from = config.optimizer();
-  std::vector<OptimizerParameter> parameters;
-  for (const ParameterData& data : program.parameters)
-    parameters.push_back({data.name, data.value.shape(), from.decay_norm_and_bias || !data.is_norm_or_bias});
-  return make_optimizer(
-      from.type,
-      {{"momentum", from.momentum}, {"nesterov", from.nesterov ? 1 : 0}, {"weight_decay", from.weight_decay}},
-      std::move(parameters));
-}
-
 }  // namespace
 
 BatchTypes batch_types(const Batch& batch) {
@@ -100,38 +40,37 @@ BatchPointers batch_pointers(const Batch& batch) {
   return pointers;
 }
 
-Engine::Engine(const Config& config)
+Engine::Engine(const Config& config) : Engine(config, open_data_sets(config)) {}
+
+Engine::Engine(const Config& config, const DataSets& data)
     : config_(config), runtime_(thread_count(config), static_cast<std::uint64_t>(config.train().seed)) {
-  train_data_ = open_loader(config, Split::train);
-  test_data_ = open_loader(config, Split::test);
-  program_ =
-      std::make_unique<Program>(build_graph(describe_model(config, train_info())), sample_types(), runtime_,
-                                [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
+  train_data_ = make_loader(config, data.train, Split::train);
+  test_data_ = make_loader(config, data.test, Split::test);
+  program_ = std::make_unique<Program>(
+      build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
+      [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
-  controller_ =
-      std::make_unique<Controller>(config.precision(), program_->layers, program_->slots, steps_per_epoch_);
+  controller_ = placed(config, [&] {
+    return std::make_unique<Controller>(config.precision(), program_->layers, program_->slots, steps_per_epoch_);
+  });
   total_steps_ = config.train().total_steps(steps_per_epoch_);
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);
   optimizer_ = make_program_optimizer(config, *program_);
   task_ = make_task(*program_, train_info());
   const Plan& plan = training_plan();
-  if (config.precision().strict) require_asked_precision(plan, *program_, config.precision());
+  if (config.precision().strict)
+    placed(config, [&] { require_asked_precision(plan, *program_, config.precision()); });
 }
 
-// Fields of a full batch; u8 images arrive as f32.
-BatchTypes Engine::sample_types() const {
-  BatchTypes types;
-  for (const Field& field : train_info().fields) {
-    std::vector<std::int64_t> sizes = field.type.shape.sizes();
-    sizes.insert(sizes.begin(), config_.data().batch);
-    const bool image = field.name == "image" && field.type.dtype == DType::u8;
-    types[field.name] = {image ? DType::f32 : field.type.dtype, Shape(sizes)};
-  }
-  return types;
-}
+BatchTypes Engine::sample_types() const { return batch_types(train_info(), config_.data().batch); }
 
 Plan& Engine::training_plan() { return program_->plan(sample_types(), Phase::train); }
+
+Plan& Engine::evaluation_plan() {
+  const std::int64_t batch = std::min(config_.data().batch, test_data_->data().info().samples);
+  return program_->plan(batch_types(test_data_->data().info(), batch), Phase::eval);
+}
 
 // Runs the forward pass once more and names the first node that writes Inf or NaN; the loss itself at the
 // latest.

@@ -4,20 +4,18 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "data/loader.h"
-#include "exec/program.h"
 #include "octavo/trainer.h"
-#include "optim/optimizer.h"
-#include "optim/schedule.h"
 #include "precision/controller.h"
 #include "tasks/task.h"
 #include "train/checkpoint.h"
+#include "train/engine_parts.h"
 
 namespace octavo {
 
 class Engine {
  public:
   explicit Engine(const Config& config);
+  Engine(const Config& config, const DataSets& data);
 
   /// Errc::numeric, weights unchanged, when a loss or gradient is not finite.
   StepReport step(const Controller::EventSink& precision_events = {});
@@ -25,6 +23,7 @@ class Engine {
 
   CheckpointContent state() const;
   void load_state(const CheckpointContent& content);  ///< Errc::checkpoint with every difference
+  void restore_model(const CheckpointContent& content);  ///< what evaluation needs of it, for any batch size
 
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
   std::int64_t total_steps() const { return total_steps_; }
@@ -37,6 +36,7 @@ class Engine {
   Task& task() { return *task_; }
   /// The training plan for full batches (made now if need be), for tables and graph printing.
   Plan& training_plan();
+  Plan& evaluation_plan();  ///< for the first batch of an evaluation
 
  private:
   BatchTypes sample_types() const;

@@ -35,6 +35,15 @@ std::map<std::string, Tensor> model_tensors(const Program& program) {
   return tensors;
 }
 
+template <class Work>
+void read_state(const Work& work) {
+  try {
+    work();
+  } catch (const nlohmann::json::exception& error) {
+    fail(Errc::checkpoint, "state.json of the checkpoint: ", error.what());
+  }
+}
+
 }  // namespace
 
 CheckpointContent Engine::state() const {
@@ -48,31 +57,32 @@ CheckpointContent Engine::state() const {
   return content;
 }
 
-void Engine::load_state(const CheckpointContent& content) {
+void Engine::restore_model(const CheckpointContent& content) {
   std::map<std::string, Tensor> wanted = model_tensors(*program_);
   compare_names(content.model, wanted);
-  try {
-    const nlohmann::json& state = content.state;
-    const std::string policy = state.at("policy");
+  read_state([&] {
+    const std::string policy = content.state.at("policy");
     require(policy == config_.precision().policy, Errc::checkpoint,
             "the checkpoint was saved with precision policy '", policy, "', this configuration has '",
             config_.precision().policy, "'");
-    const LoaderCursor cursor{state.at("epoch").get<std::int64_t>(), state.at("batch").get<std::int64_t>()};
-    const auto step = state.at("step").get<std::int64_t>();
-    require(step >= 0 && cursor.epoch >= 0 && cursor.batch >= 0, Errc::checkpoint,
-            "state.json of the checkpoint holds a negative position");
-    controller_->load_state(state.at("precision"));
+    const auto step = content.state.at("step").get<std::int64_t>();
+    require(step >= 0, Errc::checkpoint, "state.json of the checkpoint holds step ", step);
+    controller_->load_state(content.state.at("precision"));
     program_->reset_plans();  // widths are part of that state
-    optimizer_->load_state(content.optimizer);
-    train_data_->seek(cursor);
     runtime_.step = step;
-  } catch (const nlohmann::json::exception& error) {
-    fail(Errc::checkpoint, "state.json of the checkpoint: ", error.what());
-  }
+  });
   for (const NamedTensor& entry : content.model)
     std::memcpy(wanted.at(entry.name).data(), entry.tensor.data(),
                 static_cast<std::size_t>(entry.tensor.bytes()));
   program_->weights_changed();
+}
+
+void Engine::load_state(const CheckpointContent& content) {
+  restore_model(content);
+  read_state([&] {
+    optimizer_->load_state(content.optimizer);
+    train_data_->seek({content.state.at("epoch").get<std::int64_t>(), content.state.at("batch")});
+  });
 }
 
 }  // namespace octavo

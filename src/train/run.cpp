@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "octavo/trainer.h"
 #include "train/engine.h"
+#include "train/precision_overview.h"
 #include "train/run_folder.h"
 #include "train/summary.h"
 
@@ -45,7 +46,8 @@ class Run {
 
   RunResult run() {
     if (options_.on_start)
-      options_.on_start({folder_->path().string(), engine_.steps_done(), engine_.total_steps()});
+      options_.on_start({folder_->path().string(), engine_.steps_done(), engine_.total_steps(),
+                         precision_overview(engine_.training_plan(), engine_.program())});
     prepare_checkpoints(folder_->path(), checkpoint_bytes(engine_.state()));
     bool stopped = stop_reached();
     while (!stopped && engine_.steps_done() < engine_.total_steps()) {
@@ -174,6 +176,7 @@ fs::path run_path(const Config& config, const RunOptions& options) {
 
 RunResult train(const Config& config, const RunOptions& options) {
   Engine engine(config);
+  engine.evaluation_plan();  // what cannot be evaluated should not train first
   auto folder = RunFolder::create(run_path(config, options), config.dump(),
                                   describe_environment(kernels::isa_name(kernels::active_isa()),
                                                        engine.program().runtime().pool.threads()));

@@ -16,13 +16,15 @@ void ConfigArguments::add_to(CLI::App& command) {
   command.add_flag("--strict-precision", strict, "a product that falls back to FP32 unasked is an error");
 }
 
-Config ConfigArguments::load() const {
+std::vector<std::string> ConfigArguments::all_overrides() const {
   if (device == "cuda")
     throw Error(Errc::resource, "--device cuda: this octavo was built without CUDA; use --device cpu");
   std::vector<std::string> all = overrides;
   if (strict) all.emplace_back("precision.strict=true");
-  return Config::load(path, all, catalog());
+  return all;
 }
+
+Config ConfigArguments::load() const { return Config::load(path, all_overrides(), catalog()); }
 
 void PolicyArguments::add_to(CLI::App& command) {
   command.add_option("--policy", specs,

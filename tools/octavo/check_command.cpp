@@ -4,7 +4,7 @@
 #include "commands.h"
 #include "estimate.h"
 #include "exec/print.h"
-#include "train/engine.h"
+#include "train/check.h"
 #include "train/summary.h"
 
 namespace octavo::cli {
@@ -16,9 +16,13 @@ struct CheckArguments {
 };
 
 int check_command(const CheckArguments& arguments) {
-  Engine engine(arguments.config.load());
-  std::cout << "ok: " << engine.program().graph().nodes.size() << " nodes\n"
-            << data_line(engine) << memory_line(engine);
+  const CheckedConfig checked = check_configuration(arguments.config.path, arguments.config.all_overrides());
+  Engine& engine = *checked.engine;
+  const bool complete = checked.missing_data.empty();
+  std::cout << (complete ? "ok: " : "configuration and model are ok: ")
+            << engine.program().graph().nodes.size() << " nodes\n"
+            << (complete ? data_line(engine) : "") << memory_line(engine);
+  if (!complete) throw Error(Errc::data, checked.missing_data);
   return 0;
 }
 

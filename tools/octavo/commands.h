@@ -21,7 +21,8 @@ struct ConfigArguments {
   std::string device = "cpu";
   bool strict = false;
   void add_to(CLI::App& command);
-  Config load() const;  // with everything that is registered
+  Config load() const;                             // with everything that is registered
+  std::vector<std::string> all_overrides() const;  // with what the options stand for
 };
 
 /// Policies as the laboratory's commands name them: "unified_int8,bits.gradient=6,options.clip=false", keys

@@ -20,7 +20,7 @@ int eval_command(const EvalArguments& arguments) {
   if (!std::filesystem::exists(run / "config.yaml"))
     throw Error(Errc::checkpoint, "no run in " + run.string() + ": it has no config.yaml");
   Engine engine(Config::load((run / "config.yaml").string(), arguments.overrides, catalog()));
-  engine.load_state(load_checkpoint(find_checkpoint(run, arguments.checkpoint)));
+  engine.restore_model(load_checkpoint(find_checkpoint(run, arguments.checkpoint)));
   const EvalReport report = engine.evaluate();
   const nlohmann::ordered_json json{{"step", report.step},
                                     {"samples", report.samples},

@@ -38,6 +38,7 @@ void Progress::start(const RunStart& start) {
   eta_.emplace(total_);
   eta_->update(start.step, now());
   line("run folder " + start.folder + (start.step > 0 ? ", from step " + std::to_string(start.step) : ""));
+  std::cerr << start.precision;
 }
 
 bool Progress::due(std::int64_t step, double time) const {

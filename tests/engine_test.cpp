@@ -1,0 +1,82 @@
+// A whole training through the engine: predictions do not depend on the batch, normalization by the
+// configuration.
+#include "train/engine.h"
+
+#include <set>
+#include "cli_support.h"
+
+#include "support/catch.h"
+
+using namespace octavo;
+using namespace octavo::testing;
+
+namespace {
+
+Config config_of(const TemporaryFolder& folder, std::vector<std::string> overrides) {
+  write_text(folder / "a.yaml", tiny_config());
+  return Config::load((folder / "a.yaml").string(), overrides, catalog());
+}
+
+std::unique_ptr<Engine> trained(const Config& config, int steps) {
+  auto engine = std::make_unique<Engine>(config);
+  for (int i = 0; i < steps; ++i) engine->step();
+  return engine;
+}
+
+// Logits of the first `samples` test images, in batches of `batch`, with the weights and ranges of `content`.
+std::vector<float> logits(Config config, const CheckpointContent& content, std::int64_t batch,
+                          std::int64_t samples) {
+  config.set("data.batch", std::to_string(batch));
+  Engine engine(config);
+  engine.restore_model(content);
+  const auto data = make_loader(config, open_data_sets(config).test, Split::test);
+  std::vector<float> all;
+  for (std::int64_t seen = 0; seen < samples;) {
+    const Batch& images = data->next();
+    Plan& plan = engine.program().plan(batch_types(images), Phase::eval);
+    engine.program().forward(plan, batch_pointers(images));
+    const Tensor out = engine.program().output(plan, "logits");
+    all.insert(all.end(), out.as<float>().begin(), out.as<float>().end());
+    seen += images.size();
+  }
+  return all;
+}
+
+std::vector<float> first_weights(const Engine& engine) {
+  const auto values = engine.program().parameters.front().value.as<float>();
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+TEST_CASE("a trained network predicts the same, bit for bit, at batch 1, 7 and 128") {
+  const std::string policy = GENERATE("unified_int8", "int8_minmax", "fp32");
+  const bool all_integer = GENERATE(false, true);
+  if (policy == "fp32" && all_integer) return;
+  TemporaryFolder folder;
+  std::vector<std::string> overrides{"precision=" + policy, "data.samples=640"};
+  if (all_integer) overrides.emplace_back("precision.keep_fp32=[]");
+  const Config config = config_of(folder, overrides);
+  const CheckpointContent content = trained(config, 12)->state();
+  const std::vector<float> together = logits(config, content, 128, 128);
+  REQUIRE(together.size() == 1280);
+  CHECK(std::set<float>(together.begin(), together.end()).size() > 1000);
+  CHECK((logits(config, content, 1, 128) == together));
+  CHECK((logits(config, content, 7, 128) == together));
+}
+
+TEST_CASE(
+    "normalize of the configuration takes the place of the set's own values, in training and evaluation") {
+  TemporaryFolder folder;
+  const auto run = [&](const std::string& mean, const std::string& std) {
+    auto engine = trained(
+        config_of(folder, {"precision=fp32", "data.normalize.mean=" + mean, "data.normalize.std=" + std}), 3);
+    return std::make_pair(first_weights(*engine), engine->evaluate().loss);
+  };
+  auto own_engine = trained(config_of(folder, {"precision=fp32"}), 3);
+  const auto own = std::make_pair(first_weights(*own_engine), own_engine->evaluate().loss);
+  CHECK((run("[0.5, 0.5, 0.5]", "[0.193, 0.193, 0.193]") == own));  // what the set `shapes` has
+  const auto other = run("[0.1, 0.2, 0.3]", "[0.5, 0.6, 0.7]");
+  CHECK(other.first != own.first);
+  CHECK(other.second != own.second);
+}
