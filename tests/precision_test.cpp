@@ -1,6 +1,7 @@
 // The controller: which layers and products run in integers, how slots pass from step to step, what a
 // checkpoint keeps.
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "octavo/error.h"
@@ -29,12 +30,15 @@ struct Training {
     data().initialize(program);
     program.plan(data().types, Phase::train);  // slots exist before the first step
   }
-  void step(double rate = 0.05) {
+  bool step(double rate = 0.05) {  // true when a width changed
     const std::int64_t at = runtime.step;
     controller.begin_step(at);
     run_pass(program, data().types, data().pointers);
     update(program, *sgd, rate);
-    controller.end_step(at, [&](const nlohmann::ordered_json& event) { events.push_back(event); });
+    const bool changed =
+        controller.end_step(at, [&](const nlohmann::ordered_json& event) { events.push_back(event); });
+    if (changed) program.reset_plans();
+    return changed;
   }
   Slot& slot(const std::string& layer, Operand operand) {
     for (int i = 0; i < program.slots.size(); ++i)
@@ -201,6 +205,33 @@ TEST_CASE("distribution_adaptive trains: a range per channel, classes tested eve
   CHECK(tested > 0);
   for (const ParameterData& data : training.program.parameters)
     for (float v : data.gradient.as<float>()) REQUIRE(std::isfinite(v));
+}
+
+TEST_CASE("adaptive_precision trains: widths change between steps, plans follow, a checkpoint holds them") {
+  const PrecisionSettings settings = precision_settings("adaptive_precision", {{"threshold", "0.0005"}});
+  Training one(settings, 1), three(settings, 3);
+  int changes = 0;
+  for (int step = 0; step < 5; ++step) {
+    changes += one.step();
+    three.step();
+  }
+  CHECK(changes > 0);
+  CHECK(one.controller.state() == three.controller.state());
+  CHECK((all_weights(one.program) == all_weights(three.program)));
+  std::map<int, int> widths;
+  for (int i = 0; i < one.program.slots.size(); ++i) ++widths[one.program.slots[i].format.bits];
+  CHECK(widths[16] + widths[24] > 0);
+
+  Training other(settings);
+  other.controller.load_state(nlohmann::json::parse(one.controller.state().dump()));
+  other.program.reset_plans();
+  for (std::size_t i = 0; i < one.program.parameters.size(); ++i)
+    assign(other.program.parameters[i].value, one.program.parameters[i].value.as<float>());
+  other.program.weights_changed();
+  other.runtime.step = one.runtime.step;
+  run_pass(one.program, data().types, data().pointers);
+  run_pass(other.program, data().types, data().pointers);
+  CHECK(all_gradients(one.program) == all_gradients(other.program));
 }
 
 TEST_CASE("a held scale that clips too much gives way to the maximum for one step, and says so") {

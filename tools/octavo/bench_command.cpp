@@ -62,6 +62,18 @@ std::vector<NodeTimes> time_nodes(Engine& engine, int steps) {
   return times;
 }
 
+// What a change of a width costs: the training plan from the graph on.
+double plan_milliseconds(Engine& engine) {
+  std::vector<double> times;
+  for (int i = 0; i < 5; ++i) {
+    engine.program().reset_plans();
+    const Clock::time_point start = Clock::now();
+    engine.training_plan();
+    times.push_back(1000 * std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return median(times);
+}
+
 nlohmann::ordered_json to_json(const std::vector<NodeTimes>& nodes) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const NodeTimes& node : nodes) {
@@ -87,7 +99,8 @@ void print(const nlohmann::ordered_json& result) {
     std::cout << row.at("node").get<std::string>() << '\n';
   }
   std::cout << "step: median " << result.at("step_ms_median").get<double>() << " ms, minimum "
-            << result.at("step_ms_min").get<double>() << " ms\n";
+            << result.at("step_ms_min").get<double>() << " ms; a new plan " << result.at("plan_ms").get<double>()
+            << " ms\n";
 }
 
 int bench_command(const BenchArguments& arguments) {
@@ -107,6 +120,7 @@ int bench_command(const BenchArguments& arguments) {
       {"int8_mac_share",
        {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
       {"arena_bytes", engine.training_plan().arena_bytes},
+      {"plan_ms", plan_milliseconds(engine)},
       {"nodes", to_json(time_nodes(engine, std::max(3, arguments.steps / 2)))}};
   if (arguments.json)
     std::cout << result.dump(1) << '\n';
