@@ -18,7 +18,8 @@ constexpr std::int64_t chain_stack_bytes = 65536;
 /// Counts of one chunk, merged in chunk order.
 struct ChunkCounts {
   std::uint32_t max_bits;
-  std::int64_t saturated, sum_abs, sum_square;
+  std::int64_t saturated, sum_abs;
+  Int128 sum_square;
 };
 
 /// Pixels [row, row_end) x [column, column_end) of one sample; columns are cut only when rows == 1.
@@ -40,6 +41,7 @@ struct ChainPlan {
   std::int64_t block;          // elements of a block: whole periods
   std::int64_t tile_elements;  // of the largest tile
   std::int64_t zero_bytes;     // zeros in front of the integers of a tile: the border pixel
+  std::int64_t integer_pitch;  // bytes from one plane of a tile's integers to the next
 
   const float* x;
   const Step* steps;
@@ -77,6 +79,7 @@ struct ChainPlan {
   char* work(std::int64_t chunk) const { return scratch + work_at + chunk * work_bytes; }
 };
 
+/// Throws std::logic_error when the quantize tail asks for integers that its planes cannot hold.
 ChainPlan plan_chain(const Chain& chain);
 /// Fills vectors, tables and counters of the scratch, before the first chunk.
 void prepare_chain(const ChainPlan& plan);
@@ -127,12 +130,24 @@ std::int32_t* position_table(const ChainPlan& plan, std::int64_t view);
 /// Working memory of one tile and its blocks.
 struct ChainWork {
   float* values;
-  std::int8_t* integers;  // zero_bytes of zeros lie in front
+  std::int8_t* integers;  // planes integer_pitch apart; zero_bytes of zeros lie in front of each
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;
   float* sums;  // sum_v, then sum_vx: `lanes` floats each
   ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
 };
+
+/// Calls body(view index, integers of the tile, target) for every plane of every view of the tail.
+template <class Body>
+void for_planes(const ChainPlan& plan, const ChainWork& work, const Body& body) {
+  for (std::int64_t i = 0; i < plan.view_count; ++i) {
+    const std::int64_t stride =
+        plan.quantize->stride != 0 ? plan.quantize->stride : plane_stride(plan.views[i]);
+    for (int plane = 0; plane < plan.quantize->planes; ++plane)
+      body(i, work.integers + plane * plan.integer_pitch,
+           static_cast<char*>(plan.targets[i]) + plane * stride);
+  }
+}
 
 /// One chunk of a chain, per instruction set.
 void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk);

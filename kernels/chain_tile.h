@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "chain_plan.h"
+#include "chain_quantize_tile.h"
 #include "chain_view_tile.h"
 
 namespace octavo::kernels {
@@ -313,57 +314,6 @@ std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   }
 }
 
-/// 16 random bits for each element of the block; those of element 0 lie at the start of the buffer.
-[[gnu::noinline]] void fill_random(const Quantize& q, const ChainTile& tile, std::uint16_t* buffer) {
-  const std::uint64_t begin = q.first_index + static_cast<std::uint64_t>(tile.first);
-  const std::uint64_t end = begin + static_cast<std::uint64_t>(tile.count);
-  std::uint16_t* out = buffer - (begin & 31);
-  for (std::uint64_t block = begin >> 5; block << 5 < end; ++block, out += 32)
-    Simd::random32(random_block_key(q.key, block), static_cast<std::uint32_t>(block) * 16, out);
-}
-
-/// Quantizes `count` values, 16 at a time; per channel, `inverse` moves along with them.
-template <bool stochastic, bool vector>
-void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const float* inverse,
-                  const std::uint16_t* random, std::int64_t count, std::int8_t* out) {
-  std::int64_t i = 0;
-  for (; i + 16 <= count; i += 16)
-    quantizer.template block<stochastic>(v + i, vector ? inverse + i : nullptr, random + i, out + i);
-  if (i == count) return;
-  alignas(64) float values[16] = {}, scales[16] = {};
-  alignas(64) std::uint16_t bits[16] = {};
-  alignas(64) std::int8_t integers[16];
-  const auto left = static_cast<std::size_t>(count - i);
-  std::memcpy(values, v + i, left * sizeof(float));
-  if (vector) std::memcpy(scales, inverse + i, left * sizeof(float));
-  if (stochastic) std::memcpy(bits, random + i, left * sizeof(std::uint16_t));
-  quantizer.template block<stochastic>(values, vector ? scales : nullptr, bits, integers);
-  std::memcpy(out + i, integers, left);
-}
-
-template <bool stochastic>
-[[gnu::noinline]] void quantize_values(const ChainPlan& plan, ChunkCounts& counts, const ChainTile& tile,
-                                       const float* v, const ChainWork& work, std::int8_t* out) {
-  const Quantize& q = *plan.quantize;
-  const std::uint16_t* random = work.random;
-  const bool by_channel = q.granularity == Granularity::channel,
-             by_sample = q.granularity == Granularity::sample;
-  typename Simd::Quantizer quantizer(q.qmax,
-                                     by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
-  if (stochastic) fill_random(q, tile, work.random);
-  if (by_channel) {
-    for (std::int64_t i = 0; i < tile.count; i += plan.period) {
-      const std::int64_t size = tile.count - i < plan.period ? tile.count - i : plan.period;
-      quantize_run<stochastic, true>(quantizer, v + i, plan.inverse_vector(), random + i, size, out + i);
-    }
-  } else {
-    quantize_run<stochastic, false>(quantizer, v, nullptr, random, tile.count, out);
-  }
-  quantizer.finish(counts);
-  std::memset(out + tile.count, 0, chain_slack);
-  Simd::sum_integers(out, tile.count, counts);
-}
-
 [[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const ChainWork& work, std::int8_t* integers) {
   const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
@@ -376,10 +326,7 @@ template <bool stochastic>
   if (plan.want_max) count_max(plan, chunk, tile, v);
   if (plan.want_histogram) count_bins(plan.histogram(chunk), v, tile.count);
   if (plan.quantize == nullptr) return;
-  if (plan.quantize->rounding == Rounding::stochastic)
-    quantize_values<true>(plan, plan.counts()[chunk], tile, v, work, integers);
-  else
-    quantize_values<false>(plan, plan.counts()[chunk], tile, v, work, integers);
+  quantize_block(plan, plan.counts()[chunk], tile, v, work, integers);
 }
 
 void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
@@ -389,7 +336,9 @@ void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
     for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
       run_block(plan, chunk, block, work, work.integers + done);
     });
-    if (plan.quantize != nullptr) write_views(plan, tile, work);
+    for_planes(plan, work, [&](std::int64_t view, const std::int8_t* q, void* target) {
+      write_view(plan, view, tile, q, target);
+    });
   });
 }
 

@@ -138,27 +138,25 @@ void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i
   }
 }
 
-void write_views(const ChainPlan& plan, const ChainTile& tile, const ChainWork& work) {
-  const std::int8_t* zero = work.integers - plan.zero_bytes;
-  for (std::int64_t i = 0; i < plan.view_count; ++i) {
-    const View& view = plan.views[i];
-    void* target = plan.targets[i];
-    auto* bytes = static_cast<std::uint8_t*>(target);
-    auto* integers = static_cast<std::int8_t*>(target);
-    switch (view.layout) {
-      case Layout::plain:
-        std::memcpy(integers + tile.first, work.integers, static_cast<std::size_t>(tile.count));
-        break;
-      case Layout::rows:
-        write_rows(plan, view, tile, work.integers, bytes);
-        break;
-      case Layout::planes:
-        write_planes(plan, view, position_table(plan, i), tile, zero, bytes);
-        break;
-      case Layout::quads:
-        write_quads(plan, view, position_table(plan, i), tile, zero, integers);
-        break;
-    }
+void write_view(const ChainPlan& plan, std::int64_t index, const ChainTile& tile, const std::int8_t* q,
+                void* target) {
+  const View& view = plan.views[index];
+  const std::int8_t* zero = q - plan.zero_bytes;
+  auto* bytes = static_cast<std::uint8_t*>(target);
+  auto* integers = static_cast<std::int8_t*>(target);
+  switch (view.layout) {
+    case Layout::plain:
+      std::memcpy(integers + tile.first, q, static_cast<std::size_t>(tile.count));
+      break;
+    case Layout::rows:
+      write_rows(plan, view, tile, q, bytes);
+      break;
+    case Layout::planes:
+      write_planes(plan, view, position_table(plan, index), tile, zero, bytes);
+      break;
+    case Layout::quads:
+      write_quads(plan, view, position_table(plan, index), tile, zero, integers);
+      break;
   }
 }
 

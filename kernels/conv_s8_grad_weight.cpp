@@ -5,6 +5,7 @@
 #include <array>
 
 #include "conv_s8_tiled.h"
+#include "sum_levels.h"
 
 namespace octavo::kernels {
 namespace {
@@ -18,36 +19,25 @@ constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return 
 constexpr std::int64_t block_quads = 2048;
 static_assert(block_quads * 4 * 2 <= longest_s8_sum);
 
-/// Smallest pitch at which a tap that leaves a row on the right finds only border of the next row: the right
-/// border of a row is shared with the left border of the next.
-std::int64_t shared_pitch(const ConvShape& shape) {
-  const auto fits = [&](std::int64_t pitch) {
-    for (std::int64_t s = 0; s < shape.s; ++s) {
-      const std::int64_t shift = s * shape.dilation_w / shape.stride_w,
-                         phase = s * shape.dilation_w % shape.stride_w;
-      for (std::int64_t v = std::max(pitch, shift); v < shape.wo + shift; ++v)
-        if (v * shape.stride_w + phase < shape.pad_w + shape.w ||
-            (v - pitch) * shape.stride_w + phase >= shape.pad_w)
-          return false;
-    }
-    return true;
-  };
-  std::int64_t pitch = shape.wo;
-  while (!fits(pitch)) ++pitch;
-  return pitch;
-}
-
-/// Pixels from the first to the last of G in one sample, a multiple of 4.
-std::int64_t sample_pixels(const ConvShape& shape, std::int64_t pitch) {
-  return round_up((shape.ho - 1) * pitch + shape.wo, 4);
-}
-
 struct Block {
   std::int64_t sample, samples, quad, quads;
 };
 
 struct RowTile {
   std::int64_t begin, rows;
+};
+
+/// Where one run keeps what in its scratch, in bytes; the corrections come first.
+struct ScratchPlan {
+  bool direct;  // one block, one pair of planes: int32 sums become results at once
+  SumLevels levels;
+  std::int64_t sums_at, gathered_at, bytes;
+};
+
+/// A run: its arguments and layout.
+struct Run {
+  const ConvArgs& args;
+  ScratchPlan layout;
 };
 
 /// Tiles [tile_begin, tile_end) of one panel over the blocks of one part.
@@ -58,45 +48,45 @@ struct Task {
 class GradWeight final : public ConvS8 {
  public:
   GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b);
-  std::int64_t scratch_bytes() const override { return gathered_start() + (gather_ ? gathered_bytes() : 0); }
+  std::int64_t scratch_bytes(const ConvArgs& args) const override { return layout(args).bytes; }
   void run(const ConvArgs& args, const Parallel& parallel) const override;
 
  private:
-  bool direct() const { return blocks_.size() == 1; }
   std::int64_t count(const auto& list) const { return static_cast<std::int64_t>(list.size()); }
-  std::int64_t correction_bytes() const {
-    return round_up(
-        shape_.groups * count(blocks_) * columns_ * static_cast<std::int64_t>(sizeof(std::int32_t)), 64);
-  }
   std::int64_t part_sums() const { return shape_.groups * columns_ * rows_; }
-  std::int64_t gathered_start() const {
-    return correction_bytes() + (direct() ? 0 : parts_ * part_sums() * 8);
-  }
   std::int64_t gathered_bytes() const { return shape_.groups * columns_ * shape_.n * b_.plane; }
-  std::int32_t* correction(const ConvArgs& args, std::int64_t group, std::int64_t block) const {
-    return static_cast<std::int32_t*>(args.scratch) + (group * count(blocks_) + block) * columns_;
+  ScratchPlan layout(const ConvArgs& args) const;
+  std::int32_t* correction(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block) const {
+    return static_cast<std::int32_t*>(run.args.scratch) +
+           ((plane * shape_.groups + group) * count(blocks_) + block) * columns_;
   }
-  std::int64_t* sums(const ConvArgs& args, std::int64_t part, std::int64_t group, std::int64_t panel,
-                     std::int64_t row) const {
+  std::int64_t* sums(const Run& run, std::int64_t part, std::int64_t level, std::int64_t group,
+                     std::int64_t panel, std::int64_t row) const {
     auto* first =
-        reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(args.scratch) + correction_bytes());
+        reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(run.args.scratch) + run.layout.sums_at);
     const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-    return first + part * part_sums() + (group * columns_ + p.begin) * rows_ + row * p.width;
+    return first + (part * run.layout.levels.count + level) * part_sums() +
+           (group * columns_ + p.begin) * rows_ + row * p.width;
   }
   std::int64_t part_begin(std::int64_t part) const { return count(blocks_) * part / parts_; }
 
   void add_blocks();
   void add_row_tiles();
   void add_tasks();
-  ConvTile block_tile(const ConvArgs& args, std::int64_t group, std::int64_t panel, const Block& block) const;
-  std::int8_t* gathered(const ConvArgs& args, std::int64_t group, std::int64_t panel,
+  ConvTile block_tile(const ConvArgs& args, std::int64_t plane, std::int64_t group, std::int64_t panel,
+                      const Block& block) const;
+  std::int8_t* gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
                         const Block& block) const;
-  void sum_columns(const ConvArgs& args, std::int64_t group, std::int64_t block, std::int64_t panel) const;
-  void run_task(const Task& task, const ConvArgs& args) const;
-  void run_tile(const Task& task, const RowTile& rows, std::int64_t block, const ConvArgs& args) const;
-  void join(std::int64_t group, std::int64_t panel, const RowTile& rows, const ConvArgs& args) const;
+  void sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
+                   std::int64_t panel) const;
+  void run_task(const Task& task, const Run& run) const;
+  void run_tile(const Task& task, const RowTile& rows, std::int64_t block, std::int64_t a_plane,
+                std::int64_t b_plane, const Run& run) const;
+  void join(std::int64_t group, std::int64_t panel, const RowTile& rows, const Run& run) const;
   void finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
               const std::int32_t* acc, const std::int32_t* block_correction, const ConvArgs& args) const;
+  void finish_levels(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
+                     const Run& run) const;
 
   const ConvIsa& isa_;
   ConvShape shape_;
@@ -187,11 +177,22 @@ void GradWeight::add_tasks() {
           tasks_.push_back({group, panel, tiles * row / rows, tiles * (row + 1) / rows, part});
 }
 
+ScratchPlan GradWeight::layout(const ConvArgs& args) const {
+  const std::int64_t b_planes = args.b_planes;
+  ScratchPlan layout{};
+  layout.direct = count(blocks_) == 1 && args.a_planes * args.b_planes == 1;
+  layout.levels = SumLevels::of(shape_.n * shape_.ho * shape_.wo, args.a_planes, args.b_planes, 0);
+  layout.sums_at = round_up(b_planes * shape_.groups * count(blocks_) * columns_ * 4, 64);
+  layout.gathered_at = layout.sums_at + (layout.direct ? 0 : parts_ * layout.levels.count * part_sums() * 8);
+  layout.bytes = layout.gathered_at + (gather_ ? b_planes * gathered_bytes() : 0);
+  return layout;
+}
+
 /// Everything of a tile but its rows and results, with B in its view.
-ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t group, std::int64_t panel,
-                                const Block& block) const {
+ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t plane, std::int64_t group,
+                                std::int64_t panel, const Block& block) const {
   const std::int64_t column = group * outputs_ + panels_[static_cast<std::size_t>(panel)].begin;
-  const auto* g = static_cast<const std::int8_t*>(args.b);
+  const auto* g = static_cast<const std::int8_t*>(args.b) + plane * plane_stride(b_);
   return {.rows = nullptr,
           .b = g + (block.sample * b_.plane + block.quad * 4) * b_.channel_pitch + column * 4,
           .b_step = b_.channel_pitch * 4,
@@ -203,82 +204,115 @@ ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t group, std::i
 }
 
 /// Where a block of one panel lies when panels are gathered.
-std::int8_t* GradWeight::gathered(const ConvArgs& args, std::int64_t group, std::int64_t panel,
+std::int8_t* GradWeight::gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
                                   const Block& block) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-  return static_cast<std::int8_t*>(args.scratch) + gathered_start() +
+  return static_cast<std::int8_t*>(run.args.scratch) + run.layout.gathered_at + plane * gathered_bytes() +
          (group * columns_ + p.begin) * shape_.n * b_.plane +
          (block.sample * b_.plane + block.quad * 4) * p.width;
 }
 
 /// 128 * sum of G over the block, modulo 2^32; gathers the panel on the way.
-void GradWeight::sum_columns(const ConvArgs& args, std::int64_t group, std::int64_t block,
+void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                              std::int64_t panel) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
   const Block& b = blocks_[static_cast<std::size_t>(block)];
-  ConvTile tile = block_tile(args, group, panel, b);
-  tile.acc = correction(args, group, block) + p.begin;
-  isa_.column_sums(tile, p.width, gather_ ? gathered(args, group, panel, b) : nullptr, b_.plane * p.width);
+  ConvTile tile = block_tile(run.args, plane, group, panel, b);
+  tile.acc = correction(run, plane, group, block) + p.begin;
+  isa_.column_sums(tile, p.width, gather_ ? gathered(run, plane, group, panel, b) : nullptr,
+                   b_.plane * p.width);
   for (std::int64_t j = 0; j < p.width; ++j)
     tile.acc[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(tile.acc[j]) * 128U);
 }
 
 void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
   const std::int64_t panels = count(panels_), blocks = count(blocks_), tiles = count(row_tiles_);
-  parallel(shape_.groups * blocks * panels, [&](std::int64_t item) {
-    sum_columns(args, item / panels / blocks, item / panels % blocks, item % panels);
+  const std::int64_t groups = shape_.groups;
+  const Run run{args, layout(args)};
+  parallel(args.b_planes * groups * blocks * panels, [&](std::int64_t item) {
+    sum_columns(run, item / panels / blocks / groups, item / panels / blocks % groups, item / panels % blocks,
+                item % panels);
   });
-  parallel(count(tasks_), [&](std::int64_t task) { run_task(tasks_[static_cast<std::size_t>(task)], args); });
-  if (direct()) return;
+  parallel(count(tasks_), [&](std::int64_t task) { run_task(tasks_[static_cast<std::size_t>(task)], run); });
+  if (run.layout.direct) return;
   const std::int64_t pieces = std::min<std::int64_t>(tiles, 16);
-  parallel(shape_.groups * panels * pieces, [&](std::int64_t item) {
+  parallel(groups * panels * pieces, [&](std::int64_t item) {
     const std::int64_t piece = item % pieces;
     for (std::int64_t t = tiles * piece / pieces; t < tiles * (piece + 1) / pieces; ++t)
-      join(item / pieces / panels, item / pieces % panels, row_tiles_[static_cast<std::size_t>(t)], args);
+      join(item / pieces / panels, item / pieces % panels, row_tiles_[static_cast<std::size_t>(t)], run);
   });
 }
 
-void GradWeight::run_task(const Task& task, const ConvArgs& args) const {
+void GradWeight::run_task(const Task& task, const Run& run) const {
+  const std::int64_t width = panels_[static_cast<std::size_t>(task.panel)].width;
+  const std::int64_t levels = run.layout.levels.count;
+  for (std::int64_t t = task.tile_begin; levels > 1 && t < task.tile_end; ++t)
+    for (std::int64_t level = 0; level < levels; ++level) {
+      const RowTile& rows = row_tiles_[static_cast<std::size_t>(t)];
+      std::fill_n(sums(run, task.part, level, task.group, task.panel, rows.begin), rows.rows * width, 0);
+    }
   for (std::int64_t block = part_begin(task.part); block < part_begin(task.part + 1); ++block)
-    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-      run_tile(task, row_tiles_[static_cast<std::size_t>(t)], block, args);
+    for (std::int64_t b_plane = 0; b_plane < run.args.b_planes; ++b_plane)
+      for (std::int64_t a_plane = 0; a_plane < run.args.a_planes; ++a_plane)
+        for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
+          run_tile(task, row_tiles_[static_cast<std::size_t>(t)], block, a_plane, b_plane, run);
 }
 
-void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t block,
-                          const ConvArgs& args) const {
+void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t block, std::int64_t a_plane,
+                          std::int64_t b_plane, const Run& run) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
   const Block& b = blocks_[static_cast<std::size_t>(block)];
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
-  const auto* x = static_cast<const std::uint8_t*>(args.a) +
+  const auto* x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) +
                   (b.sample * a_.c + task.group * inputs_) * plane_bytes + b.quad * 4;
   std::array<const std::uint8_t*, ConvIsa::most_rows> pointers;
   for (std::int64_t i = 0; i < rows.rows; ++i)
     pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(rows.begin + i)];
   const ConvPanel& panel = panels_[static_cast<std::size_t>(task.panel)];
-  ConvTile tile = block_tile(args, task.group, task.panel, b);
+  ConvTile tile = block_tile(run.args, b_plane, task.group, task.panel, b);
   if (gather_) {
-    tile.b = gathered(args, task.group, task.panel, b);
+    tile.b = gathered(run, b_plane, task.group, task.panel, b);
     tile.b_step = panel.width * 4;
     tile.b_segment = b_.plane * panel.width;
   }
   tile.rows = pointers.data();
   tile.acc = acc;
   isa_.tiles[panel.width == 32][rows.rows](tile);
-  const std::int32_t* block_correction = correction(args, task.group, block) + panel.begin;
-  if (direct()) return finish(task.group, task.panel, rows, nullptr, acc, block_correction, args);
-  isa_.add_sums(sums(args, task.part, task.group, task.panel, rows.begin), acc, block_correction, rows.rows,
-                panel.width, block == part_begin(task.part));
+  const std::int32_t* block_correction = correction(run, b_plane, task.group, block) + panel.begin;
+  if (run.layout.direct)
+    return finish(task.group, task.panel, rows, nullptr, acc, block_correction, run.args);
+  const std::int64_t shift = 8 * (a_plane + b_plane);
+  const SumLevels& levels = run.layout.levels;
+  const bool first = levels.count == 1 && shift == 0 && block == part_begin(task.part);
+  isa_.add_sums(sums(run, task.part, shift / levels.width, task.group, task.panel, rows.begin), acc,
+                block_correction, rows.rows, panel.width, static_cast<int>(shift % levels.width), first);
 }
 
-void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& rows,
-                      const ConvArgs& args) const {
+void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& rows, const Run& run) const {
   const std::int64_t elements = rows.rows * panels_[static_cast<std::size_t>(panel)].width;
-  std::int64_t* total = sums(args, 0, group, panel, rows.begin);
-  for (std::int64_t part = 1; part < parts_; ++part) {
-    const std::int64_t* more = sums(args, part, group, panel, rows.begin);
-    for (std::int64_t i = 0; i < elements; ++i) total[i] += more[i];
+  for (std::int64_t level = 0; level < run.layout.levels.count; ++level) {
+    std::int64_t* total = sums(run, 0, level, group, panel, rows.begin);
+    for (std::int64_t part = 1; part < parts_; ++part) {
+      const std::int64_t* more = sums(run, part, level, group, panel, rows.begin);
+      for (std::int64_t i = 0; i < elements; ++i) total[i] = wrapping_add(total[i], more[i]);
+    }
   }
-  finish(group, panel, rows, total, nullptr, nullptr, args);
+  const std::int64_t* total = sums(run, 0, 0, group, panel, rows.begin);
+  if (run.layout.levels.count == 1) return finish(group, panel, rows, total, nullptr, nullptr, run.args);
+  finish_levels(group, panel, rows, total, run);
+}
+
+/// The rare case of sums that int64 cannot hold.
+void GradWeight::finish_levels(std::int64_t group, std::int64_t panel, const RowTile& rows,
+                               const std::int64_t* sums, const Run& run) const {
+  const ConvArgs& args = run.args;
+  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
+  for (std::int64_t j = 0; j < p.columns(outputs_); ++j)
+    for (std::int64_t i = 0; i < rows.rows; ++i) {
+      const std::int64_t row = rows.begin + i, k = group * outputs_ + p.begin + j;
+      store_sum(args, k * rows_ + row, run.layout.levels.total(sums + i * p.width + j, part_sums()),
+                group * inputs_ + row % inputs_, k);
+    }
 }
 
 void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
@@ -307,27 +341,6 @@ void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& r
 }
 
 }  // namespace
-
-View grad_weight_planes(const ConvShape& shape) {
-  View view{.layout = Layout::planes, .n = shape.n, .h = shape.h, .w = shape.w, .c = shape.c};
-  view.top = shape.pad_h, view.left = shape.pad_w;
-  view.phase_h = shape.stride_h, view.phase_w = shape.stride_w;
-  view.pitch = shared_pitch(shape);
-  const std::int64_t last = (shape.r - 1) * shape.dilation_h / shape.stride_h * view.pitch +
-                            (shape.s - 1) * shape.dilation_w / shape.stride_w;
-  view.plane = round_up(last + sample_pixels(shape, view.pitch), 16);
-  if (view.plane % 1024 == 0) view.plane += 64;  // the channels of a tile would share few cache sets
-  return view;
-}
-
-View grad_weight_quads(const ConvShape& shape) {
-  View view{.layout = Layout::quads, .n = shape.n, .h = shape.ho, .w = shape.wo, .c = shape.k};
-  const std::int64_t outputs = shape.k / shape.groups;
-  view.channel_pitch = shape.k - outputs + padded_columns(outputs);
-  view.pitch = shared_pitch(shape);
-  view.plane = sample_pixels(shape, view.pitch);
-  return view;
-}
 
 std::unique_ptr<ConvS8> make_grad_weight(const ConvIsa& isa, const ConvShape& shape, const View& a,
                                          const View& b) {

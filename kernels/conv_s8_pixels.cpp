@@ -2,6 +2,7 @@
 // pixels times packed weights. grad_input with a stride falls into classes of pixels that are reached by the
 // same taps.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 
@@ -85,7 +86,7 @@ class PixelProduct final : public ConvS8 {
   };
 
   void add_class(const ConvAxis& h, const ConvAxis& w);
-  void add_tasks();
+  std::vector<Task> make_tasks(std::int64_t b_planes) const;
   std::int64_t tiles(const PixelClass& pixels) const;
   std::int64_t panel_start(const PixelClass& pixels, std::int64_t group, const ConvPanel& panel) const {
     return pixels.packed + (group * columns_ + panel.begin) * pixels.panel_bytes();
@@ -102,6 +103,8 @@ class PixelProduct final : public ConvS8 {
   void run_task(const Task& task, const ConvArgs& args) const;
   void run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
                 const ConvArgs& args) const;
+  void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
+                  const ConvArgs& args) const;
 
   const ConvIsa& isa_;
   ConvShape shape_;
@@ -112,7 +115,7 @@ class PixelProduct final : public ConvS8 {
   std::vector<ConvPanel> panels_;
   std::int64_t max_rows_ = 0;
   std::vector<PixelClass> classes_;
-  std::vector<Task> tasks_;
+  std::array<std::vector<Task>, most_planes> tasks_;  // for B of 1, 2, 3 planes
   std::int64_t weights_bytes_ = 0;
   bool stream_ = false;  // the result is larger than a cache
 };
@@ -128,7 +131,7 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
   const ConvAxes axes = conv_axes(shape, product);
   for (const ConvAxis& h : axes.h)
     for (const ConvAxis& w : axes.w) add_class(h, w);
-  add_tasks();
+  for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i] = make_tasks(static_cast<std::int64_t>(i) + 1);
   const std::int64_t pixels = forward ? shape.ho * shape.wo : shape.h * shape.w;
   stream_ = shape.n * pixels * outputs_ * shape.groups * 4 > streamed_bytes;
 }
@@ -155,24 +158,26 @@ std::int64_t PixelProduct::tiles(const PixelClass& pixels) const {
 
 /// Weights of the panels of one task stay in the L2 cache while pixels stream by; the cut depends on sizes
 /// alone.
-void PixelProduct::add_tasks() {
+std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
   constexpr std::int64_t cached_bytes = 512 << 10, least_macs = 2 << 20, wanted_tasks = 64;
+  std::vector<Task> tasks;
   const auto panels = static_cast<std::int64_t>(panels_.size());
   for (std::size_t i = 0; i < classes_.size(); ++i) {
     const PixelClass& pixels = classes_[i];
     const std::int64_t tile_macs = std::max<std::int64_t>(pixels.panel_bytes() * columns_ * max_rows_, 1);
     const std::int64_t all = tiles(pixels);
-    std::int64_t blocks =
-        std::clamp<std::int64_t>(ceil_div(columns_ * pixels.panel_bytes(), cached_bytes), 1, panels);
+    std::int64_t blocks = std::clamp<std::int64_t>(
+        ceil_div(b_planes * columns_ * pixels.panel_bytes(), cached_bytes), 1, panels);
     const std::int64_t parts = std::clamp<std::int64_t>(all * tile_macs / blocks / least_macs, 1,
                                                         std::min<std::int64_t>(all, wanted_tasks));
     if (parts * blocks < 16) blocks = std::min(panels, ceil_div(16, parts));
     for (std::int64_t group = 0; group < shape_.groups; ++group)
       for (std::int64_t block = 0; block < blocks; ++block)
         for (std::int64_t part = 0; part < parts; ++part)
-          tasks_.push_back({i, group, panels * block / blocks, panels * (block + 1) / blocks,
-                            all * part / parts, all * (part + 1) / parts});
+          tasks.push_back({i, group, panels * block / blocks, panels * (block + 1) / blocks,
+                           all * part / parts, all * (part + 1) / parts});
   }
+  return tasks;
 }
 
 std::int64_t PixelProduct::weight_index(std::int64_t output, std::int64_t input, std::int64_t group,
@@ -218,8 +223,9 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
 }
 
 void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
-  parallel(static_cast<std::int64_t>(tasks_.size()),
-           [&](std::int64_t task) { run_task(tasks_[static_cast<std::size_t>(task)], args); });
+  const std::vector<Task>& tasks = tasks_[static_cast<std::size_t>(args.b_planes - 1)];
+  parallel(static_cast<std::int64_t>(tasks.size()),
+           [&](std::int64_t task) { run_task(tasks[static_cast<std::size_t>(task)], args); });
 }
 
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
@@ -262,38 +268,63 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, std::
   }
 }
 
+/// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.
+[[gnu::noinline]] void PixelProduct::run_planes(const ConvTile& first, std::int64_t width,
+                                                ConvFinishRows finish, const ConvArgs& args) const {
+  static_assert(Int128{longest_s8_sum} * largest_integer(most_planes) * largest_integer(most_planes) <
+                Int128{1} << 63);
+  alignas(64) std::int64_t sums[ConvIsa::most_elements];
+  std::array<const std::uint8_t*, ConvIsa::most_rows> rows;
+  ConvTile tile = first;
+  tile.rows = rows.data();
+  const std::int32_t* correction = finish.correction;
+  for (int j = 0; j < args.b_planes; ++j, tile.b += packed_stride(), correction += packed_stride() / 4)
+    for (int i = 0; i < args.a_planes; ++i) {
+      for (std::int64_t row = 0; row < finish.rows; ++row)
+        rows[static_cast<std::size_t>(row)] = first.rows[row] + i * plane_stride(a_);
+      isa_.tiles[width == 32][finish.rows](tile);
+      isa_.add_sums(sums, tile.acc, correction, finish.rows, width, 8 * (i + j), i + j == 0);
+    }
+  finish.sums = sums;
+  isa_.finish_rows(finish);
+}
+
 void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
                             const ConvArgs& args) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
   const PixelClass& pixels = classes_[task.pixel_class];
   const auto* packed = static_cast<const std::uint8_t*>(args.b);
   const std::int64_t step = panel.width * 4, column = task.group * outputs_ + panel.begin;
-  ConvTile tile{.rows = rows.in,
-                .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, task.group, panel)),
-                .b_step = step,
-                .b_segment = step * pixels.steps,
-                .offsets = pixels.offsets.data(),
-                .segments = static_cast<std::int64_t>(pixels.offsets.size()),
-                .steps = pixels.steps,
-                .acc = acc};
+  const ConvTile tile{
+      .rows = rows.in,
+      .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, task.group, panel)),
+      .b_step = step,
+      .b_segment = step * pixels.steps,
+      .offsets = pixels.offsets.data(),
+      .segments = static_cast<std::int64_t>(pixels.offsets.size()),
+      .steps = pixels.steps,
+      .acc = acc};
+  const ConvFinishRows finish{.sums = nullptr,
+                              .acc = acc,
+                              .correction = reinterpret_cast<const std::int32_t*>(
+                                                packed + correction_start(task.pixel_class, task.group)) +
+                                            panel.begin,
+                              .rows = count,
+                              .pitch = panel.width,
+                              .columns = panel.columns(outputs_),
+                              .out_index = rows.out,
+                              .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
+                              .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
+                              .a_scale_vector = args.a_scale_vector,
+                              .b_scale_vector = args.b_scale_vector,
+                              .bias = args.bias ? args.bias + column : nullptr,
+                              .out = args.out ? args.out + panel.begin : nullptr,
+                              .accumulate = args.accumulate,
+                              .stream = stream_ && !args.accumulate,
+                              .integers = args.integers ? args.integers + panel.begin : nullptr};
+  if (args.a_planes * args.b_planes > 1) return run_planes(tile, panel.width, finish, args);
   isa_.tiles[panel.width == 32][count](tile);
-  isa_.finish_rows({.acc = acc,
-                    .correction = reinterpret_cast<const std::int32_t*>(
-                                      packed + correction_start(task.pixel_class, task.group)) +
-                                  panel.begin,
-                    .rows = count,
-                    .pitch = panel.width,
-                    .columns = panel.columns(outputs_),
-                    .out_index = rows.out,
-                    .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
-                    .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
-                    .a_scale_vector = args.a_scale_vector,
-                    .b_scale_vector = args.b_scale_vector,
-                    .bias = args.bias ? args.bias + column : nullptr,
-                    .out = args.out ? args.out + panel.begin : nullptr,
-                    .accumulate = args.accumulate,
-                    .stream = stream_ && !args.accumulate,
-                    .integers = args.integers ? args.integers + panel.begin : nullptr});
+  isa_.finish_rows(finish);
 }
 
 }  // namespace

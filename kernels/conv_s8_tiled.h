@@ -22,6 +22,7 @@ using ConvTileFunction = void (*)(const ConvTile&);
 
 /// Turns a tile of forward or grad_input into results; row i goes to out[out_index[i] ...].
 struct ConvFinishRows {
+  const std::int64_t* sums;        // [rows][pitch], or null: then acc - correction, modulo 2^32, are the sums
   const std::int32_t* acc;         // [rows][pitch]
   const std::int32_t* correction;  // subtracted, per column
   std::int64_t rows, pitch, columns;
@@ -58,9 +59,10 @@ struct ConvIsa {
   int max_rows[2];  // 0: has no tile of this width
   const ConvTileFunction* tiles[2];
   void (*finish_rows)(const ConvFinishRows&);
-  /// sums[i] (+)= acc[i] - correction[i % pitch], modulo 2^32 before it is widened; `first` overwrites.
+  /// sums[i] (+)= (acc[i] - correction[i % pitch]) 2^shift, the difference modulo 2^32 before it is widened,
+  /// the sum modulo 2^64; `first` overwrites.
   void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
-                   std::int64_t rows, std::int64_t pitch, bool first);
+                   std::int64_t rows, std::int64_t pitch, int shift, bool first);
   void (*finish_columns)(const ConvFinishColumns&);
   /// acc[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. When `copy`
   /// is set, b goes there too, step by step without gaps, segments `copy_segment` bytes apart.

@@ -1,5 +1,5 @@
-// Plans of the depthwise integer convolution, where every channel is a product of its own: all three products
-// read `rows` views. Sums of the weight gradient are cut into parts that fit int32 and joined in int64.
+// Forward and grad_input of the depthwise integer convolution, where every channel is a product of its own;
+// all three products read `rows` views.
 #include "depthwise_s8.h"
 
 #include <algorithm>
@@ -20,10 +20,6 @@ constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return 
 /// one.
 constexpr std::int64_t channel_unit = 16;
 
-/// Bytes between the rows of a `rows` view.
-std::int64_t row_bytes(const View& view) { return (view.left + view.w + view.right) * view.channel_pitch; }
-std::int64_t sample_bytes(const View& view) { return (view.top + view.h + view.bottom) * row_bytes(view); }
-
 /// forward and grad_input.
 class DepthwisePixelProduct final : public ConvS8 {
  public:
@@ -42,11 +38,11 @@ class DepthwisePixelProduct final : public ConvS8 {
     });
   }
   void run(const ConvArgs& args, const Parallel& parallel) const override {
-    parallel(a_.n * parts_, [&](std::int64_t item) {
+    parallel(a_.n * row_parts, [&](std::int64_t item) {
       for (const PixelClass& pixels : classes_)
-        for (std::int64_t i = pixels.h.size * (item % parts_) / parts_;
-             i < pixels.h.size * (item % parts_ + 1) / parts_; ++i)
-          run_row(pixels, item / parts_, i, args);
+        for (std::int64_t i = pixels.h.size * (item % row_parts) / row_parts;
+             i < pixels.h.size * (item % row_parts + 1) / row_parts; ++i)
+          run_row(pixels, item / row_parts, i, args);
       if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
     });
   }
@@ -105,27 +101,62 @@ class DepthwisePixelProduct final : public ConvS8 {
     const std::int64_t y = pixels.h.first + i * pixels.h.step;
     const std::int64_t first = ((n * out_h + y) * out_w + pixels.w.first) * shape_.c;
     const auto* packed = static_cast<const std::uint8_t*>(args.b);
-    isa_.pixels({.in = static_cast<const std::uint8_t*>(args.a) + n * sample_bytes(a_) +
-                       i * pixels.h.in_step * row_bytes(a_),
-                 .in_step = pixels.w.in_step * a_.channel_pitch,
-                 .offsets = pixels.offsets.data(),
-                 .units = pixels.units(isa_),
-                 .weights = packed + pixels.weights,
-                 .correction = reinterpret_cast<const std::int32_t*>(packed + pixels.correction),
-                 .channels = shape_.c,
-                 .pixels = pixels.w.size,
-                 .out_step = pixels.w.step * shape_.c,
-                 .a_scale = args.a_scale[args.a_scale_vector ? n : 0],
-                 .b_scale = args.b_scale,
-                 .b_scale_vector = args.b_scale_vector,
-                 .bias = args.bias,
-                 .out = args.out ? args.out + first : nullptr,
-                 .accumulate = args.accumulate,
-                 .stream = stream_ && !args.accumulate,
-                 .integers = args.integers ? args.integers + first : nullptr});
+    const DepthwisePixels row = {
+        .in = static_cast<const std::uint8_t*>(args.a) + n * sample_bytes(a_) +
+              i * pixels.h.in_step * row_bytes(a_),
+        .in_step = pixels.w.in_step * a_.channel_pitch,
+        .offsets = pixels.offsets.data(),
+        .units = pixels.units(isa_),
+        .weights = packed + pixels.weights,
+        .correction = reinterpret_cast<const std::int32_t*>(packed + pixels.correction),
+        .channels = shape_.c,
+        .pixels = pixels.w.size,
+        .out_step = pixels.w.step * shape_.c,
+        .a_scale = args.a_scale[args.a_scale_vector ? n : 0],
+        .b_scale = args.b_scale,
+        .b_scale_vector = args.b_scale_vector,
+        .bias = args.bias,
+        .out = args.out ? args.out + first : nullptr,
+        .accumulate = args.accumulate,
+        .stream = stream_ && !args.accumulate,
+        .integers = args.integers ? args.integers + first : nullptr,
+        .sums = nullptr};
+    if (args.a_planes * args.b_planes == 1) return isa_.pixels(row);
+    for (std::int64_t channel = 0; channel < shape_.c; channel += piece_channels)
+      for (std::int64_t pixel = 0; pixel < pixels.w.size; pixel += piece_pixels)
+        run_planes(row, channel, pixel, args);
   }
 
-  static constexpr std::int64_t parts_ = 4;  // of each sample
+  /// A piece of a row whose int64 sums stay in the L1 cache while the pairs of planes add to them.
+  void run_planes(const DepthwisePixels& row, std::int64_t channel, std::int64_t pixel,
+                  const ConvArgs& args) const {
+    alignas(64) std::int64_t sums[piece_channels * piece_pixels];
+    DepthwisePixels piece = row;
+    piece.channels = std::min(piece_channels, row.channels - channel);
+    piece.pixels = std::min(piece_pixels, row.pixels - pixel);
+    piece.in += pixel * row.in_step + channel;
+    const std::int64_t out = pixel * row.out_step + channel;
+    if (row.out) piece.out += out;
+    if (row.integers) piece.integers += out;
+    if (row.bias) piece.bias += channel;
+    if (row.b_scale_vector) piece.b_scale += channel;
+    piece.sums = sums, piece.sums_pitch = piece_channels;
+    const std::uint8_t* in = piece.in;
+    const auto* weights = static_cast<const std::uint8_t*>(row.weights) +
+                          channel / isa_.block() * row.units * isa_.unit_bytes();
+    for (int j = 0; j < args.b_planes; ++j)
+      for (int i = 0; i < args.a_planes; ++i) {
+        piece.in = in + i * plane_stride(a_);
+        piece.weights = weights + j * packed_stride();
+        piece.correction = row.correction + channel + j * packed_stride() / 4;
+        piece.shift = 8 * (i + j);
+        piece.first = i + j == 0, piece.last = i + 1 == args.a_planes && j + 1 == args.b_planes;
+        isa_.pixels(piece);
+      }
+  }
+
+  static constexpr std::int64_t piece_channels = 128, piece_pixels = 24;
+  static constexpr std::int64_t row_parts = 4;  // of each sample
   const DepthwiseIsa& isa_;
   ConvShape shape_;
   bool forward_;
@@ -133,72 +164,6 @@ class DepthwisePixelProduct final : public ConvS8 {
   std::vector<PixelClass> classes_;
   std::int64_t packed_bytes_ = 0;
   bool stream_;  // the result is larger than a cache
-};
-
-class DepthwiseGradWeight final : public ConvS8 {
- public:
-  DepthwiseGradWeight(const DepthwiseIsa& isa, const ConvShape& shape, const View& a, const View& b)
-      : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho) {
-    const std::int64_t needed = ceil_div(rows_, longest_s8_sum / shape.wo);
-    parts_ = std::min(rows_, std::max<std::int64_t>(needed, 32));
-    for (std::int64_t r = 0; r < shape.r; ++r)
-      for (std::int64_t s = 0; s < shape.s; ++s)
-        offsets_.push_back(r * shape.dilation_h * row_bytes(a) + s * shape.dilation_w * a.channel_pitch);
-  }
-  std::int64_t scratch_bytes() const override { return parts_ * sums() * 4; }
-
-  void run(const ConvArgs& args, const Parallel& parallel) const override {
-    parallel(parts_, [&](std::int64_t part) { run_part(part, args); });
-    parallel(ceil_div(sums(), 1024), [&](std::int64_t chunk) {
-      for (std::int64_t i = chunk * 1024; i < std::min(sums(), (chunk + 1) * 1024); ++i) join(i, args);
-    });
-  }
-
- private:
-  std::int64_t sums() const { return shape_.r * shape_.s * shape_.c; }
-
-  void run_part(std::int64_t part, const ConvArgs& args) const {
-    const std::int64_t before =
-        (a_.top - shape_.pad_h) * row_bytes(a_) + (a_.left - shape_.pad_w) * a_.channel_pitch;
-    isa_.rows(
-        {.x = static_cast<const std::uint8_t*>(args.a) + before,
-         .g = static_cast<const std::uint8_t*>(args.b) + b_.top * row_bytes(b_) + b_.left * b_.channel_pitch,
-         .x_sample = sample_bytes(a_),
-         .x_row = shape_.stride_h * row_bytes(a_),
-         .x_pixel = shape_.stride_w * a_.channel_pitch,
-         .g_sample = sample_bytes(b_),
-         .g_row = row_bytes(b_),
-         .g_pixel = b_.channel_pitch,
-         .offsets = offsets_.data(),
-         .taps = shape_.r * shape_.s,
-         .channels = shape_.c,
-         .rows_per_sample = shape_.ho,
-         .pixels_per_row = shape_.wo,
-         .row_begin = rows_ * part / parts_,
-         .row_end = rows_ * (part + 1) / parts_,
-         .sums = static_cast<std::int32_t*>(args.scratch) + part * sums()});
-  }
-
-  /// Element i of [tap][channel].
-  void join(std::int64_t i, const ConvArgs& args) const {
-    std::int64_t sum = 0;
-    for (std::int64_t part = 0; part < parts_; ++part)
-      sum += static_cast<const std::int32_t*>(args.scratch)[part * sums() + i];
-    const std::int64_t c = i % shape_.c, index = c * shape_.r * shape_.s + i / shape_.c;
-    if (args.integers) {
-      args.integers[index] = sum;
-      return;
-    }
-    const float scale = args.a_scale[args.a_scale_vector ? c : 0] * args.b_scale[args.b_scale_vector ? c : 0];
-    const float value = static_cast<float>(sum) * scale;
-    args.out[index] = args.accumulate ? value + args.out[index] : value;
-  }
-
-  const DepthwiseIsa& isa_;
-  ConvShape shape_;
-  View a_, b_;
-  std::int64_t rows_, parts_ = 1;
-  std::vector<std::int64_t> offsets_;
 };
 
 std::string refuse(const ConvShape& shape, Product product) {
@@ -220,7 +185,7 @@ View b_view(const ConvShape& shape, Product product) {
 
 template <const DepthwiseIsa& isa>
 std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View& a, const View& b) {
-  if (product == Product::grad_weight) return std::make_unique<DepthwiseGradWeight>(isa, shape, a, b);
+  if (product == Product::grad_weight) return make_depthwise_grad_weight(isa, shape, a, b);
   return std::make_unique<DepthwisePixelProduct>(isa, shape, product, a);
 }
 

@@ -26,6 +26,12 @@ struct DepthwisePixels {
   bool accumulate;
   bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;
+  // Several planes: sums [pixels][sums_pitch] (+)= sum 2^shift, modulo 2^64; the call with `last` finishes
+  // them.
+  std::int64_t* sums;  // or null
+  std::int64_t sums_pitch = 0;
+  int shift = 0;
+  bool first = true, last = true;
 };
 
 /// Weight gradients of a range of output rows (image rows of all samples).
@@ -48,5 +54,16 @@ struct DepthwiseIsa {
   std::int64_t block() const { return lanes * lanes * 4; }
   std::int64_t unit_bytes() const { return block() * unit_taps * weight_bytes; }
 };
+
+/// Bytes between the rows, and between the samples, of a `rows` view.
+inline std::int64_t row_bytes(const View& view) {
+  return (view.left + view.w + view.right) * view.channel_pitch;
+}
+inline std::int64_t sample_bytes(const View& view) {
+  return (view.top + view.h + view.bottom) * row_bytes(view);
+}
+
+std::unique_ptr<ConvS8> make_depthwise_grad_weight(const DepthwiseIsa& isa, const ConvShape& shape,
+                                                   const View& a, const View& b);
 
 }  // namespace octavo::kernels

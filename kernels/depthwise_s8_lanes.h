@@ -9,6 +9,16 @@ namespace {
 
 #define OCTAVO_INLINE __attribute__((always_inline)) inline
 
+/// Adds values at their place to the sums; `values` become the new sums.
+template <std::int64_t width>
+void add_to_sums(const DepthwisePixels& args, std::int64_t* sums, std::int64_t (&values)[width]) {
+  for (std::int64_t e = 0; e < width; ++e) {
+    const std::uint64_t before = args.first ? 0 : static_cast<std::uint64_t>(sums[e]);
+    values[e] = static_cast<std::int64_t>(before + (static_cast<std::uint64_t>(values[e]) << args.shift));
+    sums[e] = values[e];
+  }
+}
+
 template <typename Ops>
 void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_t pixel,
                   const typename Ops::Vector (&acc)[Ops::quarters]) {
@@ -17,15 +27,21 @@ void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_
   for (std::int64_t v = 0; v < Ops::quarters && v * width < left; ++v) {
     const std::int64_t j = v * width, count = left - j < width ? left - j : width;
     const auto corrected = Ops::subtract(acc[v], Ops::load_first(args.correction + channel + j, count));
-    if (args.integers) {
+    auto value = Ops::to_float(corrected);
+    if (args.sums || args.integers) {
       alignas(64) std::int32_t values[width];
+      alignas(64) std::int64_t totals[width];
       Ops::store(values, corrected);
-      for (std::int64_t e = 0; e < count; ++e) args.integers[index + j + e] = values[e];
-      continue;
+      for (std::int64_t e = 0; e < width; ++e) totals[e] = values[e];
+      if (args.sums) add_to_sums<width>(args, args.sums + pixel * args.sums_pitch + channel + j, totals);
+      if (!args.last) continue;
+      for (std::int64_t e = 0; args.integers && e < count; ++e) args.integers[index + j + e] = totals[e];
+      if (args.integers) continue;
+      value = Ops::to_float(totals);
     }
     const auto b_scale = args.b_scale_vector ? Ops::load_first(args.b_scale + channel + j, count)
                                              : Ops::broadcast(*args.b_scale);
-    auto value = Ops::to_float(corrected) * (Ops::broadcast(args.a_scale) * b_scale);
+    value = value * (Ops::broadcast(args.a_scale) * b_scale);
     if (args.bias) value = value + Ops::load_first(args.bias + channel + j, count);
     if (args.accumulate) value = value + Ops::load_first(args.out + index + j, count);
     Ops::store_first(args.out + index + j, value, count);
@@ -47,7 +63,7 @@ class PlainFinish {
     }
   }
   static bool possible(const DepthwisePixels& args) {
-    return args.channels % width == 0 && !args.bias && !args.accumulate && !args.integers;
+    return args.channels % width == 0 && !args.bias && !args.accumulate && !args.integers && !args.sums;
   }
   void write(float* out, const typename Ops::Vector (&acc)[Ops::quarters]) const {
 #pragma GCC unroll 4

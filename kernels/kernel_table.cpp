@@ -91,6 +91,14 @@ void ConvS8::pack(const std::int8_t*, void*, const Parallel&) const {
   throw std::logic_error("conv_s8: this product has no weights to pack");
 }
 
+void ConvS8::pack_planes(const std::int8_t* weights, std::int64_t stride, int planes, void* packed,
+                         const Parallel& parallel) const {
+  for (int plane = 0; plane < planes; ++plane)
+    pack(weights + plane * stride, static_cast<std::uint8_t*>(packed) + plane * packed_stride(), parallel);
+}
+
+std::int64_t ConvS8::scratch_bytes(const ConvArgs&) const { return 0; }
+
 std::span<const ConvS8Candidate> conv_s8_candidates() {
 #define OCTAVO_CONV_S8(candidate) candidate,
   static const ConvS8Candidate list[] = {

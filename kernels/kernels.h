@@ -14,6 +14,8 @@
 
 namespace octavo::kernels {
 
+__extension__ using Int128 = __int128;  // sums that int64 could not hold
+
 /// Runs body(chunk) for every chunk in [0, chunks); order and threads are the caller's business.
 using Parallel = std::function<void(std::int64_t chunks, const std::function<void(std::int64_t)>& body)>;
 
@@ -65,6 +67,18 @@ struct View {
   bool operator==(const View&) const = default;
 };
 
+// An integer wider than 8 bits is a sum of digits to the base 256, q = d_0 + 256 d_1 + 65536 d_2, low digits
+// in
+// [-128, 127], the top one in [-127, 127]. Each digit has its own copy of a view, a *plane*, low digit first.
+constexpr int most_planes = 3;
+/// Largest |q| of so many planes, 127 (256^planes - 1) / 255.
+constexpr std::int64_t largest_integer(int planes) {
+  return planes == 1 ? 127 : planes == 2 ? 32639 : 8355711;
+}
+/// Bytes from one plane of a view to the next, and of all of them.
+std::int64_t plane_stride(const View& view);
+std::int64_t planes_bytes(const View& view, int planes);
+
 /// One view that serves the readers of both: equal views, or two `rows` views of the same sizes (the larger
 /// border on each side, the larger channel_pitch); false, and `into` unchanged, when that is impossible.
 bool merge_views(View& into, const View& other);
@@ -91,35 +105,43 @@ struct ConvShape {
 };
 
 /// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too)
-/// accumulate in int32 exactly; longer reductions are split and joined in int64. Then, left to right,
-///     out = float(accumulator) * (a_scale * b_scale) [+ bias]   [+ out when accumulate]
+/// accumulate in int32 exactly; longer reductions are split and joined in int64. Operands of several planes
+/// take one such product for each pair of planes, and their sums are joined exactly, in more than int64 where
+/// that is needed. Then, left to right,
+///     out = float(sum) * (a_scale * b_scale) [+ bias]   [+ out when accumulate]
 /// forward      A = X, B = W, out Y [n, ho, wo, k];   a_scale per tensor or sample n, b_scale per tensor or k
 /// grad_input   A = G, B = W, out dX [n, h, w, c];    a_scale per tensor or sample n, b_scale per tensor or c
 /// grad_weight  A = X, B = G, out dW [k, r, s, c/groups]; a_scale per tensor or input channel, b_scale per
 /// tensor or k
 struct ConvArgs {
-  const void* a = nullptr;  // in a_view()
-  const void* b = nullptr;  // packed weights (forward, grad_input) or b_view() (grad_weight)
+  const void* a = nullptr;         // in a_view()
+  const void* b = nullptr;         // packed weights (forward, grad_input) or b_view() (grad_weight)
+  int a_planes = 1, b_planes = 1;  // plane_stride() of the view apart; packed weights packed_stride()
   const float* a_scale = nullptr;
   const float* b_scale = nullptr;
   bool a_scale_vector = false, b_scale_vector = false;  // one scale for all, or one per sample / channel
   const float* bias = nullptr;                          // forward only, per k
   float* out = nullptr;
   bool accumulate = false;
-  std::int64_t* integers =
-      nullptr;              // when set, the exact sums go here (order of out) and `out` is not written
-  void* scratch = nullptr;  // scratch_bytes()
+  // When set, the sums go here (order of out), exact modulo 2^64, and `out` is not written.
+  std::int64_t* integers = nullptr;
+  void* scratch = nullptr;  // scratch_bytes(args)
 };
 
 /// One product of one convolution, planned for its sizes and views.
 class ConvS8 {
  public:
   virtual ~ConvS8() = default;
-  virtual std::int64_t packed_bytes() const { return 0; }  // forward, grad_input: packed weights
+  virtual std::int64_t packed_bytes() const { return 0; }  // forward, grad_input: one plane of packed weights
+  std::int64_t packed_stride() const { return (packed_bytes() + 63) / 64 * 64; }
   /// Packs W, plain s8 [k, r, s, c / groups], into the order that run() reads. Throws std::logic_error for
   /// grad_weight.
   virtual void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const;
-  virtual std::int64_t scratch_bytes() const { return 0; }
+  /// The same for planes of W that lie `stride` bytes apart; needs planes * packed_stride() bytes.
+  void pack_planes(const std::int8_t* weights, std::int64_t stride, int planes, void* packed,
+                   const Parallel& parallel) const;
+  /// Of a run with such arguments: their planes count, pointers may still be null.
+  virtual std::int64_t scratch_bytes(const ConvArgs& args = {}) const;
   virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
 };
 
@@ -176,8 +198,9 @@ enum class Granularity : std::uint8_t { tensor, channel, sample };
 struct QuantizeStats {
   std::uint32_t max_bits =
       0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
-  std::int64_t saturated = 0;                // elements with |v * inverse_scale| > qmax + 0.5
-  std::int64_t sum_abs = 0, sum_square = 0;  // of the integers
+  std::int64_t saturated = 0;  // elements with |v * inverse_scale| > qmax + 0.5
+  std::int64_t sum_abs = 0;    // of the integers
+  Int128 sum_square = 0;
   void merge(const QuantizeStats& other);
 };
 
@@ -188,17 +211,19 @@ struct Histogram {
 };
 
 /// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
-/// Stochastic: floor(clamp(...) + u) with u = random_bits16(key, first_index + element) / 65536. A NaN gives
-/// 0.
+/// Stochastic: floor(t + u), t = clamp(...), u = random_bits16(key, first_index + element) / 65536; with
+/// several planes, where t + u would lose bits, floor(t) + floor((t - floor(t)) + u). A NaN gives 0.
 struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
-  float qmax = 127;
+  int planes = 1;
+  float qmax = 127;  // an integer, at most largest_integer(planes)
   Rounding rounding = Rounding::nearest;
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch
   std::vector<View> views;
-  std::vector<void*> targets;  // one per view
+  std::vector<void*> targets;  // one per view, `planes` copies of it
+  std::int64_t stride = 0;     // bytes from plane to plane when it is not plane_stride(view)
 };
 
 /// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image

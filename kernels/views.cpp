@@ -20,6 +20,12 @@ std::int64_t View::bytes() const {
   return 0;
 }
 
+std::int64_t plane_stride(const View& view) { return (view.bytes() + 63) / 64 * 64; }
+
+std::int64_t planes_bytes(const View& view, int planes) {
+  return (planes - 1) * plane_stride(view) + view.bytes();
+}
+
 bool merge_views(View& into, const View& other) {
   if (into == other) return true;
   if (into.layout != Layout::rows || other.layout != Layout::rows) return false;

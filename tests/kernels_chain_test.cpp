@@ -143,6 +143,15 @@ struct Options {
   Rounding rounding = Rounding::nearest;
   std::uint64_t first_index = 0;
   bool statistics = false;
+  int planes = 1;
+  std::int64_t extra_stride = 0;  // bytes between planes beyond plane_stride()
+  float qmax() const { return static_cast<float>(largest_integer(planes)); }
+  float gain = qmax() / 127;  // of the scales: some values saturate at any width
+  std::vector<float> inverse(const Inputs& in) const {
+    std::vector<float> values = in.inverse;
+    for (float& v : values) v *= gain;
+    return values;
+  }
 };
 
 Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, const Options& options,
@@ -161,15 +170,21 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
       step.out = step.d == nullptr ? out.stored.data() : out.stored_late.data();
     if (step.kind == StepKind::store_bits) step.bits_out = out.bits.data();
   }
+  const std::vector<float> inverse = options.inverse(in);
   Quantize quantize{.granularity = options.granularity,
-                    .inverse_scale = in.inverse.data(),
-                    .qmax = 127,
+                    .inverse_scale = inverse.data(),
+                    .planes = options.planes,
+                    .qmax = options.qmax(),
                     .rounding = options.rounding,
                     .key = random_key(1, 2, 3),
                     .first_index = options.first_index};
   std::vector<Buffer> buffers;
   if (with_quantize) quantize.views = all_views(s);
-  for (const View& view : quantize.views) buffers.emplace_back(view.bytes());
+  std::int64_t stride = 0;  // one for all views, when it is not each view's own
+  for (const View& view : quantize.views) stride = std::max(stride, plane_stride(view));
+  if (options.extra_stride > 0) quantize.stride = stride + options.extra_stride;
+  for (const View& view : quantize.views)
+    buffers.emplace_back(planes_bytes(view, options.planes) + most_planes * quantize.stride);
   for (Buffer& buffer : buffers) quantize.targets.push_back(buffer.data());
   Chain chain{.n = s.n,
               .h = s.h,
@@ -189,10 +204,12 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
   chain.scratch = scratch.data();
   ThreadPool pool(threads);
   run_chain(isa, chain, parallel_of(pool));
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    const char* data = static_cast<const char*>(buffers[i].data());
-    out.views.emplace_back(data, data + layout_bytes(quantize.views[i]));
-  }
+  for (int plane = 0; plane < options.planes; ++plane)
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      const std::int64_t apart = quantize.stride > 0 ? quantize.stride : plane_stride(quantize.views[i]);
+      const char* data = static_cast<const char*>(buffers[i].data()) + plane * apart;
+      out.views.emplace_back(data, data + layout_bytes(quantize.views[i]));
+    }
   return out;
 }
 
@@ -223,6 +240,10 @@ const Options all_options[] = {
     {Granularity::channel, Rounding::stochastic, 12345, false},
     {Granularity::sample, Rounding::stochastic, (std::uint64_t{5} << 33) - 77, true},
     {Granularity::channel, Rounding::nearest, 0, true},
+    {Granularity::tensor, Rounding::stochastic, 1, false, 2},
+    {Granularity::channel, Rounding::nearest, 0, false, 2, 64},
+    {Granularity::sample, Rounding::nearest, 0, false, 3},
+    {Granularity::channel, Rounding::stochastic, 77, false, 3},
 };
 
 void check_all(const Inputs& in, const std::vector<Step>& steps) {
@@ -275,33 +296,50 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
     for (const Options& options : all_options) {
       const Inputs in(s);
       const Outcome outcome = run(Isa::ref, 1, in, {}, options);
-      std::vector<std::int8_t> plain(static_cast<std::size_t>(s.elements()));
+      std::vector<std::vector<std::int8_t>> digits(3);
+      for (auto& plane : digits) plane.resize(static_cast<std::size_t>(s.elements()));
+      const std::vector<float> inverse = options.inverse(in);
       QuantizeStats stats;
       for (std::int64_t i = 0; i < s.elements(); ++i) {
         const auto at = static_cast<std::size_t>(i);
         const std::int64_t scale_at = options.granularity == Granularity::tensor    ? 0
                                       : options.granularity == Granularity::channel ? i % s.c
                                                                                     : i / (s.h * s.w * s.c);
-        const float t = in.x[at] * in.inverse[static_cast<std::size_t>(scale_at)];
-        const double clamped = std::fmin(std::fmax(static_cast<double>(t), -127.0), 127.0);
+        const float t = in.x[at] * inverse[static_cast<std::size_t>(scale_at)];
+        const double clamped = std::clamp<double>(t, -options.qmax(), options.qmax());
         const std::uint32_t u =
             random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
-        const double q = options.rounding == Rounding::nearest
-                             ? std::nearbyint(clamped)
-                             : std::floor(static_cast<float>(clamped) + static_cast<float>(u) / 65536.0f);
-        plain[at] = static_cast<std::int8_t>(q);
-        stats.merge({std::bit_cast<std::uint32_t>(std::fabs(in.x[at])), std::fabs(t) > 127.5f,
-                     std::abs(plain[at]), plain[at] * plain[at]});
+        double rounded = std::nearbyint(clamped);
+        if (options.rounding == Rounding::stochastic) {
+          const double whole = options.planes > 1 ? std::floor(clamped) : 0;
+          const float rest = static_cast<float>(clamped - whole);  // exact where whole is not 0 or t is small
+          rounded = whole + std::floor(rest + static_cast<float>(u) / 65536.0f);
+        }
+        const auto q = static_cast<std::int64_t>(rounded);
+        stats.merge({std::bit_cast<std::uint32_t>(std::fabs(in.x[at])), std::fabs(t) > options.qmax() + 0.5f,
+                     std::abs(q), q * q});
+        // Digits from the top: each leaves a remainder that the lower ones can hold.
+        std::int64_t left = q;
+        for (int plane = options.planes - 1; plane >= 0; --plane) {
+          const double unit = std::pow(256.0, plane), below = 128 * (unit - 1) / 255;  // -below is the least
+          const auto digit =
+              static_cast<std::int64_t>(std::floor((static_cast<double>(left) + below) / unit));
+          digits[static_cast<std::size_t>(plane)][at] = static_cast<std::int8_t>(digit);
+          REQUIRE(std::abs(digit) <= (plane + 1 < options.planes ? 128 : 127));
+          left -= digit * static_cast<std::int64_t>(unit);
+        }
+        REQUIRE(left == 0);
       }
       CHECK(outcome.stats.max_bits == stats.max_bits);
       CHECK(outcome.stats.saturated == stats.saturated);
       CHECK(outcome.stats.sum_abs == stats.sum_abs);
       CHECK(outcome.stats.sum_square == stats.sum_square);
       const std::vector<View> views = all_views(s);
-      for (std::size_t i = 0; i < views.size(); ++i) {
+      for (std::size_t i = 0; i < outcome.views.size(); ++i) {
         INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c << " view " << i);
-        Buffer expected(views[i].bytes());
-        write_view(plain.data(), views[i], expected.data());
+        const View& view = views[i % views.size()];
+        Buffer expected(view.bytes());
+        write_view(digits[i / views.size()].data(), view, expected.data());
         CHECK(std::memcmp(expected.data(), outcome.views[i].data(), outcome.views[i].size()) == 0);
       }
     }
@@ -337,4 +375,38 @@ TEST_CASE("a NaN quantizes to zero and shows in max_bits") {
     CHECK(outcome.stats.max_bits >= 0x7F800000u);
     CHECK(outcome.views[0][7] == 0);
   }
+}
+
+TEST_CASE("wide integers keep their range, and stochastic rounding is fair at any size") {
+  constexpr std::int64_t count = 1 << 20;
+  for (Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni})
+    for (int planes : {2, 3}) {
+      if (!isa_supported(isa)) continue;
+      INFO(isa_name(isa) << ' ' << planes << " planes");
+      // Exactly representable values: an integer stays itself, a half goes up every second time.
+      const auto top = static_cast<float>(largest_integer(planes));
+      for (const float value : {top, -top, top - 1.5f, 1.0e9f, -1.0e9f, 0.25f, -1.0e-30f}) {
+        Inputs in({1, 1, count / 16, 16});
+        std::fill(in.x.begin(), in.x.end(), value);
+        std::fill(in.inverse.begin(), in.inverse.end(), 1.0f);
+        const Outcome outcome =
+            run(isa, 1, in, {}, {.rounding = Rounding::stochastic, .planes = planes, .gain = 1});
+        const double t = std::clamp(value, -top, top), draws = static_cast<double>(count);
+        const double mean = static_cast<double>(outcome.stats.sum_abs) / draws;
+        const double spread = 5 * 0.5 / std::sqrt(draws);  // five standard deviations of a fair coin
+        INFO("value " << value);
+        CHECK(std::fabs(mean - std::fabs(t)) <= (t == std::floor(t) ? 0.0 : spread));
+        CHECK(outcome.stats.saturated == (std::fabs(value) > top ? count : 0));
+      }
+    }
+}
+
+TEST_CASE("integers that the planes cannot hold are refused") {
+  Quantize quantize{.planes = 2, .qmax = 32639};
+  Chain chain{.quantize = &quantize};
+  CHECK(chain_scratch_bytes(chain) > 0);
+  quantize.qmax = 32640;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize.planes = 4;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
 }

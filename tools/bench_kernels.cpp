@@ -124,9 +124,17 @@ struct Buffer {
   std::unique_ptr<std::uint8_t, Free> data;
 };
 
+struct Options {
+  int threads = 2;
+  double budget = 0.15;
+  bool json = false, reference = false;
+  int a_planes = 1, b_planes = 1;
+  std::string filter, isa;
+};
+
 /// Seconds of one product: {run, pack}.
 std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
-                                  ThreadPool& pool, double budget) {
+                                  ThreadPool& pool, const Options& options) {
   const Parallel parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
     pool.run(chunks, body);
   };
@@ -135,29 +143,28 @@ std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvSh
   const bool weights = product != Product::grad_weight;
   const std::int64_t x = shape.n * shape.h * shape.w * shape.c, y = shape.n * shape.ho * shape.wo * shape.k;
   const std::int64_t w = shape.k * shape.r * shape.s * (shape.c / shape.groups);
-  Buffer a(a_view.bytes()), b(weights ? kernel->packed_bytes() : b_view.bytes()),
-      scratch(kernel->scratch_bytes());
-  Buffer plain(w), out(4 * (product == Product::forward ? y : product == Product::grad_input ? x : w));
+  const float scale = 0.01F;
+  ConvArgs args{.a_planes = options.a_planes, .b_planes = options.b_planes};
+  args.a_scale = args.b_scale = &scale;
+  Buffer a(planes_bytes(a_view, args.a_planes)), scratch(kernel->scratch_bytes(args));
+  Buffer b(weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
+  Buffer plain(w * args.b_planes), out(4 * (product == Product::forward      ? y
+                                            : product == Product::grad_input ? x
+                                                                             : w));
   double pack_seconds = 0;
   if (weights) {
     const auto pack = [&] {
-      kernel->pack(reinterpret_cast<const std::int8_t*>(plain.data.get()), b.data.get(), parallel);
+      kernel->pack_planes(reinterpret_cast<const std::int8_t*>(plain.data.get()), w, args.b_planes,
+                          b.data.get(), parallel);
     };
-    pack_seconds = shortest(pack, budget / 8);
+    pack_seconds = shortest(pack, options.budget / 8);
   }
-  const float scale = 0.01F;
-  ConvArgs args{.a = a.data.get(), .b = b.data.get(), .a_scale = &scale, .b_scale = &scale};
+  args.a = a.data.get();
+  args.b = b.data.get();
   args.out = reinterpret_cast<float*>(out.data.get());
   args.scratch = scratch.data.get();
-  return {shortest([&] { kernel->run(args, parallel); }, budget), pack_seconds};
+  return {shortest([&] { kernel->run(args, parallel); }, options.budget), pack_seconds};
 }
-
-struct Options {
-  int threads = 2;
-  double budget = 0.15;
-  bool json = false, reference = false;
-  std::string filter, isa;
-};
 
 void report(const nlohmann::json& line, bool json) {
   if (json) {
@@ -179,7 +186,7 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool, dou
       if (!isa_supported(candidate.isa) || !candidate.refuse(layer.shape, product).empty()) continue;
       if (candidate.isa == Isa::ref && !options.reference) continue;
       if (!options.isa.empty() && options.isa != isa_name(candidate.isa)) continue;
-      const auto [seconds, pack] = measure(candidate, layer.shape, product, pool, options.budget);
+      const auto [seconds, pack] = measure(candidate, layer.shape, product, pool, options);
       peak = std::max(peak, measure_peak(pool));
       const double gops = 2e-9 * static_cast<double>(layer.shape.macs()) / seconds;
       report({{"network", layer.network},
@@ -204,6 +211,10 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.budget, "measuring time of each line");
   app.add_option("--filter", options.filter, "only layers whose `network layer` contains this text");
   app.add_option("--isa", options.isa, "only this instruction set");
+  app.add_option("--a-planes", options.a_planes, "planes of A (8 bits each)")
+      ->check(CLI::Range(1, most_planes));
+  app.add_option("--b-planes", options.b_planes, "planes of B (8 bits each)")
+      ->check(CLI::Range(1, most_planes));
   app.add_flag("--ref", options.reference, "the reference too (slow)");
   app.add_flag("--json", options.json, "one JSON object per line");
   CLI11_PARSE(app, argc, argv);

@@ -25,12 +25,50 @@ struct Simd {
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
-      const __m256i low = round8<stochastic>(v, inverse, random);
-      const __m256i high = round8<stochastic>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
+      const __m256i low = round8<stochastic, false>(v, inverse, random);
+      const __m256i high =
+          round8<stochastic, false>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
       const __m128i bytes =
           _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    }
+
+    /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
+    template <bool stochastic>
+    void wide_block(const float* v, const float* inverse, const std::uint16_t* random, int planes,
+                    std::int64_t pitch, std::int8_t* out) {
+      // The bytes of q + 128 (1 + 256 + 65536) are its digits, each + 128.
+      const __m256i ones = _mm256_set1_epi32(0x808080), byte = _mm256_set1_epi32(0xFF);
+      __m256i bytes[2];
+      for (int half = 0; half < 2; ++half) {
+        const __m256i q = round8<stochastic, true>(
+            v + 8 * half, inverse != nullptr ? inverse + 8 * half : nullptr, random + 8 * half);
+        count_sums(_mm256_abs_epi32(q));
+        bytes[half] = _mm256_add_epi32(q, ones);
+      }
+      for (int plane = 0; plane < planes; ++plane) {
+        const __m128i shift = _mm_cvtsi32_si128(8 * plane);
+        const __m256i words = _mm256_permute4x64_epi64(
+            _mm256_packus_epi32(_mm256_and_si256(_mm256_srl_epi32(bytes[0], shift), byte),
+                                _mm256_and_si256(_mm256_srl_epi32(bytes[1], shift), byte)),
+            0xD8);
+        const __m128i packed =
+            _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + plane * pitch),
+                         _mm_xor_si128(packed, _mm_set1_epi8(static_cast<char>(0x80))));
+      }
+    }
+
+    void flush_sums(ChunkCounts& counts) {
+      alignas(32) std::uint64_t absolute[4], square[4];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(absolute), absolute_);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(square), squares_);
+      for (int i = 0; i < 4; ++i) {
+        counts.sum_abs += static_cast<std::int64_t>(absolute[i]);
+        counts.sum_square += square[i];
+      }
+      absolute_ = squares_ = _mm256_setzero_si256();
     }
 
     void finish(ChunkCounts& counts) const {
@@ -44,7 +82,16 @@ struct Simd {
     }
 
    private:
-    template <bool stochastic>
+    void count_sums(__m256i a) {
+      const __m256i low = _mm256_and_si256(a, _mm256_set1_epi64x(0xFFFFFFFF)),
+                    high = _mm256_srli_epi64(a, 32);
+      absolute_ = _mm256_add_epi64(absolute_, _mm256_add_epi64(low, high));
+      squares_ = _mm256_add_epi64(squares_,
+                                  _mm256_add_epi64(_mm256_mul_epu32(low, low), _mm256_mul_epu32(high, high)));
+    }
+
+    /// `wide`: t may be so large that t + u would lose bits.
+    template <bool stochastic, bool wide>
     __m256i round8(const float* v, const float* inverse, const std::uint16_t* random) {
       const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)), x = _mm256_loadu_ps(v);
       max_ = _mm256_max_epu32(max_, _mm256_castps_si256(_mm256_and_ps(x, magnitude)));
@@ -55,14 +102,17 @@ struct Simd {
       t = _mm256_min_ps(_mm256_max_ps(t, _mm256_sub_ps(_mm256_setzero_ps(), limit_)), limit_);
       if (stochastic) {
         const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
+        const __m256 whole = _mm256_floor_ps(t), rest = wide ? _mm256_sub_ps(t, whole) : t;
         // bits / 65536 is exact, so the fused sum is the plain sum.
-        t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f), t));
+        t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f), rest));
+        if (wide) t = _mm256_add_ps(whole, t);
       }
       return _mm256_cvtps_epi32(t);
     }
 
     __m256 inverse_, limit_, saturation_;
     __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();
+    __m256i absolute_ = _mm256_setzero_si256(), squares_ = _mm256_setzero_si256();
   };
 
   /// Zeros follow the integers up to a multiple of 64.

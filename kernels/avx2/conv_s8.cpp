@@ -75,12 +75,16 @@ OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) 
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(acc) - static_cast<std::uint32_t>(correction));
 }
 
-void finish_row(const ConvFinishRows& args, const std::int32_t* acc, float a_scale, float* out) {
+void finish_row(const ConvFinishRows& args, std::int64_t row, float a_scale, float* out) {
+  const std::int64_t at = row * args.pitch;
   float values[ConvIsa::widest];
-  for (std::int64_t j = 0; j < args.columns; ++j) {
-    const float scale = a_scale * args.b_scale[args.b_scale_vector ? j : 0];
-    values[j] = static_cast<float>(corrected(acc[j], args.correction[j])) * scale;
-  }
+  if (args.sums)
+    for (std::int64_t j = 0; j < args.columns; ++j) values[j] = static_cast<float>(args.sums[at + j]);
+  else
+    for (std::int64_t j = 0; j < args.columns; ++j)
+      values[j] = static_cast<float>(corrected(args.acc[at + j], args.correction[j]));
+  for (std::int64_t j = 0; j < args.columns; ++j)
+    values[j] *= a_scale * args.b_scale[args.b_scale_vector ? j : 0];
   if (args.bias)
     for (std::int64_t j = 0; j < args.columns; ++j) values[j] += args.bias[j];
   if (args.accumulate)
@@ -90,22 +94,25 @@ void finish_row(const ConvFinishRows& args, const std::int32_t* acc, float a_sca
 
 void finish_rows(const ConvFinishRows& args) {
   for (std::int64_t i = 0; i < args.rows; ++i) {
-    const std::int32_t* acc = args.acc + i * args.pitch;
     if (args.integers) {
-      for (std::int64_t j = 0; j < args.columns; ++j)
-        args.integers[args.out_index[i] + j] = corrected(acc[j], args.correction[j]);
+      for (std::int64_t j = 0; j < args.columns; ++j) {
+        const std::int64_t at = i * args.pitch + j;
+        args.integers[args.out_index[i] + j] =
+            args.sums ? args.sums[at] : corrected(args.acc[at], args.correction[j]);
+      }
     } else {
-      finish_row(args, acc, args.a_scale[args.a_scale_vector ? i : 0], args.out + args.out_index[i]);
+      finish_row(args, i, args.a_scale[args.a_scale_vector ? i : 0], args.out + args.out_index[i]);
     }
   }
 }
 
 void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,
-              std::int64_t pitch, bool first) {
+              std::int64_t pitch, int shift, bool first) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < pitch; ++j) {
+      const auto value = static_cast<std::uint64_t>(corrected(acc[i * pitch + j], correction[j])) << shift;
       std::int64_t& sum = sums[i * pitch + j];
-      sum = (first ? 0 : sum) + corrected(acc[i * pitch + j], correction[j]);
+      sum = static_cast<std::int64_t>((first ? 0 : static_cast<std::uint64_t>(sum)) + value);
     }
 }
 

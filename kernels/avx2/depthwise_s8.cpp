@@ -33,6 +33,11 @@ struct Ops {
   }
   static __m256 broadcast(float value) { return _mm256_set1_ps(value); }
   static __m256 to_float(Vector value) { return _mm256_cvtepi32_ps(value); }
+  static __m256 to_float(const std::int64_t (&sums)[8]) {
+    alignas(32) float values[8];
+    for (int i = 0; i < 8; ++i) values[i] = static_cast<float>(sums[i]);
+    return _mm256_load_ps(values);
+  }
   static Vector subtract(Vector a, Vector b) { return _mm256_sub_epi32(a, b); }
   static Vector times_128(Vector value) { return _mm256_slli_epi32(value, 7); }
   static Vector ones() { return _mm256_set1_epi16(1); }

@@ -23,6 +23,50 @@ struct Simd {
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
+      store16(out, round<stochastic, false>(v, inverse, random));
+    }
+
+    /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
+    template <bool stochastic>
+    void wide_block(const float* v, const float* inverse, const std::uint16_t* random, int planes,
+                    std::int64_t pitch, std::int8_t* out) {
+      const __m512i q = round<stochastic, true>(v, inverse, random), a = _mm512_abs_epi32(q);
+      const __m512i low = _mm512_and_si512(a, _mm512_set1_epi64(0xFFFFFFFF)), high = _mm512_srli_epi64(a, 32);
+      absolute_ = _mm512_add_epi64(absolute_, _mm512_add_epi64(low, high));
+      squares_ = _mm512_add_epi64(squares_,
+                                  _mm512_add_epi64(_mm512_mul_epu32(low, low), _mm512_mul_epu32(high, high)));
+      // The bytes of q + 128 (1 + 256 + 65536) are its digits, each + 128.
+      const __m512i bytes = _mm512_add_epi32(q, _mm512_set1_epi32(0x808080));
+      const __m128i offset = _mm_set1_epi8(static_cast<char>(0x80));
+      for (int plane = 0; plane < planes; ++plane) {
+        const __m512i shifted = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128(8 * plane));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + plane * pitch),
+                         _mm_xor_si128(_mm512_cvtepi32_epi8(shifted), offset));
+      }
+    }
+
+    void flush_sums(ChunkCounts& counts) {
+      alignas(64) std::uint64_t square[8];
+      _mm512_store_si512(square, squares_);
+      for (std::uint64_t lane : square) counts.sum_square += lane;
+      counts.sum_abs += _mm512_reduce_add_epi64(absolute_);
+      absolute_ = squares_ = _mm512_setzero_si512();
+    }
+
+    void finish(ChunkCounts& counts) const {
+      const std::uint32_t largest = _mm512_reduce_max_epu32(max_);
+      counts.max_bits = largest > counts.max_bits ? largest : counts.max_bits;
+      counts.saturated += _mm512_reduce_add_epi32(saturated_);
+    }
+
+   private:
+    static void store16(std::int8_t* out, __m512i q) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(q));
+    }
+
+    /// `wide`: t may be so large that t + u would lose bits.
+    template <bool stochastic, bool wide>
+    __m512i round(const float* v, const float* inverse, const std::uint16_t* random) {
       const __m512 x = _mm512_loadu_ps(v);
       max_ = _mm512_max_epu32(max_, _mm512_castps_si512(_mm512_abs_ps(x)));
       __m512 t = _mm512_mul_ps(x, inverse != nullptr ? _mm512_loadu_ps(inverse) : inverse_);
@@ -35,22 +79,19 @@ struct Simd {
       if (stochastic) {
         const __m512i bits =
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
+        constexpr int down = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+        const __m512 whole = _mm512_roundscale_ps(t, down), rest = wide ? _mm512_sub_ps(t, whole) : t;
         // bits / 65536 is exact, so the fused sum is the plain sum.
-        t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f), t);
-        t = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+        t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f), rest);
+        t = _mm512_roundscale_ps(t, down);
+        if (wide) t = _mm512_add_ps(whole, t);
       }
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(t)));
+      return _mm512_cvtps_epi32(t);
     }
 
-    void finish(ChunkCounts& counts) const {
-      const std::uint32_t largest = _mm512_reduce_max_epu32(max_);
-      counts.max_bits = largest > counts.max_bits ? largest : counts.max_bits;
-      counts.saturated += _mm512_reduce_add_epi32(saturated_);
-    }
-
-   private:
     __m512 inverse_, limit_, saturation_;
     __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();
+    __m512i absolute_ = _mm512_setzero_si512(), squares_ = _mm512_setzero_si512();
   };
 
   /// Zeros follow the integers up to a multiple of 64.

@@ -127,31 +127,54 @@ void write_integers(std::int64_t* out, __mmask16 mask, __m512i low, __m512i high
   _mm512_mask_storeu_epi64(out + 8, static_cast<__mmask8>(mask >> 8), high);
 }
 
+/// acc - correction of 16 columns, modulo 2^32, in two vectors of int64.
+OCTAVO_INLINE void widen(const std::int32_t* acc, __m512i correction, __m512i& low, __m512i& high) {
+  const __m512i v = _mm512_sub_epi32(_mm512_load_si512(acc), correction);
+  low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v));
+  high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1));
+}
+
+/// 16 sums to float, rounded once.
+OCTAVO_INLINE __m512 to_float(const std::int64_t* sums) {
+  const __m256 low = _mm512_cvtepi64_ps(_mm512_loadu_si512(sums));
+  const __m256 high = _mm512_cvtepi64_ps(_mm512_loadu_si512(sums + 8));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+template <bool wide>
+OCTAVO_INLINE __m512 row_values(const ConvFinishRows& args, std::int64_t at, __m512i correction) {
+  if constexpr (wide) return to_float(args.sums + at);
+  return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(args.acc + at), correction));
+}
+
 void finish_row_integers(const ConvFinishRows& args) {
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __mmask16 mask = first_lanes(args.columns - j);
     const __m512i correction = _mm512_loadu_si512(args.correction + j);
     for (std::int64_t i = 0; i < args.rows; ++i) {
-      const __m512i v = _mm512_sub_epi32(_mm512_load_si512(args.acc + i * args.pitch + j), correction);
-      write_integers(args.integers + args.out_index[i] + j, mask,
-                     _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v)),
-                     _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1)));
+      const std::int64_t at = i * args.pitch + j;
+      __m512i low, high;
+      if (args.sums)
+        low = _mm512_load_si512(args.sums + at), high = _mm512_load_si512(args.sums + at + 8);
+      else
+        widen(args.acc + at, correction, low, high);
+      write_integers(args.integers + args.out_index[i] + j, mask, low, high);
     }
   }
 }
 
-/// The common case: whole vectors, one scale of A, nothing to add.
-template <bool stream>
+/// The common case: whole vectors, nothing to add. `wide`: int64 sums; `by_row`: a scale of A for each row.
+template <bool stream, bool wide, bool by_row>
 void finish_plain_rows(const ConvFinishRows& args) {
   const __m512 a_scale = _mm512_set1_ps(*args.a_scale);
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __m512i correction = _mm512_loadu_si512(args.correction + j);
     const __m512 b_scale =
         args.b_scale_vector ? _mm512_loadu_ps(args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
-    const __m512 scale = _mm512_mul_ps(a_scale, b_scale);
+    const __m512 shared = _mm512_mul_ps(a_scale, b_scale);
     for (std::int64_t i = 0; i < args.rows; ++i) {
-      const __m512i acc = _mm512_load_si512(args.acc + i * args.pitch + j);
-      const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(acc, correction)), scale);
+      const __m512 scale = by_row ? _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), b_scale) : shared;
+      const __m512 value = _mm512_mul_ps(row_values<wide>(args, i * args.pitch + j, correction), scale);
       if constexpr (stream)
         _mm512_stream_ps(args.out + args.out_index[i] + j, value);
       else
@@ -168,10 +191,8 @@ bool can_stream(const ConvFinishRows& args) {
   return bits % 16 == 0;
 }
 
-void finish_rows(const ConvFinishRows& args) {
-  if (args.integers) return finish_row_integers(args);
-  if (args.columns % 16 == 0 && !args.a_scale_vector && !args.bias && !args.accumulate)
-    return can_stream(args) ? finish_plain_rows<true>(args) : finish_plain_rows<false>(args);
+template <bool wide>
+void finish_any_rows(const ConvFinishRows& args) {
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __mmask16 mask = first_lanes(args.columns - j);
     const __m512i correction = _mm512_loadu_si512(args.correction + j);
@@ -179,22 +200,37 @@ void finish_rows(const ConvFinishRows& args) {
         args.b_scale_vector ? _mm512_maskz_loadu_ps(mask, args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
     const float* bias = args.bias ? args.bias + j : nullptr;
     for (std::int64_t i = 0; i < args.rows; ++i) {
-      const __m512i acc = _mm512_load_si512(args.acc + i * args.pitch + j);
       const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[args.a_scale_vector ? i : 0]), b_scale);
       write_floats(args.out + args.out_index[i] + j, mask,
-                   _mm512_cvtepi32_ps(_mm512_sub_epi32(acc, correction)), scale, bias, args.accumulate);
+                   row_values<wide>(args, i * args.pitch + j, correction), scale, bias, args.accumulate);
     }
   }
 }
 
+template <bool wide>
+void finish_float_rows(const ConvFinishRows& args) {
+  if (args.columns % 16 != 0 || args.bias || args.accumulate) return finish_any_rows<wide>(args);
+  if (can_stream(args))
+    args.a_scale_vector ? finish_plain_rows<true, wide, true>(args)
+                        : finish_plain_rows<true, wide, false>(args);
+  else
+    args.a_scale_vector ? finish_plain_rows<false, wide, true>(args)
+                        : finish_plain_rows<false, wide, false>(args);
+}
+
+void finish_rows(const ConvFinishRows& args) {
+  if (args.integers) return finish_row_integers(args);
+  args.sums ? finish_float_rows<true>(args) : finish_float_rows<false>(args);
+}
+
 void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,
-              std::int64_t pitch, bool first) {
+              std::int64_t pitch, int shift, bool first) {
+  const __m128i bits = _mm_cvtsi32_si128(shift);
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < pitch; j += 16) {
-      const __m512i v =
-          _mm512_sub_epi32(_mm512_load_si512(acc + i * pitch + j), _mm512_loadu_si512(correction + j));
-      __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v));
-      __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1));
+      __m512i low, high;
+      widen(acc + i * pitch + j, _mm512_loadu_si512(correction + j), low, high);
+      low = _mm512_sll_epi64(low, bits), high = _mm512_sll_epi64(high, bits);
       std::int64_t* target = sums + i * pitch + j;
       if (!first) {
         low = _mm512_add_epi64(low, _mm512_loadu_si512(target));
@@ -244,9 +280,7 @@ OCTAVO_INLINE __m512 sums_to_float(const ConvFinishColumns& args, std::int64_t a
   if (!args.sums)
     return _mm512_cvtepi32_ps(
         _mm512_sub_epi32(_mm512_load_si512(args.acc + at), _mm512_loadu_si512(args.correction + j)));
-  const __m256 low = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at));
-  const __m256 high = _mm512_cvtepi64_ps(_mm512_loadu_si512(args.sums + at + 8));
-  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+  return to_float(args.sums + at);
 }
 
 /// 16 columns of at most 16 rows.

@@ -27,6 +27,11 @@ struct Ops {
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
   static __m512 to_float(Vector value) { return _mm512_cvtepi32_ps(value); }
+  static __m512 to_float(const std::int64_t (&sums)[16]) {
+    const __m256 low = _mm512_cvtepi64_ps(_mm512_load_si512(sums));
+    const __m256 high = _mm512_cvtepi64_ps(_mm512_load_si512(sums + 8));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+  }
   static Vector subtract(Vector a, Vector b) { return _mm512_sub_epi32(a, b); }
   static Vector times_128(Vector value) { return _mm512_slli_epi32(value, 7); }
   static Vector ones() { return _mm512_set1_epi8(1); }

@@ -19,6 +19,7 @@ struct Operands {
   std::int64_t period;
   float factor(std::int64_t i) const { return a[i % period]; }
   float offset(std::int64_t i) const { return b[i % period]; }
+  float other(std::int64_t i) const { return x != nullptr ? x[i] : 0.0f; }
 };
 
 void store_bits(const Step& step, const ChainTile& tile, const float* v) {
@@ -57,7 +58,7 @@ void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, cons
 }
 
 float masked(const Step& step, const Operands& o, std::int64_t i, float v) {
-  const float seen = o.factor(i) * o.x[i] + o.offset(i);
+  const float seen = o.factor(i) * o.other(i) + o.offset(i);
   return step.lo < seen && seen < step.hi ? v : 0.0f;
 }
 
@@ -67,7 +68,7 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
     case StepKind::scale_shift:
       return o.factor(i) * v + o.offset(i);
     case StepKind::add:
-      return v + o.x[i];
+      return v + o.other(i);
     case StepKind::relu:
       return v < 0.0f ? 0.0f : v;
     case StepKind::clamp6:
@@ -77,7 +78,7 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
     case StepKind::keep_bits:
       return (step.bits[at / 8] >> (at % 8) & 1) != 0 ? v : 0.0f;
     case StepKind::combine:
-      return o.factor(i) * v + o.offset(i) * o.x[i] + o.d[i % o.period];
+      return o.factor(i) * v + o.offset(i) * o.other(i) + o.d[i % o.period];
     default:
       return v;
   }
@@ -127,14 +128,19 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     t = std::clamp(t, -q.qmax, q.qmax);
     if (q.rounding == Rounding::stochastic) {
       const std::uint64_t index = q.first_index + static_cast<std::uint64_t>(tile.first + i);
-      t = std::floor(t + static_cast<float>(random_bits16(q.key, index)) * 0x1p-16f);
+      const float u = static_cast<float>(random_bits16(q.key, index)) * 0x1p-16f, whole = std::floor(t);
+      t = q.planes == 1 ? std::floor(t + u) : whole + std::floor((t - whole) + u);
     } else {
       t = std::nearbyint(t);
     }
-    const int integer = static_cast<int>(t);
+    std::int64_t integer = static_cast<std::int64_t>(t);
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
-    out[i] = static_cast<std::int8_t>(integer);
+    for (int plane = 0; plane < q.planes; ++plane) {
+      const auto digit = static_cast<std::int8_t>(integer & 0xFF);  // of the same remainder, in [-128, 127]
+      out[plane * plan.integer_pitch + i] = digit;
+      integer = (integer - digit) / 256;
+    }
   }
 }
 
@@ -183,25 +189,23 @@ void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* ta
           table[p] == 0 || k >= plan.c ? std::int8_t{0} : zero[table[p] + k];
 }
 
-void write_views(const ChainPlan& plan, const ChainTile& tile, const ChainWork& work) {
-  const std::int8_t* zero = work.integers - plan.zero_bytes;
-  for (std::int64_t i = 0; i < plan.view_count; ++i) {
-    const View& view = plan.views[i];
-    void* target = plan.targets[i];
-    switch (view.layout) {
-      case Layout::plain:
-        std::copy(work.integers, work.integers + tile.count, static_cast<std::int8_t*>(target) + tile.first);
-        break;
-      case Layout::rows:
-        write_rows(plan, view, tile, work.integers, static_cast<std::uint8_t*>(target));
-        break;
-      case Layout::planes:
-        write_planes(plan, view, position_table(plan, i), tile, zero, static_cast<std::uint8_t*>(target));
-        break;
-      case Layout::quads:
-        write_quads(plan, view, position_table(plan, i), tile, zero, static_cast<std::int8_t*>(target));
-        break;
-    }
+void write_view(const ChainPlan& plan, std::int64_t index, const ChainTile& tile, const std::int8_t* q,
+                void* target) {
+  const View& view = plan.views[index];
+  const std::int8_t* zero = q - plan.zero_bytes;
+  switch (view.layout) {
+    case Layout::plain:
+      std::copy(q, q + tile.count, static_cast<std::int8_t*>(target) + tile.first);
+      break;
+    case Layout::rows:
+      write_rows(plan, view, tile, q, static_cast<std::uint8_t*>(target));
+      break;
+    case Layout::planes:
+      write_planes(plan, view, position_table(plan, index), tile, zero, static_cast<std::uint8_t*>(target));
+      break;
+    case Layout::quads:
+      write_quads(plan, view, position_table(plan, index), tile, zero, static_cast<std::int8_t*>(target));
+      break;
   }
 }
 
@@ -221,7 +225,9 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
       if (plan.quantize != nullptr)
         quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
     });
-    if (plan.quantize != nullptr) write_views(plan, tile, work);
+    for_planes(plan, work, [&](std::int64_t view, const std::int8_t* q, void* target) {
+      write_view(plan, view, tile, q, target);
+    });
   });
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
 
 namespace octavo::kernels {
 namespace {
@@ -74,9 +75,10 @@ void place_scratch(ChainPlan& plan) {
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
   plan.work_at = at;
   // In the order of ChainWork.
-  const std::int64_t work =
-      align(plan.block * 4) + align(plan.zero_bytes + plan.tile_elements + chain_slack) +
-      align(plan.block * 2 + 256) + align(plan.block / 8 + 16) + 2 * align(plan.lanes * 4);
+  const int planes = plan.quantize != nullptr ? plan.quantize->planes : 1;
+  const std::int64_t work = align(plan.block * 4) + planes * plan.integer_pitch +
+                            align(plan.block * 2 + 256) + align(plan.block / 8 + 16) +
+                            2 * align(plan.lanes * 4);
   plan.work_bytes = work > chain_stack_bytes ? work : 0;
   at += plan.work_bytes * plan.chunks;
   plan.scratch_bytes = at + 64;
@@ -134,6 +136,14 @@ void merge_sums(const ChainPlan& plan, int which, double* out) {
     for (std::int64_t i = 0; i < plan.c; ++i) out[i] += plan.sums(chunk)[which * plan.c + i];
 }
 
+void check_quantize(const Quantize& q) {
+  if (q.planes < 1 || q.planes > most_planes)
+    throw std::logic_error("quantize: " + std::to_string(q.planes) + " planes; there are 1 to 3");
+  if (!(q.qmax >= 0 && q.qmax <= static_cast<float>(largest_integer(q.planes))))
+    throw std::logic_error("quantize: integers up to " + std::to_string(q.qmax) + " need more than " +
+                           std::to_string(q.planes) + " planes");
+}
+
 }  // namespace
 
 void QuantizeStats::merge(const QuantizeStats& other) {
@@ -144,6 +154,7 @@ void QuantizeStats::merge(const QuantizeStats& other) {
 }
 
 ChainPlan plan_chain(const Chain& chain) {
+  if (chain.quantize != nullptr) check_quantize(*chain.quantize);
   ChainPlan plan{};
   plan.n = chain.n, plan.h = chain.h, plan.w = chain.w, plan.c = chain.c;
   plan.x = chain.x;
@@ -163,6 +174,7 @@ ChainPlan plan_chain(const Chain& chain) {
   plan.period = round_up(512, plan.lanes);  // inner loops should be long
   plan.zero_bytes = align(plan.c + chain_slack);
   cut_tiles(plan);
+  plan.integer_pitch = align(plan.zero_bytes + plan.tile_elements + chain_slack);
   place_scratch(plan);
   plan.scratch = static_cast<char*>(chain.scratch);
   if (plan.scratch != nullptr) {
@@ -247,9 +259,11 @@ ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
     return start;
   };
   values = reinterpret_cast<float*>(take(plan.block * 4));
-  integers = reinterpret_cast<std::int8_t*>(take(plan.zero_bytes + plan.tile_elements + chain_slack)) +
-             plan.zero_bytes;
-  std::memset(integers - plan.zero_bytes, 0, static_cast<std::size_t>(plan.zero_bytes));
+  const int planes = plan.quantize != nullptr ? plan.quantize->planes : 1;
+  char* first = take(planes * plan.integer_pitch);
+  for (int plane = 0; plane < planes; ++plane)
+    std::memset(first + plane * plan.integer_pitch, 0, static_cast<std::size_t>(plan.zero_bytes));
+  integers = reinterpret_cast<std::int8_t*>(first) + plan.zero_bytes;
   random = reinterpret_cast<std::uint16_t*>(take(plan.block * 2 + 256)) + 32;
   bits = reinterpret_cast<std::uint8_t*>(take(plan.block / 8 + 16));
   sums = reinterpret_cast<float*>(take(2 * align(plan.lanes * 4)));

@@ -1,7 +1,8 @@
-// The meaning of the three integer products of a convolution: plain loops over plain tensors, sums in int64.
+// The meaning of the three integer products of a convolution: plain loops over plain tensors, sums of one
+// pair of planes in int64.
 #include <cstring>
 
-#include "kernels.h"
+#include "sum_levels.h"
 
 namespace octavo::kernels {
 namespace {
@@ -35,6 +36,20 @@ class ReferenceConvS8 final : public ConvS8 {
     }
   }
 
+  /// The sum over pairs of planes of sum(plane of A, plane of B), at their places.
+  template <typename Sum>
+  Int128 join_planes(const std::int8_t* a, const std::int8_t* b, const ConvArgs& args, Sum sum) const {
+    const std::int64_t a_stride =
+        plane_stride(product_ == Product::grad_input ? view_of_y(shape_) : view_of_x(shape_));
+    const std::int64_t b_stride =
+        product_ == Product::grad_weight ? plane_stride(view_of_y(shape_)) : packed_stride();
+    Int128 total = 0;
+    for (int i = 0; i < args.a_planes; ++i)
+      for (int j = 0; j < args.b_planes; ++j)
+        total += Int128{sum(a + i * a_stride, b + j * b_stride)} << (8 * (i + j));
+    return total;
+  }
+
  private:
   std::int64_t x_index(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
     return ((n * shape_.h + h) * shape_.w + w) * shape_.c + c;
@@ -60,24 +75,36 @@ class ReferenceConvS8 final : public ConvS8 {
   void forward_row(const std::int8_t* x, const std::int8_t* weights, const ConvArgs& args,
                    std::int64_t row) const {
     const std::int64_t n = row / shape_.ho, i = row % shape_.ho;
-    const std::int64_t cg = shape_.c / shape_.groups, kg = shape_.k / shape_.groups;
     for (std::int64_t j = 0; j < shape_.wo; ++j)
       for (std::int64_t k = 0; k < shape_.k; ++k) {
-        std::int64_t sum = 0;
-        visit_taps(i, j, [&](std::int64_t r, std::int64_t s, std::int64_t h, std::int64_t w) {
-          for (std::int64_t c = 0; c < cg; ++c)
-            sum += std::int64_t{x[x_index(n, h, w, k / kg * cg + c)]} * weights[w_index(k, r, s, c)];
+        const Int128 sum = join_planes(x, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
+          return forward_sum(a, b, n, i, j, k);
         });
-        store(args, y_index(n, i, j, k), sum, n, k, args.bias ? &args.bias[k] : nullptr);
+        store_sum(args, y_index(n, i, j, k), sum, n, k, args.bias ? &args.bias[k] : nullptr);
       }
+  }
+
+  std::int64_t forward_sum(const std::int8_t* x, const std::int8_t* weights, std::int64_t n, std::int64_t i,
+                           std::int64_t j, std::int64_t k) const {
+    const std::int64_t cg = shape_.c / shape_.groups, first = k / (shape_.k / shape_.groups) * cg;
+    std::int64_t sum = 0;
+    visit_taps(i, j, [&](std::int64_t r, std::int64_t s, std::int64_t h, std::int64_t w) {
+      for (std::int64_t c = 0; c < cg; ++c)
+        sum += std::int64_t{x[x_index(n, h, w, first + c)]} * weights[w_index(k, r, s, c)];
+    });
+    return sum;
   }
 
   void grad_input_row(const std::int8_t* g, const std::int8_t* weights, const ConvArgs& args,
                       std::int64_t row) const {
     const std::int64_t n = row / shape_.h, h = row % shape_.h;
     for (std::int64_t w = 0; w < shape_.w; ++w)
-      for (std::int64_t c = 0; c < shape_.c; ++c)
-        store(args, x_index(n, h, w, c), grad_input_sum(g, weights, n, h, w, c), n, c, nullptr);
+      for (std::int64_t c = 0; c < shape_.c; ++c) {
+        const Int128 sum = join_planes(g, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
+          return grad_input_sum(a, b, n, h, w, c);
+        });
+        store_sum(args, x_index(n, h, w, c), sum, n, c);
+      }
   }
 
   std::int64_t grad_input_sum(const std::int8_t* g, const std::int8_t* weights, std::int64_t n,
@@ -102,8 +129,12 @@ class ReferenceConvS8 final : public ConvS8 {
     const std::int64_t cg = shape_.c / shape_.groups, first = k / (shape_.k / shape_.groups) * cg;
     for (std::int64_t r = 0; r < shape_.r; ++r)
       for (std::int64_t s = 0; s < shape_.s; ++s)
-        for (std::int64_t c = 0; c < cg; ++c)
-          store(args, w_index(k, r, s, c), grad_weight_sum(x, g, k, r, s, first + c), first + c, k, nullptr);
+        for (std::int64_t c = 0; c < cg; ++c) {
+          const Int128 sum = join_planes(x, g, args, [&](const std::int8_t* a, const std::int8_t* b) {
+            return grad_weight_sum(a, b, k, r, s, first + c);
+          });
+          store_sum(args, w_index(k, r, s, c), sum, first + c, k);
+        }
   }
 
   std::int64_t grad_weight_sum(const std::int8_t* x, const std::int8_t* g, std::int64_t k, std::int64_t r,
@@ -118,19 +149,6 @@ class ReferenceConvS8 final : public ConvS8 {
             sum += std::int64_t{x[x_index(n, h, w, c)]} * g[y_index(n, i, j, k)];
         }
     return sum;
-  }
-
-  /// One result: `a` and `b` are its indices into the scale vectors.
-  static void store(const ConvArgs& args, std::int64_t index, std::int64_t sum, std::int64_t a,
-                    std::int64_t b, const float* bias) {
-    if (args.integers) {
-      args.integers[index] = sum;
-      return;
-    }
-    const float scale = args.a_scale[args.a_scale_vector ? a : 0] * args.b_scale[args.b_scale_vector ? b : 0];
-    float value = static_cast<float>(sum) * scale;
-    if (bias) value = value + *bias;
-    args.out[index] = args.accumulate ? value + args.out[index] : value;
   }
 
   ConvShape shape_;

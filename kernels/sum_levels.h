@@ -1,0 +1,56 @@
+// How the parts of one long sum are joined exactly: each part is an integer times a power of two.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+
+/// A part times 2^t is added to accumulator t / width, shifted by t % width; the sum is then the sum over
+/// accumulators l of accumulator l times 2^(l * width). One int64 does when no sum can exceed it; wraps on
+/// the way are harmless.
+struct SumLevels {
+  std::int64_t count = 1, width = 64;
+
+  /// For `terms` products of operands of so many planes, times at most 2^most_shift.
+  static SumLevels of(std::int64_t terms, int a_planes, int b_planes, int most_shift) {
+    const auto largest = [](int planes) { return planes == 1 ? 128 : largest_integer(planes); };
+    const Int128 bound = Int128{terms} * largest(a_planes) * largest(b_planes) << most_shift;
+    if (bound < Int128{1} << 63) return {};
+    // At most 9 < 2^4 pairs of planes give terms * 2^14 * 2^(width - 1) each to one accumulator.
+    SumLevels levels;
+    levels.width = std::max<std::int64_t>(1, 45 - std::bit_width(static_cast<std::uint64_t>(terms)));
+    levels.count = (8 * (a_planes + b_planes - 2) + most_shift) / levels.width + 1;
+    return levels;
+  }
+
+  /// The sum of accumulators that lie `stride` elements apart.
+  Int128 total(const std::int64_t* sums, std::int64_t stride) const {
+    Int128 sum = 0;
+    for (std::int64_t level = 0; level < count; ++level)
+      sum += Int128{sums[level * stride]} << (level * width);
+    return sum;
+  }
+};
+
+/// Modulo 2^64: a sum that fits may leave int64 on the way.
+constexpr std::int64_t wrapping_add(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
+/// One result of a product: `a` and `b` are its indices into the scale vectors.
+inline void store_sum(const ConvArgs& args, std::int64_t index, Int128 sum, std::int64_t a, std::int64_t b,
+                      const float* bias = nullptr) {
+  if (args.integers) {
+    args.integers[index] = static_cast<std::int64_t>(sum);
+    return;
+  }
+  const float scale = args.a_scale[args.a_scale_vector ? a : 0] * args.b_scale[args.b_scale_vector ? b : 0];
+  float value = static_cast<float>(sum) * scale;
+  if (bias) value = value + *bias;
+  args.out[index] = args.accumulate ? value + args.out[index] : value;
+}
+
+}  // namespace octavo::kernels
