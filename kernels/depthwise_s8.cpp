@@ -38,11 +38,11 @@ class DepthwisePixelProduct final : public ConvS8 {
     });
   }
   void run(const ConvArgs& args, const Parallel& parallel) const override {
-    parallel(a_.n * parts_, [&](std::int64_t item) {
+    parallel(a_.n * row_parts, [&](std::int64_t item) {
       for (const PixelClass& pixels : classes_)
-        for (std::int64_t i = pixels.h.size * (item % parts_) / parts_;
-             i < pixels.h.size * (item % parts_ + 1) / parts_; ++i)
-          run_row(pixels, item / parts_, i, args);
+        for (std::int64_t i = pixels.h.size * (item % row_parts) / row_parts;
+             i < pixels.h.size * (item % row_parts + 1) / row_parts; ++i)
+          run_row(pixels, item / row_parts, i, args);
       if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
     });
   }
@@ -156,7 +156,7 @@ class DepthwisePixelProduct final : public ConvS8 {
   }
 
   static constexpr std::int64_t piece_channels = 128, piece_pixels = 24;
-  static constexpr std::int64_t parts_ = 4;  // of each sample
+  static constexpr std::int64_t row_parts = 4;  // of each sample
   const DepthwiseIsa& isa_;
   ConvShape shape_;
   bool forward_;

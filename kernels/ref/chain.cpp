@@ -19,6 +19,7 @@ struct Operands {
   std::int64_t period;
   float factor(std::int64_t i) const { return a[i % period]; }
   float offset(std::int64_t i) const { return b[i % period]; }
+  float other(std::int64_t i) const { return x != nullptr ? x[i] : 0.0f; }
 };
 
 void store_bits(const Step& step, const ChainTile& tile, const float* v) {
@@ -57,7 +58,7 @@ void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, cons
 }
 
 float masked(const Step& step, const Operands& o, std::int64_t i, float v) {
-  const float seen = o.factor(i) * o.x[i] + o.offset(i);
+  const float seen = o.factor(i) * o.other(i) + o.offset(i);
   return step.lo < seen && seen < step.hi ? v : 0.0f;
 }
 
@@ -67,7 +68,7 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
     case StepKind::scale_shift:
       return o.factor(i) * v + o.offset(i);
     case StepKind::add:
-      return v + o.x[i];
+      return v + o.other(i);
     case StepKind::relu:
       return v < 0.0f ? 0.0f : v;
     case StepKind::clamp6:
@@ -77,7 +78,7 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
     case StepKind::keep_bits:
       return (step.bits[at / 8] >> (at % 8) & 1) != 0 ? v : 0.0f;
     case StepKind::combine:
-      return o.factor(i) * v + o.offset(i) * o.x[i] + o.d[i % o.period];
+      return o.factor(i) * v + o.offset(i) * o.other(i) + o.d[i % o.period];
     default:
       return v;
   }
