@@ -64,7 +64,6 @@ struct View {
   std::int64_t phase_h = 1, phase_w = 1;                  // planes
   std::int64_t pitch = 0, plane = 0;  // planes, quads: pixels per row, bytes (pixels) per plane
   std::int64_t bytes() const;         // including slack that a vector load may touch
-  std::uint8_t zero = 128;  // rows, planes: the byte that stands for 0
   bool operator==(const View&) const = default;
 };
 
@@ -118,7 +117,6 @@ struct ConvArgs {
   const void* a = nullptr;         // in a_view()
   const void* b = nullptr;         // packed weights (forward, grad_input) or b_view() (grad_weight)
   int a_planes = 1, b_planes = 1;  // plane_stride() of the view apart; packed weights packed_stride()
-  const std::uint8_t* sample_class = nullptr;
   const float* a_scale = nullptr;
   const float* b_scale = nullptr;
   bool a_scale_vector = false, b_scale_vector = false;  // one scale for all, or one per sample / channel
@@ -219,7 +217,6 @@ struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
   int planes = 1;
-  bool is_unsigned = false;
   float qmax = 127;  // an integer, at most largest_integer(planes)
   Rounding rounding = Rounding::nearest;
   RandomKey key;

@@ -44,12 +44,10 @@ struct Record {
     std::vector<std::int8_t> digits(size);
     std::int64_t base = 1;
     for (int plane = 0; plane < value.planes; ++plane, base *= 256) {
-      const auto* at = static_cast<const std::byte*>(program.value(plan, id)) + plane * kernels::plane_stride(view);
+      const auto* at =
+          static_cast<const std::byte*>(program.value(plan, id)) + plane * kernels::plane_stride(view);
       kernels::read_view(at, view, digits.data());
-      for (std::size_t i = 0; i < size; ++i) {
-        const bool is_unsigned = view.zero == 0;
-        operand.values[i] += base * (is_unsigned ? static_cast<std::uint8_t>(digits[i]) : digits[i]);
-      }
+      for (std::size_t i = 0; i < size; ++i) operand.values[i] += base * digits[i];
     }
     return operand;
   }
@@ -77,7 +75,7 @@ float at(const Scales& scales, std::int64_t index) {
 
 // W by its own maximum, over everything or per channel: of the outputs, or of the inputs of all groups.
 IntegerOperand quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p,
-                                const SlotFormat& format, bool by_output) {
+                                      const SlotFormat& format, bool by_output) {
   const ScaleGranularity granularity = format.granularity;
   const auto qmax = static_cast<float>(quantized_max(format.bits));
   const std::int64_t taps = p.r * p.s, c = p.c / p.groups, filters = p.k / p.groups;
@@ -136,8 +134,8 @@ Expected expect(const Record& seen, const IntegerOperand& w_forward, const Integ
 }
 
 // The integers of an activation or gradient are its values over the scale, to nearest.
-void check_rounding(const std::vector<float>& values, const IntegerOperand& operand, ScaleGranularity granularity,
-                    std::int64_t samples, std::int64_t channels) {
+void check_rounding(const std::vector<float>& values, const IntegerOperand& operand,
+                    ScaleGranularity granularity, std::int64_t samples, std::int64_t channels) {
   std::int64_t wrong = 0;
   const std::int64_t sample = std::ssize(values) / samples;
   for (std::int64_t i = 0; i < std::ssize(values); ++i) {
@@ -148,7 +146,8 @@ void check_rounding(const std::vector<float>& values, const IntegerOperand& oper
                          operand.scales.at(static_cast<std::size_t>(scale));
     // v / scale in float is off by some units in its last place.
     const double slack = 1e-4 + 2e-7 * std::fabs(exact);
-    wrong += std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - exact) > 0.5 + slack;
+    wrong +=
+        std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - exact) > 0.5 + slack;
   }
   CHECK(wrong == 0);
 }

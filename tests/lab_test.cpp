@@ -1,5 +1,5 @@
-// The laboratory: errors of integer products against a direct computation, recordings there and back, replayed
-// decisions against the policy's own on the same values.
+// The laboratory: errors of integer products against a direct computation, recordings there and back,
+// replayed decisions against the policy's own on the same values.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -25,8 +25,8 @@ using Values = std::vector<float>;
 
 /// A convolution whose gradient differs by a factor of 4 from sample to sample.
 struct Sample {
-  ProductShape shape{.n = 4, .h = 9, .w = 8, .c = 6, .k = 5, .r = 3, .s = 3, .ho = 9, .wo = 8, .pad_h = 1,
-                     .pad_w = 1};
+  ProductShape shape{
+      .n = 4, .h = 9, .w = 8, .c = 6, .k = 5, .r = 3, .s = 3, .ho = 9, .wo = 8, .pad_h = 1, .pad_w = 1};
   Values x, w, g;
   LayerTensors tensors;
 
@@ -37,7 +37,7 @@ struct Sample {
     for (int i = 0; i < 5 * 3 * 3 * 6; ++i) w.push_back(0.1f * normal(engine));
     for (int i = 0; i < 4 * 9 * 8 * 5; ++i)
       g.push_back(1e-3f * normal(engine) * std::exp2(-2.0f * static_cast<float>(i / (9 * 8 * 5))));
-    tensors = {{"conv", "conv2d"}, shape, x.data(), w.data(), g.data(), true};
+    tensors = {{"conv", "conv2d"}, shape, x.data(), w.data(), g.data()};
   }
 };
 
@@ -110,15 +110,15 @@ TEST_CASE("the probe's errors are those of rounded operands in direct products")
 TEST_CASE("the probe tells policies apart: wide formats, and scales where the gradient varies") {
   const Sample sample;
   const LayerErrors minmax = probe(sample, "int8_minmax"), wide = probe(sample, "dfp16"),
-                    own = probe(sample, "auto"), none = probe(sample, "fp32");
+                    row = probe(sample, "int8_minmax", {{"scales", "row"}}), none = probe(sample, "fp32");
   for (std::size_t p = 0; p < 3; ++p) {
     CHECK(wide.products[p]->cosine_distance < 1e-7);
     CHECK(minmax.products[p]->cosine_distance > 1e-6);
     CHECK_FALSE(none.products[p]);
   }
   CHECK(wide.bits == std::array<int, 3>{16, 16, 16});
-  CHECK(own.products[1]->cosine_distance < 0.5 * minmax.products[1]->cosine_distance);
-  CHECK(own.products[0]->cosine_distance < minmax.products[0]->cosine_distance);
+  CHECK(row.products[1]->cosine_distance < 0.5 * minmax.products[1]->cosine_distance);
+  CHECK(row.products[0]->cosine_distance < minmax.products[0]->cosine_distance);
   const LayerErrors ui8 = probe(sample, "unified_int8");
   CAPTURE(ui8.learning_rate_factor - 1);
   CHECK(ui8.learning_rate_factor < 1);
@@ -161,7 +161,8 @@ TEST_CASE("a recording is read as it was written, and damage is named by line") 
   CHECK_THROWS_WITH(record(engine, options), ContainsSubstring("exists already"));
   CHECK_THROWS_WITH(read_recording("nothing"), ContainsSubstring("octavo record"));
   std::ofstream("rec/recording.jsonl", std::ios::app) << "{\"step\": 3\n";
-  CHECK_THROWS_WITH(read_recording("rec"), ContainsSubstring("recording.jsonl:" + std::to_string(9 * layers + 2)));
+  CHECK_THROWS_WITH(read_recording("rec"),
+                    ContainsSubstring("recording.jsonl:" + std::to_string(9 * layers + 2)));
 }
 
 TEST_CASE("replay decides as the policy does on the same statistics") {
@@ -172,7 +173,8 @@ TEST_CASE("replay decides as the policy does on the same statistics") {
   options.steps = 3;
   record(engine, options);
   const Recording recording = read_recording("rec");
-  const PrecisionSettings settings = precision_settings("unified_int8", {{"period", "2"}, {"saturation_limit", "1"}});
+  const PrecisionSettings settings =
+      precision_settings("unified_int8", {{"period", "2"}, {"saturation_limit", "1"}});
   const std::vector<ReplayRow> rows = replay(recording, settings);
   const auto policy = make_policy(settings);
   std::map<std::string, float> clips;  // by layer, as chosen in the step before
@@ -188,11 +190,19 @@ TEST_CASE("replay decides as the policy does on the same statistics") {
       }
     if (seen.step % 2 == 1) continue;
     std::vector<double> memory;
-    clips[seen.layer.name] =
-        policy
-            ->decide({seen.layer.name, Operand::gradient, {}, seen.step, seen.elements, seen.max_abs, 0, 0, 0,
-                      &seen.histogram, memory})
-            .clip;
+    clips[seen.layer.name] = policy
+                                 ->decide({seen.layer.name,
+                                           Operand::gradient,
+                                           {},
+                                           seen.step,
+                                           seen.elements,
+                                           seen.max_abs,
+                                           0,
+                                           0,
+                                           0,
+                                           &seen.histogram,
+                                           memory})
+                                 .clip;
   }
   CHECK(compared == 3 * engine.program().layers.size());
   const std::string table = replay_table({{"unified_int8", rows}});
@@ -204,14 +214,14 @@ TEST_CASE("fidelity measures every layer and policy, and refuses a run that keep
   folder.write("a.yaml", config_text);
   Engine engine(Config::load("a.yaml", {}, catalog()));
   engine.step();
-  const auto rows = measure_fidelity(engine, {{"auto", precision_settings("auto")},
-                                              {"int8_minmax", precision_settings("int8_minmax")}});
+  const auto rows = measure_fidelity(
+      engine, {{"dfp16", precision_settings("dfp16")}, {"int8_minmax", precision_settings("int8_minmax")}});
   CHECK(rows.size() == 2 * engine.program().layers.size());
   for (const FidelityRow& row : rows) {
     CHECK(row.step == 1);
     CHECK(row.errors.products[2]->cosine_distance < 0.05);
   }
-  CHECK(fidelity_table(rows).find("| 1 | auto |") != std::string::npos);
+  CHECK(fidelity_table(rows).find("| 1 | dfp16 |") != std::string::npos);
   Engine integer(Config::load("a.yaml", {"precision=int8_minmax"}, catalog()));
   CHECK_THROWS_WITH(measure_fidelity(integer, {}), ContainsSubstring("precision.policy=fp32"));
 }

@@ -182,7 +182,9 @@ TEST_CASE(
   CHECK(searches == 3);
 }
 
-TEST_CASE("distribution_adaptive trains: a range per channel, classes tested every period steps, one copy if folded") {
+TEST_CASE(
+    "distribution_adaptive trains: a range per channel, classes tested every period steps, one copy if "
+    "folded") {
   const std::string fold = GENERATE("false", "true");
   Training training(precision_settings("distribution_adaptive", {{"period", "2"}, {"fold", fold}}));
   int tested = 0;

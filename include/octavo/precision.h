@@ -18,9 +18,7 @@ enum class Operand : std::uint8_t { weight, activation, gradient };
 enum class LayerProduct : std::uint8_t { forward, grad_input, grad_weight };
 
 enum class RoundingMode : std::uint8_t { nearest_even, stochastic };
-/// Which elements share a scale. `sample_class`: one scale per sample, rounded up to a half octave below the
-/// largest, so that the weight gradient, which sums over samples, can join its classes exactly.
-enum class ScaleGranularity : std::uint8_t { tensor, channel, sample, sample_class };
+enum class ScaleGranularity : std::uint8_t { tensor, channel, sample };
 /// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then
 /// quantizes.
 enum class ScaleMode : std::uint8_t { held, current_max };
@@ -40,7 +38,6 @@ struct SlotFormat {
   ScaleGranularity granularity = ScaleGranularity::tensor;
   RoundingMode rounding = RoundingMode::nearest_even;
   bool power_of_two = false;  ///< scales are rounded up to powers of two
-  bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
   bool operator==(const SlotFormat&) const = default;
 };
 
@@ -49,8 +46,8 @@ struct ProductFormat {
   bool integer = false;
   SlotFormat data;   ///< X (forward, grad_weight) or G (grad_input)
   SlotFormat other;  ///< W (forward, grad_input) or G (grad_weight)
-  /// grad_input: G has a scale per channel, which this product sums over, so that W is multiplied by these scales
-  /// before it is quantized. G can then share its integers with grad_weight.
+  /// grad_input: G has a scale per channel, which this product sums over, so that W is multiplied by these
+  /// scales before it is quantized. G can then share its integers with grad_weight.
   bool fold_channels = false;
 };
 
@@ -112,8 +109,8 @@ struct SlotObservation {
   std::vector<double>& memory;               ///< the policy's own numbers for this slot; kept in checkpoints
   std::span<const float> channel_max = {};   ///< gradient slots of channel granularity: maxima of this step
   std::span<const float> channel_clip = {};  ///< and what they were limited to
-  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for; one of the whole
-                                                  ///< tensor unless its granularity is channel
+  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for; one of the
+                                                  ///< whole tensor unless its granularity is channel
 };
 
 /// What the slot does from the next step on.

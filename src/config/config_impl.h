@@ -16,7 +16,7 @@ struct Config::Impl {
   std::vector<std::string> overrides;  ///< in order
   YamlNode document;                   ///< file and overrides merged
   Settings settings;
-  std::vector<std::string> folders;  ///< where models are looked up
+  std::vector<std::string> folders;              ///< where models are looked up
   std::vector<std::string> missing_data_places;  ///< where data.path was looked up, when none of them exists
 
   /// As Config::load, but what is wrong goes to `problems` and keeps its default. Throws only where the file

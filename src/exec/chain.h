@@ -36,9 +36,9 @@ class ChainBuilder {
   };
   const Sums& sums(const float* x, const float* pivot);
 
-  /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|. A combine()
-  /// with that a which ends the chain adds small terms of the channel's mean alone, so that these maxima can
-  /// stand for a pass over the result; what lies above them is clipped and counted.
+  /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|. A
+  /// combine() with that a which ends the chain adds small terms of the channel's mean alone, so that these
+  /// maxima can stand for a pass over the result; what lies above them is clipped and counted.
   const Sums& sums(const float* x, const float* pivot, const float* a);
   void watch_samples() { watching_ = true; }
   /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.

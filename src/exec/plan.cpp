@@ -45,8 +45,8 @@ kernels::View view_of(const Graph& graph, ValueId id) {
 }  // namespace
 
 std::int64_t value_bytes(const Value& value) {
-  const std::int64_t bytes = value.kind == ValueKind::view ? kernels::planes_bytes(value.view, value.planes)
-                                                           : value.type.bytes();
+  const std::int64_t bytes =
+      value.kind == ValueKind::view ? kernels::planes_bytes(value.view, value.planes) : value.type.bytes();
   return (bytes + alignment - 1) / alignment * alignment;
 }
 

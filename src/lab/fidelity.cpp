@@ -50,7 +50,6 @@ std::vector<Group> grouped(const std::vector<FidelityRow>& rows) {
 
 void visit_layers(Engine& engine, const std::function<void(const LayerTensors&)>& visit) {
   Program& program = engine.program();
-  const std::vector<bool> non_negative = non_negative_values(engine.training_plan().graph);
   program.after_node = [&](const Plan& plan, const Node& node) {
     if (node.pass != Pass::backward || !node.op->product) return;
     const Layer& layer = program.layers[static_cast<std::size_t>(node.layer)];
@@ -60,7 +59,6 @@ void visit_layers(Engine& engine, const std::function<void(const LayerTensors&)>
     tensors.x = static_cast<const float*>(program.value(plan, node.inputs[0]));
     tensors.g = static_cast<const float*>(program.value(plan, node.grad_outputs[0]));
     tensors.w = program.parameters[static_cast<std::size_t>(node.parameters[0])].value.as<float>().data();
-    tensors.x_non_negative = non_negative[static_cast<std::size_t>(plan.graph.root(node.inputs[0]))];
     visit(tensors);
   };
   try {
@@ -101,8 +99,8 @@ std::string fidelity_table(const std::vector<FidelityRow>& rows) {
         out << product.sum / product.count << " / " << product.worst;
     }
     const Summary& dw = group.products[2];
-    out << " | " << std::setprecision(4) << (dw.count ? dw.gain / dw.count : 0) << " | " << std::setprecision(1)
-        << group.gradient_bits / group.layers << " |\n";
+    out << " | " << std::setprecision(4) << (dw.count ? dw.gain / dw.count : 0) << " | "
+        << std::setprecision(1) << group.gradient_bits / group.layers << " |\n";
   }
   return out.str();
 }
@@ -110,8 +108,8 @@ std::string fidelity_table(const std::vector<FidelityRow>& rows) {
 nlohmann::ordered_json fidelity_json(const std::vector<FidelityRow>& rows) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const FidelityRow& row : rows) {
-    nlohmann::ordered_json item{{"step", row.step}, {"layer", row.layer}, {"policy", row.policy},
-                                {"depthwise", row.depthwise}};
+    nlohmann::ordered_json item{
+        {"step", row.step}, {"layer", row.layer}, {"policy", row.policy}, {"depthwise", row.depthwise}};
     for (std::size_t p = 0; p < 3; ++p)
       if (row.errors.products[p])
         item[product_names[p]] = {{"cosine_distance", row.errors.products[p]->cosine_distance},

@@ -1,5 +1,5 @@
-// The probe: what a policy's integer products of one layer make of given tensors, against FP32 products of the
-// same tensors. The integer path is the one that training runs: slots, controller, kernels.
+// The probe: what a policy's integer products of one layer make of given tensors, against FP32 products of
+// the same tensors. The integer path is the one that training runs: slots, controller, kernels.
 #pragma once
 
 #include <array>
@@ -17,7 +17,6 @@ struct LayerTensors {
   LayerInfo info;
   ProductShape shape;
   const float *x = nullptr, *w = nullptr, *g = nullptr;
-  bool x_non_negative = false;
 };
 
 /// Products in FP32, by LayerProduct.
@@ -34,12 +33,12 @@ ProductError product_error(std::span<const float> q, std::span<const float> f);
 
 struct LayerErrors {
   std::array<std::optional<ProductError>, 3> products;  // empty: the policy leaves this product in float
-  std::array<int, 3> bits{};                            // width of W, X, G where they differ by slot: the widest
+  std::array<int, 3> bits{};  // width of W, X, G where they differ by slot: the widest
   double learning_rate_factor = 1;
 };
 
-/// The policy sees the step once with the maxima at hand, decides, and then its products are measured: no delay
-/// between statistics and use, whatever the policy's period.
+/// The policy sees the step once with the maxima at hand, decides, and then its products are measured: no
+/// delay between statistics and use, whatever the policy's period.
 LayerErrors probe_layer(Runtime& runtime, const PrecisionSettings& settings, const LayerTensors& layer,
                         const LayerReference& reference);
 

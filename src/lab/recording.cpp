@@ -51,7 +51,6 @@ nlohmann::json to_json(const OperandRecord& record) {
           {"first_of_its_op", record.layer.first_of_its_op},
           {"depthwise", record.layer.depthwise},
           {"operand", operand_keys[static_cast<int>(record.operand)]},
-          {"non_negative", record.non_negative},
           {"elements", record.elements},
           {"max_abs", record.max_abs},
           {"histogram", sparse(record.histogram)},
@@ -68,13 +67,12 @@ OperandRecord from_json(const nlohmann::json& json) {
   const auto* found = std::find(std::begin(operand_keys), std::end(operand_keys), operand);
   require(found != std::end(operand_keys), Errc::data, "unknown operand '", operand, "'");
   record.operand = static_cast<Operand>(found - operand_keys);
-  record.non_negative = json.at("non_negative").get<bool>();
   record.elements = json.at("elements").get<std::int64_t>();
   record.max_abs = json.at("max_abs").get<float>();
   record.histogram = dense(json.at("histogram"));
   for (const auto& channel : json.at("channels"))
-    record.channels.push_back({channel.at(0).get<float>(), channel.at(1).get<double>(),
-                               channel.at(2).get<double>()});
+    record.channels.push_back(
+        {channel.at(0).get<float>(), channel.at(1).get<double>(), channel.at(2).get<double>()});
   record.sample_max = json.at("sample_max").get<std::vector<float>>();
   return record;
 }
@@ -106,12 +104,10 @@ std::array<OperandValues, 3> operands(const LayerTensors& layer) {
 OperandRecord summarize(Runtime& runtime, std::int64_t step, const LayerTensors& layer,
                         const OperandValues& values) {
   OperandRecord record{step, layer.info, values.operand};
-  record.non_negative = values.operand == Operand::activation && layer.x_non_negative;
   record.elements = values.shape.elements();
   const std::int64_t channels = values.shape.back();
   count_magnitudes(values.values, record.elements, record.histogram, runtime.parallel);
-  record.channels =
-      summarize_channels(values.values, record.elements / channels, channels, runtime.parallel);
+  record.channels = summarize_channels(values.values, record.elements / channels, channels, runtime.parallel);
   for (const ChannelSummary& channel : record.channels)
     record.max_abs = std::max(record.max_abs, channel.max_abs);
   if (values.operand != Operand::weight)
@@ -143,12 +139,13 @@ void record(Engine& engine, const RecordOptions& options) {
   std::ofstream(options.folder / "config.yaml") << engine.config().dump();
   const fs::path path = options.folder / "recording.jsonl";
   std::ofstream file(path);
-  write_line(file, path, {{"config", engine.config().name()},
-                          {"seed", engine.config().train().seed},
-                          {"batch", engine.config().data().batch},
-                          {"data", engine.config().data().set},
-                          {"procedural", engine.train_info().procedural},
-                          {"steps_per_epoch", engine.steps_per_epoch()}});
+  write_line(file, path,
+             {{"config", engine.config().name()},
+              {"seed", engine.config().train().seed},
+              {"batch", engine.config().data().batch},
+              {"data", engine.config().data().set},
+              {"procedural", engine.train_info().procedural},
+              {"steps_per_epoch", engine.steps_per_epoch()}});
   Runtime& runtime = engine.program().runtime();
   while (engine.steps_done() < options.steps) {
     const std::int64_t step = engine.steps_done();
@@ -164,7 +161,8 @@ void record(Engine& engine, const RecordOptions& options) {
       }
     });
     if (options.tensors)
-      write_safetensors((options.folder / "tensors" / concat("step-", step, ".safetensors")).string(), tensors);
+      write_safetensors((options.folder / "tensors" / concat("step-", step, ".safetensors")).string(),
+                        tensors);
     if (options.on_sample) options.on_sample(step);
   }
 }

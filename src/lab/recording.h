@@ -1,5 +1,5 @@
-// Recordings: statistics of every layer's operands at chosen steps of an FP32 training, one JSON line each, and
-// on demand the tensors themselves. Policies are replayed on them in seconds.
+// Recordings: statistics of every layer's operands at chosen steps of an FP32 training, one JSON line each,
+// and on demand the tensors themselves. Policies are replayed on them in seconds.
 //   config.yaml                resolved: replay reads policies' options with it
 //   recording.jsonl            first line: facts of the run; then one line per step, layer and operand
 //   tensors/step-N.safetensors "<layer>.x", ".w", ".g" of the steps that were sampled
@@ -22,7 +22,6 @@ struct OperandRecord {
   std::int64_t step = 0;
   LayerInfo layer;
   Operand operand = Operand::gradient;
-  bool non_negative = false;
   std::int64_t elements = 0;
   float max_abs = 0;
   MagnitudeHistogram histogram;
@@ -31,7 +30,7 @@ struct OperandRecord {
 };
 
 struct Recording {
-  nlohmann::json facts;  ///< config, seed, steps_per_epoch
+  nlohmann::json facts;                ///< config, seed, steps_per_epoch
   std::vector<OperandRecord> records;  ///< in order of steps
 };
 

@@ -24,7 +24,7 @@ class LayerReplay {
 
   /// The three operands of one step.
   void step(const std::map<Operand, const OperandRecord*>& records, std::vector<ReplayRow>& rows) {
-    if (slots_.size() == 0) add_slots(records);
+    if (slots_.size() == 0) add_slots();
     const std::int64_t step = records.begin()->second->step;
     controller_->begin_step(step);
     const std::size_t first = rows.size();
@@ -34,17 +34,13 @@ class LayerReplay {
   }
 
  private:
-  void add_slots(const std::map<Operand, const OperandRecord*>& records) {
+  void add_slots() {
     const LayerFormats& f = layers_[0].formats;
-    const bool unsigned_x = records.at(Operand::activation)->non_negative;
     const auto add = [&](const ProductFormat& product, Operand data, Operand other, const char* name) {
       if (!product.integer) return;
-      for (const auto& [operand, format] : {std::pair(data, product.data), std::pair(other, product.other)}) {
-        SlotFormat granted = format;
-        granted.unsigned_ok &= operand == Operand::activation && unsigned_x;
-        slots_.find_or_add(operand, layers_[0].info.name, granted, layers_[0].info.name,
+      for (const auto& [operand, format] : {std::pair(data, product.data), std::pair(other, product.other)})
+        slots_.find_or_add(operand, layers_[0].info.name, format, layers_[0].info.name,
                            layers_[0].info.name + "." + name);
-      }
     };
     add(f.forward, Operand::activation, Operand::weight, "forward");
     add(f.grad_input, Operand::gradient, Operand::weight, "grad_input");
@@ -53,7 +49,7 @@ class LayerReplay {
 
   /// Fills the slot as a quantize pass over the recorded values would.
   static ReplayRow show(Slot& slot, const OperandRecord& record) {
-    const double qmax = largest_integer(slot.format), maximum = record.max_abs;
+    const double qmax = quantized_max(slot.format.bits), maximum = record.max_abs;
     const bool held = slot.mode == ScaleMode::held && slot.clip > 0;
     double clip = held ? slot.clip : maximum;
     if (slot.format.power_of_two && clip > 0)
@@ -65,8 +61,7 @@ class LayerReplay {
     slot.step_clip = static_cast<float>(clip);
     if (clip > 0) {
       const double rms = summarize(record.histogram, record.max_abs).sigma / (clip / qmax);
-      slot.stats.sum_square =
-          static_cast<std::int64_t>(rms * rms * static_cast<double>(record.elements));
+      slot.stats.sum_square = static_cast<std::int64_t>(rms * rms * static_cast<double>(record.elements));
     }
     if (slot.wanted.histogram) slot.histogram = record.histogram;
     const bool channels = slot.format.granularity == ScaleGranularity::channel;
@@ -75,8 +70,7 @@ class LayerReplay {
       for (const ChannelSummary& channel : record.channels) slot.channel_max.push_back(channel.max_abs);
     }
     if (slot.wanted.channels)
-      slot.channels = channels ? record.channels
-                               : std::vector{summarize(record.histogram, record.max_abs)};
+      slot.channels = channels ? record.channels : std::vector{summarize(record.histogram, record.max_abs)};
 
     ReplayRow row{record.step, record.layer.name, slot.key, slot.operand, slot.format.bits, maximum, clip};
     row.saturated_share = static_cast<double>(slot.stats.saturated) / static_cast<double>(record.elements);
@@ -158,9 +152,9 @@ std::string replay_table(const std::map<std::string, std::vector<ReplayRow>>& by
         factor.add(row.learning_rate_factor);
       }
       if (bits.count == 0) continue;
-      out << "| " << policy << " | " << operand_name(operand) << " | " << bits.text(1) << " | " << clip.text(3)
-          << " | " << distance.text(5) << " | " << shift.text(5) << " | " << saturated.text(3) << " | "
-          << factor.text(3) << " |\n";
+      out << "| " << policy << " | " << operand_name(operand) << " | " << bits.text(1) << " | "
+          << clip.text(3) << " | " << distance.text(5) << " | " << shift.text(5) << " | " << saturated.text(3)
+          << " | " << factor.text(3) << " |\n";
     }
   return out.str();
 }
@@ -170,10 +164,14 @@ nlohmann::ordered_json replay_json(const std::map<std::string, std::vector<Repla
   for (const auto& [policy, rows] : by_policy) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const ReplayRow& row : rows) {
-      nlohmann::ordered_json item{{"step", row.step},       {"layer", row.layer},
-                                  {"slot", row.slot},       {"operand", operand_name(row.operand)},
-                                  {"bits", row.bits},       {"max_abs", row.max_abs},
-                                  {"clip", row.clip},       {"saturated_share", row.saturated_share},
+      nlohmann::ordered_json item{{"step", row.step},
+                                  {"layer", row.layer},
+                                  {"slot", row.slot},
+                                  {"operand", operand_name(row.operand)},
+                                  {"bits", row.bits},
+                                  {"max_abs", row.max_abs},
+                                  {"clip", row.clip},
+                                  {"saturated_share", row.saturated_share},
                                   {"learning_rate_factor", row.learning_rate_factor}};
       if (row.cosine_distance >= 0) item["cosine_distance"] = row.cosine_distance;
       if (row.mean_shift >= 0) item["mean_shift"] = row.mean_shift;

@@ -52,7 +52,8 @@ Engine::Engine(const Config& config, const DataSets& data)
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {
-    return std::make_unique<Controller>(config.precision(), program_->layers, program_->slots, steps_per_epoch_);
+    return std::make_unique<Controller>(config.precision(), program_->layers, program_->slots,
+                                        steps_per_epoch_);
   });
   total_steps_ = config.train().total_steps(steps_per_epoch_);
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);

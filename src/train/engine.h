@@ -22,7 +22,7 @@ class Engine {
   EvalReport evaluate();
 
   CheckpointContent state() const;
-  void load_state(const CheckpointContent& content);  ///< Errc::checkpoint with every difference
+  void load_state(const CheckpointContent& content);     ///< Errc::checkpoint with every difference
   void restore_model(const CheckpointContent& content);  ///< what evaluation needs of it, for any batch size
 
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }

@@ -27,9 +27,10 @@ std::vector<std::string> ConfigArguments::all_overrides() const {
 Config ConfigArguments::load() const { return Config::load(path, all_overrides(), catalog()); }
 
 void PolicyArguments::add_to(CLI::App& command) {
-  command.add_option("--policy", specs,
-                     "policy, with keys of `precision` behind commas: unified_int8,options.clip=false; may be "
-                     "repeated (all policies)");
+  command.add_option(
+      "--policy", specs,
+      "policy, with keys of `precision` behind commas: unified_int8,options.clip=false; may be "
+      "repeated (all policies)");
 }
 
 std::map<std::string, PrecisionSettings> PolicyArguments::load(

@@ -99,8 +99,8 @@ void print(const nlohmann::ordered_json& result) {
     std::cout << row.at("node").get<std::string>() << '\n';
   }
   std::cout << "step: median " << result.at("step_ms_median").get<double>() << " ms, minimum "
-            << result.at("step_ms_min").get<double>() << " ms; a new plan " << result.at("plan_ms").get<double>()
-            << " ms\n";
+            << result.at("step_ms_min").get<double>() << " ms; a new plan "
+            << result.at("plan_ms").get<double>() << " ms\n";
 }
 
 int bench_command(const BenchArguments& arguments) {

@@ -75,7 +75,8 @@ void add_fidelity(CLI::App& app, Action& action) {
   CLI::App* sub = app.add_subcommand(
       "fidelity", "error of every policy's INT8 products against FP32, on the same weights and batch");
   arguments->config.add_to(*sub);
-  sub->get_option("config")->description("YAML file, or a run folder (`last`): then at each of its checkpoints");
+  sub->get_option("config")->description(
+      "YAML file, or a run folder (`last`): then at each of its checkpoints");
   arguments->policies.add_to(*sub);
   sub->add_option("--at", arguments->at, "steps of an FP32 training at which to measure (100)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
