@@ -39,6 +39,7 @@ TEST_CASE("list, doctor, bench, help and version") {
   CHECK(std::count(kernels.begin(), kernels.end(), '\n') == 3);  // the three products
   CHECK(nlohmann::json::parse(kernels.substr(0, kernels.find('\n'))).at("gops").get<double>() > 0);
   CHECK(octavo_run(folder, {"bench"}).code == 2);
+  CHECK(octavo_run(folder, {"bench", "kernels", "--fliter", "x"}).code == 2);
   CHECK_THAT(octavo_good(folder, {"--help"}).out, ContainsSubstring("train"));
   CHECK_THAT(octavo_good(folder, {"--version"}).out, ContainsSubstring("."));
 }

@@ -1,19 +1,9 @@
 // The speed of the integer kernels: `octavo bench kernels`, and the program of its own name.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <string>
-
 namespace octavo {
 
-struct KernelBench {
-  int threads = 2;
-  double budget = 0.15;  // seconds per line
-  bool json = false, reference = false;
-  std::string filter, isa;
-};
-
-void add_options(CLI::App& app, KernelBench& options);
-int bench_kernels(const KernelBench& options);  // prints; returns the exit code
+/// Reads its options, measures and prints; returns 0 when the options were right.
+int bench_kernels(int argc, char** argv);
 
 }  // namespace octavo

@@ -18,7 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 struct BenchArguments {
   ConfigArguments config;
-  KernelBench kernels;
   bool json = false;
   int steps = 30, warmup = 5;
 };
@@ -118,6 +117,15 @@ int bench_command(const BenchArguments& arguments) {
   return 0;
 }
 
+int kernels_command(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "octavo bench kernels");
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  return bench_kernels(static_cast<int>(pointers.size()), pointers.data()) == 0
+             ? 0
+             : static_cast<int>(Errc::config);
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app, Action& action) {
@@ -128,11 +136,13 @@ void add_bench(CLI::App& app, Action& action) {
   sub->add_flag("--json", arguments->json, "machine-readable result");
   sub->add_option("--steps", arguments->steps, "timed steps")->check(CLI::Range(1, 100000));
   sub->add_option("--warmup", arguments->warmup, "steps before")->check(CLI::Range(0, 100000));
-  CLI::App* kernels = sub->add_subcommand("kernels", "time the integer kernels at training shapes");
-  add_options(*kernels, arguments->kernels);
+  CLI::App* kernels =
+      sub->add_subcommand("kernels", "time the integer kernels at training shapes; see --help");
+  kernels->set_help_flag();  // its options are its own
+  kernels->prefix_command();
   sub->callback([arguments, kernels, &action] {
     if (kernels->parsed()) {
-      action = [arguments] { return bench_kernels(arguments->kernels); };
+      action = [kernels] { return kernels_command(kernels->remaining()); };
       return;
     }
     if (arguments->config.path.empty()) throw CLI::RequiredError("config, or kernels");
