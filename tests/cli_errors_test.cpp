@@ -227,6 +227,22 @@ TEST_CASE("damaged checkpoints end with 4, and with 8 when asked to verify") {
     }
     CHECK(octavo_run(folder, {"inspect", "run", "--verify"}).code == 8);
   }
+  // The next older one is taken when the user says so, and the result is that of the unbroken run.
+  octavo_good(folder, {"train", "a.yaml", "train.checkpoint_every=2 steps", "--out", "again"});
+  const fs::path last = folder / "again/checkpoints/step-4/model.safetensors";
+  const std::string metrics = read_text(folder / "again/metrics.jsonl");
+  write_text(last, flipped);
+  const Outcome plain = octavo_run(folder, {"resume", "again"});
+  CHECK(plain.code == 4);
+  CHECK_THAT(plain.err, ContainsSubstring("--checkpoint auto"));
+  const Outcome automatic = octavo_good(folder, {"resume", "again", "--checkpoint", "auto"});
+  CHECK_THAT(automatic.err, ContainsSubstring("from step 2"));
+  CHECK_THAT(automatic.err, ContainsSubstring("warning: ") && ContainsSubstring("has checksum"));
+  CHECK((read_text(last) == bytes));
+  octavo_good(folder, {"resume", "again", "--checkpoint", "2"});
+  CHECK((read_text(last) == bytes));
+  const auto lines = [](const std::string& text) { return std::count(text.begin(), text.end(), '\n'); };
+  CHECK(lines(read_text(folder / "again/metrics.jsonl")) == lines(metrics));
   write_text(model, bytes);
   const Outcome other = octavo_run(folder, {"eval", "run", "model.with.width=8"});
   CHECK(other.code == 4);

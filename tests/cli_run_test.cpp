@@ -117,8 +117,10 @@ TEST_CASE("a run that was complete is only evaluated again, and `last` finds it"
   octavo_good(folder, {"train", "a.yaml"});
   REQUIRE(fs::exists(folder / "runs"));
   const fs::path run = *fs::directory_iterator(folder / "runs");
-  const std::string summary = read_text(run / "summary.json"), model = model_bytes(run, 4);
+  const std::string summary = read_text(run / "summary.json"), model = model_bytes(run, 4),
+                    metrics = read_text(run / "metrics.jsonl");
   octavo_good(folder, {"resume", "last"});
+  CHECK(read_text(run / "metrics.jsonl") == metrics);
   CHECK(read_text(run / "summary.json") == summary);
   CHECK((model_bytes(run, 4) == model));
   octavo_good(folder, {"eval", "last"});

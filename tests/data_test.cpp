@@ -289,7 +289,8 @@ TEST_CASE("unknown names and options are configuration errors") {
       ContainsSubstring("unknown data set 'cifar'; known: cifar10, cifar100, mnist, fashion_mnist, shapes"));
   DataRequest request = request_for("shapes", "");
   request.options = {{"sise", "32"}};
-  CHECK_THAT(opening_error(request, Errc::config), ContainsSubstring("unknown option 'sise'; it has size"));
+  CHECK_THAT(opening_error(request, Errc::config),
+             ContainsSubstring("data.sise: data set 'shapes' has no option 'sise'; it has size"));
   for (const char* bad : {"7", "513", "32x", "", "1e2", "99999999999999999999"}) {
     request.options = {{"size", bad}};
     CHECK_THAT(opening_error(request, Errc::config), ContainsSubstring("is not an integer in 8 .. 512"));

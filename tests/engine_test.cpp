@@ -80,3 +80,12 @@ TEST_CASE(
   CHECK(other.first != own.first);
   CHECK(other.second != own.second);
 }
+
+TEST_CASE("the procedural shapes are too hard for a linear model") {
+  TemporaryFolder folder;
+  const Config config = config_of(
+      folder, {std::string("model.file=") + OCTAVO_SOURCE_DIR + "/tests/fixtures/linear.yaml",
+               "precision=fp32", "data.size=32", "data.samples=4000", "data.batch=32", "optimizer.lr=0.001"});
+  CHECK(trained(config, 375)->evaluate().metric <
+        0.6);  // 3 epochs; configs/shapes_resnet8.yaml gets above 0.95
+}

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains one configuration with several policies and seeds and tabulates the drop against fp32 of the same seed.
 
-  tools/accuracy.py configs/cifar10_resnet20.yaml --policies fp32 int8_minmax unified_int8 --seeds 1 2 3 [key=value ...]
+  tools/accuracy.py configs/cifar10_resnet20.yaml [key=value ...] --policies fp32 int8_minmax unified_int8 --seeds 1 2 3
 
-Each run lives in --runs/<config>-<policy>-<seed>; a finished one (summary.json) is not repeated and an interrupted one
-is resumed, so the command may be stopped and started again. The table goes to stdout; --json keeps the figures.
+Each run lives in --runs/<config><tag>-<policy>-<seed>; a finished one (summary.json) is not repeated and an interrupted
+one is resumed, so the command may be stopped and started again; other overrides need another --tag or --runs. The table
+goes to stdout; --json keeps the figures.
 """
 import argparse
 import json
@@ -16,8 +17,13 @@ import sys
 
 def run_once(arguments, policy, seed):
     folder = pathlib.Path(arguments.runs) / f"{pathlib.Path(arguments.config).stem}{arguments.tag}-{policy}-{seed}"
-    summary = folder / "summary.json"
+    summary, overrides = folder / "summary.json", folder.with_name(folder.name + ".overrides")
+    wanted = " ".join(arguments.overrides) + "\n"
+    if overrides.exists() and overrides.read_text() != wanted:
+        sys.exit(f"{folder}: was trained with other overrides: {overrides.read_text()}choose another --tag or --runs")
     if not summary.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        overrides.write_text(wanted)
         if (folder / "checkpoints" / "last").exists():
             command = [arguments.octavo, "resume", str(folder)]
         else:

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "bench_kernels.h"
 #include "core/thread_pool.h"
 #include "kernels.h"
 
@@ -204,7 +205,7 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool, dou
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int octavo::bench_kernels(int argc, char** argv) {
   Options options;
   CLI::App app("Speed of the integer convolution kernels");
   app.add_option("--threads", options.threads, "threads");

@@ -111,10 +111,11 @@ def draw(runs, title):
     height = TOP + PANEL_HEIGHT + 66 + 20 * math.ceil(len(runs) / 3)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
              f'height="{height}" font-family="sans-serif" fill="#222222">',
-             f"<title>{xml.sax.saxutils.escape(title)}</title>", f'<rect width="{width}" height="{height}" fill="white"/>']
+             f"<title>{xml.sax.saxutils.escape(title)}</title>",
+             f'<rect width="{width}" height="{height}" fill="white"/>']
     parts += panel(LEFT, f"{title}: test accuracy, %", [(*style(run), run.accuracy) for run in runs], epochs)
-    parts += panel(LEFT + PANEL_WIDTH + GAP, "training loss, mean of an epoch", [(*style(run), run.loss) for run in runs],
-                   epochs)
+    parts += panel(LEFT + PANEL_WIDTH + GAP, "training loss, mean of an epoch",
+                   [(*style(run), run.loss) for run in runs], epochs)
     parts += legend(entries, TOP + PANEL_HEIGHT + 62)
     return "\n".join(parts + ["</svg>"]) + "\n"
 

@@ -73,7 +73,9 @@ struct RunStart {
 };
 
 struct RunOptions {
-  std::string folder;           ///< empty: output.dir of the configuration, else runs/<config name>-<time>
+  std::string folder;  ///< empty: output.dir of the configuration, else runs/<config name>-<time>
+  /// resume: "last", "best", a step, or "auto" for the newest that is intact; damage goes to on_warning.
+  std::string checkpoint = "last";
   std::int64_t stop_after = 0;  ///< stop after this step, with a checkpoint; 0: at the end
   std::function<bool()> stop;   ///< asked after every step: true ends the run with a checkpoint
   std::function<void(const RunStart&)> on_start;
@@ -91,7 +93,8 @@ struct RunResult {
 
 /// Trains in a folder of its own, with checkpoints, events and summary.json (DESIGN: run folder).
 OCTAVO_API RunResult train(const Config& config, const RunOptions& options = {});
-/// Goes on with a run from its last checkpoint; the result is that of the unbroken run, bit for bit.
+/// Goes on with a run from a checkpoint, its last unless options say otherwise; the result is that of the
+/// unbroken run, bit for bit.
 OCTAVO_API RunResult resume(const std::string& folder, const RunOptions& options = {});
 
 }  // namespace octavo

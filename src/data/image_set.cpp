@@ -24,7 +24,7 @@ void check_options(const DataRequest& request, const std::vector<std::string>& k
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     std::string names;
     for (const std::string& option : known) names += (names.empty() ? "" : ", ") + option;
-    fail(Errc::config, "data set '", request.set, "': unknown option '", name, "'; it has ",
+    fail(Errc::config, "data.", name, ": data set '", request.set, "' has no option '", name, "'; it has ",
          names.empty() ? "no options" : names);
   }
 }

@@ -22,7 +22,7 @@ std::int64_t integer_option(const DataRequest& request, const std::string& name,
   errno = 0;
   const std::int64_t value = std::strtoll(found->second.c_str(), &end, 10);
   require(errno == 0 && end != found->second.c_str() && *end == '\0' && value >= low && value <= high,
-          Errc::config, "data set '", request.set, "': option ", name, ": '", found->second,
+          Errc::config, "data.", name, ": data set '", request.set, "': '", found->second,
           "' is not an integer in ", low, " .. ", high);
   return value;
 }

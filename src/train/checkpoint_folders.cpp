@@ -121,7 +121,9 @@ fs::path find_checkpoint(const fs::path& run, const std::string& which, FileCall
   for (const std::int64_t s : steps) known += (known.empty() ? "" : ", ") + step_name(s);
   fail(Errc::checkpoint, fs::absolute(checkpoints).string(), ": has no checkpoint '", which, "'",
        step ? concat(" (", step_name(*step), " is missing)") : "", "; there ",
-       known.empty() ? "are none" : "are " + known);
+       known.empty() ? concat("are none; begin again with `octavo train ",
+                              (fs::absolute(run) / "config.yaml").string(), " --out FOLDER`")
+                     : "are " + known);
 }
 
 }  // namespace octavo

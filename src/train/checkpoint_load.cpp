@@ -14,7 +14,8 @@ namespace octavo {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* remedy = "; the checkpoint is damaged, load another one";
+constexpr const char* remedy =
+    "; the checkpoint is damaged; `octavo resume RUN --checkpoint auto` takes the newest that is intact";
 
 const ManifestFile& expected_file(const Manifest& manifest, const char* name, const fs::path& folder) {
   const auto found = manifest.files.find(name);

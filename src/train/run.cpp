@@ -103,13 +103,15 @@ class Run {
     }
   }
 
-  void evaluate() {
+  void evaluate(bool record = true) {
     last_ = checked([&] { return engine_.evaluate(); });
     const bool higher = engine_.task().higher_is_better();
     const bool better = higher ? last_.metric > best_.metric : last_.metric < best_.metric;
     is_best_ = !evaluated_ || better || (std::isnan(best_.metric) && !std::isnan(last_.metric));
     if (is_best_) best_ = last_;
     evaluated_ = true;
+    if (options_.on_evaluation) options_.on_evaluation(last_);
+    if (!record) return;
     folder_->metrics().append({{"phase", "eval"},
                                {"step", last_.step},
                                {"epoch", last_.step / engine_.steps_per_epoch()},
@@ -117,7 +119,6 @@ class Run {
                                {last_.metric_name, last_.metric},
                                {"seconds", last_.seconds},
                                {"samples_per_second", static_cast<double>(last_.samples) / last_.seconds}});
-    if (options_.on_evaluation) options_.on_evaluation(last_);
   }
 
   CheckpointContent content() const {
@@ -149,7 +150,8 @@ class Run {
 
   RunResult finish() {
     const bool finished = engine_.steps_done() >= engine_.total_steps();
-    if (finished && last_.step != engine_.steps_done()) evaluate();  // resumed when everything was done
+    // Resumed when everything was done: the event of this evaluation stands already.
+    if (finished && last_.step != engine_.steps_done()) evaluate(false);
     // A run that was complete keeps the summary that was written with the times of its steps.
     if (finished && (!step_seconds_.empty() || !fs::exists(folder_->path() / "summary.json")))
       folder_->write_summary(run_summary(engine_, last_, best_, step_seconds_));
@@ -172,6 +174,14 @@ fs::path run_path(const Config& config, const RunOptions& options) {
   return default_run_path(fs::current_path(), config.name(), std::time(nullptr));
 }
 
+CheckpointContent load_start(const fs::path& run, const RunOptions& options) {
+  if (options.checkpoint != "auto") return load_checkpoint(find_checkpoint(run, options.checkpoint));
+  IntactCheckpoint found = load_newest_intact(run);
+  for (const std::string& damage : found.damaged)
+    if (options.on_warning) options.on_warning(damage);
+  return std::move(found.content);
+}
+
 }  // namespace
 
 RunResult train(const Config& config, const RunOptions& options) {
@@ -188,7 +198,7 @@ RunResult train(const Config& config, const RunOptions& options) {
 RunResult resume(const std::string& folder, const RunOptions& options) {
   const fs::path path = fs::absolute(folder);
   auto lock = RunFolder::lock(path);
-  const CheckpointContent content = load_checkpoint(find_checkpoint(path));
+  const CheckpointContent content = load_start(path, options);
   Engine engine(Config::load((path / "config.yaml").string(), {}, catalog()));
   engine.load_state(content);
   Run run(engine, RunFolder::resume(path, std::move(lock), engine.steps_done()), options);

@@ -1,10 +1,12 @@
-// octavo bench: times whole training steps, and every node of the plan.
+// octavo bench: times whole training steps, and every node of the plan; octavo bench kernels: the integer
+// kernels.
 #include <algorithm>
 #include <chrono>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "bench_kernels.h"
 #include "commands.h"
 #include "train/engine.h"
 #include "train/summary.h"
@@ -129,16 +131,37 @@ int bench_command(const BenchArguments& arguments) {
   return 0;
 }
 
+int kernels_command(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "octavo bench kernels");
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  return bench_kernels(static_cast<int>(pointers.size()), pointers.data()) == 0
+             ? 0
+             : static_cast<int>(Errc::config);
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* sub = app.add_subcommand("bench", "time training steps and every node of the plan");
   arguments->config.add_to(*sub);
+  sub->get_option("config")->required(false);
   sub->add_flag("--json", arguments->json, "machine-readable result");
   sub->add_option("--steps", arguments->steps, "timed steps")->check(CLI::Range(1, 100000));
   sub->add_option("--warmup", arguments->warmup, "steps before")->check(CLI::Range(0, 100000));
-  sub->callback([arguments, &action] { action = [arguments] { return bench_command(*arguments); }; });
+  CLI::App* kernels =
+      sub->add_subcommand("kernels", "time the integer kernels at training shapes; see --help");
+  kernels->set_help_flag();  // its options are its own
+  kernels->prefix_command();
+  sub->callback([arguments, kernels, &action] {
+    if (kernels->parsed()) {
+      action = [kernels] { return kernels_command(kernels->remaining()); };
+      return;
+    }
+    if (arguments->config.path.empty()) throw CLI::RequiredError("config, or kernels");
+    action = [arguments] { return bench_command(*arguments); };
+  });
 }
 
 }  // namespace octavo::cli

@@ -13,7 +13,7 @@ namespace {
 
 struct TrainArguments {
   ConfigArguments config;
-  std::string run, out;
+  std::string run, out, checkpoint = "last";
   std::int64_t steps = 0;
   bool dry_run = false;
 };
@@ -66,6 +66,7 @@ int resume_command(const TrainArguments& arguments) {
   const std::string folder = resolve_run(arguments.run);
   RunOptions options;
   options.stop_after = arguments.steps;
+  options.checkpoint = arguments.checkpoint;
   return run_command([&](const RunOptions& with) { return resume(folder, with); }, options);
 }
 
@@ -83,10 +84,13 @@ void add_train(CLI::App& app, Action& action) {
                   "build everything, print the plan, run one step, write nothing");
   train->callback([arguments, &action] { action = [arguments] { return train_command(*arguments); }; });
 
-  CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
+  CLI::App* resume =
+      app.add_subcommand("resume", "go on with a run from a checkpoint, the last one unless told otherwise");
   resume->add_option("run", arguments->run, "run folder, or `last`")->required();
   resume->add_option("--steps", arguments->steps, "stop after this step, with a checkpoint")
       ->check(CLI::PositiveNumber);
+  resume->add_option("--checkpoint", arguments->checkpoint,
+                     "last, best, a step, or auto: the newest that is intact");
   resume->callback([arguments, &action] { action = [arguments] { return resume_command(*arguments); }; });
 }
 
