@@ -163,8 +163,10 @@ void observe(Slot& slot, Runtime& runtime, const kernels::Chain& chain) {
   if (!slot.wanted.histogram && !slot.wanted.channels) return;
   const float* values = final_values(runtime, chain);
   if (slot.wanted.histogram) count_magnitudes(values, pixels * chain.c, slot.histogram, runtime.parallel);
-  if (slot.wanted.channels)
-    merge_channels(slot, summarize_channels(values, pixels, chain.c, runtime.parallel));
+  if (!slot.wanted.channels) return;
+  // Where all elements share a scale, the tensor is one channel.
+  const std::int64_t channels = slot.format.granularity == ScaleGranularity::channel ? chain.c : 1;
+  merge_channels(slot, summarize_channels(values, pixels * chain.c / channels, channels, runtime.parallel));
 }
 
 void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
