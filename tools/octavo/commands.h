@@ -32,6 +32,7 @@ void add_check(CLI::App& app, Action& action);        // check, summary, print-g
 void add_eval(CLI::App& app, Action& action);         // eval
 void add_bench(CLI::App& app, Action& action);        // bench
 void add_inspect(CLI::App& app, Action& action);      // inspect
+void add_reproduce(CLI::App& app, Action& action);    // reproduce
 void add_information(CLI::App& app, Action& action);  // list, doctor
 
 }  // namespace octavo::cli

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   cli::add_eval(app, action);
   cli::add_bench(app, action);
   cli::add_inspect(app, action);
+  cli::add_reproduce(app, action);
   cli::add_information(app, action);
   fill_standard_streams();
   try {
