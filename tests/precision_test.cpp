@@ -1,5 +1,6 @@
 // The controller: which layers and products run in integers, how slots pass from step to step, what a
 // checkpoint keeps.
+#include <bit>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -296,6 +297,26 @@ TEST_CASE("weights with a held range: clipped there, counted, and found when not
   parameter(training.program, "stage1.0.conv1.weight").value.as<float>()[0] = std::nanf("");
   training.program.weights_changed();
   CHECK_THROWS_WITH(training.step(), ContainsSubstring("weight of 'stage1.0.conv1'"));
+}
+
+TEST_CASE(
+    "channel statistics: one per channel where channels have scales, one of the whole tensor elsewhere") {
+  Training training(keeping({}, "distribution_adaptive"));
+  training.step();
+  int tensors = 0, vectors = 0;
+  for (int i = 0; i < training.program.slots.size(); ++i) {
+    const Slot& slot = training.program.slots[i];
+    if (slot.operand != Operand::gradient) continue;
+    CAPTURE(slot.key);
+    const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
+    REQUIRE(slot.channels.size() == (by_channel ? slot.channel_max.size() : 1));
+    ++(by_channel ? vectors : tensors);
+    float largest = 0;
+    for (const ChannelSummary& channel : slot.channels) largest = std::max(largest, channel.max_abs);
+    CHECK(largest == std::bit_cast<float>(slot.stats.max_bits));
+  }
+  CHECK(tensors > 3);
+  CHECK(vectors > 3);
 }
 
 TEST_CASE("a held activation range follows a rise at once and a fall slowly") {

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "core/log.h"
+#include "core/numerics.h"
 #include "octavo/error.h"
 #include "support/catch.h"
 #include "support/failing_files.h"
@@ -72,6 +73,7 @@ TEST_CASE("a run folder holds config, environment, events, log and summary") {
   const auto environment = nlohmann::json::parse(read_text(path / "env.json"));
   CHECK(environment["isa"] == "avx2");
   CHECK(environment["threads"] == 3);
+  CHECK(environment["numerics_version"] == numerics_version);
   for (const char* key : {"octavo", "commit", "compiler", "host", "cpu"})
     CHECK(!environment[key].get<std::string>().empty());
   CHECK(read_text(path / "metrics.jsonl") == "{\"phase\":\"train\",\"step\":1,\"loss\":null}\n");

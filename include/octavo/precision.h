@@ -109,8 +109,9 @@ struct SlotObservation {
   std::vector<double>& memory;               ///< the policy's own numbers for this slot; kept in checkpoints
   std::span<const float> channel_max = {};   ///< gradient slots of channel granularity: maxima of this step
   std::span<const float> channel_clip = {};  ///< and what they were limited to
-  std::span<const ChannelSummary> channels = {};  ///< only in steps that the policy asked for; one of the
-                                                  ///< whole tensor unless its granularity is channel
+  /// Only in steps that the policy asked for: one per channel of a slot of channel granularity, else one of
+  /// all.
+  std::span<const ChannelSummary> channels = {};
 };
 
 /// What the slot does from the next step on.

@@ -31,6 +31,7 @@ class Engine {
   const MacCount& macs() const { return runtime_.macs; }
   const Config& config() const { return config_; }
   const DatasetInfo& train_info() const { return train_data_->data().info(); }
+  const Dataset& test_set() const { return test_data_->data(); }
   Program& program() { return *program_; }
   const Program& program() const { return *program_; }
   Task& task() { return *task_; }

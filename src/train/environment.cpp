@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "core/numerics.h"
 #include "octavo_build.h"
 #include "train/run_folder.h"
 
@@ -29,6 +30,7 @@ nlohmann::ordered_json describe_environment(const std::string& isa, int threads)
   return {
       {"octavo", OCTAVO_BUILD_VERSION},
       {"commit", OCTAVO_BUILD_COMMIT},
+      {"numerics_version", numerics_version},
       {"compiler", OCTAVO_BUILD_COMPILER},
       {"build_type", OCTAVO_BUILD_TYPE},
       {"host", known ? system.nodename : "unknown"},

@@ -8,6 +8,8 @@
 #include <sstream>
 
 #include "core/check.h"
+#include "core/numerics.h"
+#include "train/crc32c.h"
 
 namespace octavo {
 namespace {
@@ -17,6 +19,25 @@ constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"}
 double share(const MacCount& macs, LayerProduct product) {
   const auto p = static_cast<std::size_t>(product);
   return macs.all[p] == 0 ? 0 : static_cast<double>(macs.integer[p]) / static_cast<double>(macs.all[p]);
+}
+
+// CRC32C of the first test samples: copies of a set that differ, such as recompressed images, show in the
+// summary.
+std::string data_checksum(const Dataset& data) {
+  constexpr std::int64_t most_samples = 1000;
+  const auto& fields = data.info().fields;
+  std::vector<std::vector<std::byte>> values;
+  std::vector<void*> pointers;
+  for (const Field& field : fields) {
+    values.emplace_back(static_cast<std::size_t>(field.type.bytes()));
+    pointers.push_back(values.back().data());
+  }
+  std::uint32_t crc = 0;
+  for (std::int64_t i = 0; i < std::min(most_samples, data.info().samples); ++i) {
+    data.read(i, pointers);
+    for (const auto& value : values) crc = crc32c(value, crc);
+  }
+  return crc_text(crc);
 }
 
 std::string without_batch(const Shape& shape) {
@@ -130,6 +151,8 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"model", std::filesystem::path(config.model().file).stem().string()},
       {"data", config.data().set},
       {"procedural", engine.train_info().procedural},
+      {"data_crc32c", data_checksum(engine.test_set())},
+      {"numerics_version", numerics_version},
       {"device", "cpu"},
       {"isa", kernels::isa_name(kernels::active_isa())},
       {"seed", config.train().seed},

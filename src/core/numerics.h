@@ -1,0 +1,10 @@
+// The version of the numbers that training gives, kept with every run and every published result.
+#pragma once
+
+namespace octavo {
+
+/// Raise it with any change after which the same configuration, model file, data, seed and instruction set
+/// end with other weights: kernel results, order of a float sum, random streams, defaults, rules of a policy.
+inline constexpr int numerics_version = 1;
+
+}  // namespace octavo
