@@ -32,6 +32,8 @@ void add_check(CLI::App& app, Action& action);        // check, summary, print-g
 void add_eval(CLI::App& app, Action& action);         // eval
 void add_bench(CLI::App& app, Action& action);        // bench
 void add_inspect(CLI::App& app, Action& action);      // inspect
+void add_compare(CLI::App& app, Action& action);      // compare
+void add_report(CLI::App& app, Action& action);       // report
 void add_information(CLI::App& app, Action& action);  // list, doctor
 
 }  // namespace octavo::cli

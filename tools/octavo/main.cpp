@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   cli::add_eval(app, action);
   cli::add_bench(app, action);
   cli::add_inspect(app, action);
+  cli::add_report(app, action);
+  cli::add_compare(app, action);
   cli::add_information(app, action);
   fill_standard_streams();
   try {
