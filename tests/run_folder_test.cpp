@@ -63,8 +63,8 @@ TEST_CASE("a run folder holds config, environment, events, log and summary") {
     auto run = RunFolder::create(path, "train: {epochs: 1}\n", describe_environment("avx2", 3));
     logger(LogArea::train).info("epoch {}", 1);
     logger(LogArea::data).debug("not shown");
-    run->metrics().append({{"phase", "train"}, {"step", 1}, {"loss", std::nan("")}});
-    run->precision().append({{"step", 0}, {"layer", "\xff"}});
+    run->add_metrics({{"phase", "train"}, {"step", 1}, {"loss", std::nan("")}});
+    run->add_precision({{"step", 0}, {"layer", "\xff"}});
     run->write_summary({{"metric", 0.5}});
     run->write_summary({{"metric", 0.75}});
   }
@@ -135,7 +135,7 @@ TEST_CASE("resuming cuts events back to the checkpoint's step") {
         line(3) + line(1), std::string("{\"step\":2}"), std::string(5, '\0')}) {
     write_text(path / "metrics.jsonl", kept + rest);
     write_text(path / ".tmp-summary.json-1-1", "left by a kill");
-    RunFolder::resume(path, RunFolder::lock(path), 2)->metrics().append({{"step", 3}});
+    RunFolder::resume(path, RunFolder::lock(path), 2)->add_metrics({{"step", 3}});
     CHECK(read_text(path / "metrics.jsonl") == kept + line(3));
     CHECK(!fs::exists(path / ".tmp-summary.json-1-1"));
   }
@@ -201,7 +201,7 @@ TEST_CASE("a full disk under log.txt does not stop anything") {
     auto run = RunFolder::create(base / "run", "", {});
     for (int i = 0; i < 100; ++i) {
       logger(LogArea::train).info("{}", std::string(1000, 'x'));
-      run->metrics().append({{"step", i}, {"text", std::string(1000, 'y')}});
+      run->add_metrics({{"step", i}, {"text", std::string(1000, 'y')}});
     }
   }
   CHECK(warnings.texts.size() == 2);

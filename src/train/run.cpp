@@ -10,6 +10,7 @@
 #include "octavo/trainer.h"
 #include "train/engine.h"
 #include "train/precision_overview.h"
+#include "train/report/report.h"
 #include "train/run_folder.h"
 #include "train/summary.h"
 
@@ -74,17 +75,17 @@ class Run {
 
   void train_one_step() {
     const StepReport report = checked([&] {
-      return engine_.step([&](const nlohmann::ordered_json& event) { folder_->precision().append(event); });
+      return engine_.step([&](const nlohmann::ordered_json& event) { folder_->add_precision(event); });
     });
     step_seconds_.push_back(report.seconds);
-    folder_->metrics().append({{"phase", "train"},
-                               {"step", report.step},
-                               {"epoch", report.epoch},
-                               {"loss", report.loss},
-                               {"lr", report.learning_rate},
-                               {"gradient_norm", report.gradient_norm},
-                               {"seconds", report.seconds},
-                               {"samples_per_second", static_cast<double>(report.samples) / report.seconds}});
+    folder_->add_metrics({{"phase", "train"},
+                          {"step", report.step},
+                          {"epoch", report.epoch},
+                          {"loss", report.loss},
+                          {"lr", report.learning_rate},
+                          {"gradient_norm", report.gradient_norm},
+                          {"seconds", report.seconds},
+                          {"samples_per_second", static_cast<double>(report.samples) / report.seconds}});
     if (options_.on_step) options_.on_step(report);
   }
 
@@ -99,6 +100,7 @@ class Run {
       const std::string kept = steps.empty() ? "no checkpoint was saved before it"
                                              : concat("the checkpoint of step ", steps.back(), " is intact");
       logger(LogArea::train).error("{}", error.what());
+      report();
       fail(Errc::numeric, error.what(), "; ", kept, " in ", folder_->path().string());
     }
   }
@@ -112,13 +114,13 @@ class Run {
     evaluated_ = true;
     if (options_.on_evaluation) options_.on_evaluation(last_);
     if (!record) return;
-    folder_->metrics().append({{"phase", "eval"},
-                               {"step", last_.step},
-                               {"epoch", last_.step / engine_.steps_per_epoch()},
-                               {"loss", last_.loss},
-                               {last_.metric_name, last_.metric},
-                               {"seconds", last_.seconds},
-                               {"samples_per_second", static_cast<double>(last_.samples) / last_.seconds}});
+    folder_->add_metrics({{"phase", "eval"},
+                          {"step", last_.step},
+                          {"epoch", last_.step / engine_.steps_per_epoch()},
+                          {"loss", last_.loss},
+                          {last_.metric_name, last_.metric},
+                          {"seconds", last_.seconds},
+                          {"samples_per_second", static_cast<double>(last_.samples) / last_.seconds}});
   }
 
   CheckpointContent content() const {
@@ -148,6 +150,16 @@ class Run {
     }
   }
 
+  // A page to look at; the run is as good without it.
+  void report() const {
+    try {
+      report::write_report(folder_->path(), folder_->path() / "report.html");
+    } catch (const std::exception& error) {
+      logger(LogArea::train).warn("no report.html: {}", error.what());
+      if (options_.on_warning) options_.on_warning(concat("no report.html: ", error.what()));
+    }
+  }
+
   RunResult finish() {
     const bool finished = engine_.steps_done() >= engine_.total_steps();
     // Resumed when everything was done: the event of this evaluation stands already.
@@ -155,6 +167,7 @@ class Run {
     // A run that was complete keeps the summary that was written with the times of its steps.
     if (finished && (!step_seconds_.empty() || !fs::exists(folder_->path() / "summary.json")))
       folder_->write_summary(run_summary(engine_, last_, best_, step_seconds_));
+    report();
     require(unsaved_.empty(), Errc::resource, "the last checkpoint could not be saved: ", unsaved_);
     return {folder_->path().string(), finished, engine_.steps_done(), last_, best_};
   }
@@ -187,10 +200,11 @@ CheckpointContent load_start(const fs::path& run, const RunOptions& options) {
 RunResult train(const Config& config, const RunOptions& options) {
   Engine engine(config);
   engine.evaluation_plan();  // what cannot be evaluated should not train first
-  auto folder = RunFolder::create(run_path(config, options), config.dump(),
-                                  describe_environment(kernels::isa_name(kernels::active_isa()),
-                                                       engine.program().runtime().pool.threads()));
-  folder->precision().append(
+  nlohmann::ordered_json environment = describe_environment(kernels::isa_name(kernels::active_isa()),
+                                                            engine.program().runtime().pool.threads());
+  environment["procedural_data"] = engine.train_info().procedural;  // a run without summary.json says it too
+  auto folder = RunFolder::create(run_path(config, options), config.dump(), environment);
+  folder->add_precision(
       {{"step", 0}, {"plan", precision_plan_json(engine.training_plan(), engine.program())}});
   return Run(engine, std::move(folder), options).run();
 }

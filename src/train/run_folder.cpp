@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -92,11 +93,12 @@ FolderLock::FolderLock(const fs::path& folder) {
 
 FolderLock::~FolderLock() { ::close(file_); }
 
-RunFolder::RunFolder(const fs::path& path, std::unique_ptr<FolderLock> lock)
+RunFolder::RunFolder(const fs::path& path, std::unique_ptr<FolderLock> lock, std::int64_t resume_step)
     : path_(path),
       lock_(std::move(lock)),
       metrics_(path / "metrics.jsonl"),
-      precision_(path / "precision.jsonl") {
+      precision_(path / "precision.jsonl"),
+      tensorboard_(path / "tb", resume_step) {
   log_sink_ = add_log_sink(
       [file = std::make_shared<LogFile>(path / "log.txt")](const LogRecord& record) { file->write(record); });
 }
@@ -111,7 +113,7 @@ std::unique_ptr<RunFolder> RunFolder::create(const fs::path& path, const std::st
           ": already holds a run; use `octavo resume`, or choose another folder with --out");
   replace_file(system_files(), path / "env.json", environment.dump(1) + "\n");
   replace_file(system_files(), path / "config.yaml", config_yaml);
-  return std::unique_ptr<RunFolder>(new RunFolder(path, std::move(lock)));
+  return std::unique_ptr<RunFolder>(new RunFolder(path, std::move(lock), -1));
 }
 
 std::unique_ptr<FolderLock> RunFolder::lock(const fs::path& path) {
@@ -124,8 +126,18 @@ std::unique_ptr<RunFolder> RunFolder::resume(const fs::path& path, std::unique_p
                                              std::int64_t step) {
   remove_temporaries(path, system_files());
   truncate_events(path / "metrics.jsonl", step);
-  truncate_events(path / "precision.jsonl", step);
-  return std::unique_ptr<RunFolder>(new RunFolder(path, std::move(lock)));
+  truncate_events(path / "precision.jsonl", std::max<std::int64_t>(step - 1, 0));  // steps count from 0 there
+  return std::unique_ptr<RunFolder>(new RunFolder(path, std::move(lock), step));
+}
+
+void RunFolder::add_metrics(const nlohmann::ordered_json& event) {
+  metrics_.append(event);
+  tensorboard_.add_metrics(event);
+}
+
+void RunFolder::add_precision(const nlohmann::ordered_json& event) {
+  precision_.append(event);
+  tensorboard_.add_precision(event);
 }
 
 void RunFolder::write_summary(const nlohmann::ordered_json& summary) {

@@ -10,6 +10,7 @@
 
 #include "train/events.h"
 #include "train/file_io.h"
+#include "train/tensorboard.h"
 
 namespace octavo {
 
@@ -45,16 +46,18 @@ class RunFolder {
   ~RunFolder();
 
   const std::filesystem::path& path() const { return path_; }
-  EventFile& metrics() { return metrics_; }
-  EventFile& precision() { return precision_; }
+  /// Appends to metrics.jsonl or precision.jsonl, and to the event file in tb/.
+  void add_metrics(const nlohmann::ordered_json& event);
+  void add_precision(const nlohmann::ordered_json& event);
   void write_summary(const nlohmann::ordered_json& summary);  ///< summary.json, atomic; Errc::resource
 
  private:
-  RunFolder(const std::filesystem::path& path, std::unique_ptr<FolderLock> lock);
+  RunFolder(const std::filesystem::path& path, std::unique_ptr<FolderLock> lock, std::int64_t resume_step);
 
   std::filesystem::path path_;
   std::unique_ptr<FolderLock> lock_;
   EventFile metrics_, precision_;
+  Tensorboard tensorboard_;
   int log_sink_ = 0;
 };
 

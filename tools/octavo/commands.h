@@ -45,6 +45,8 @@ void add_bench(CLI::App& app, Action& action);        // bench
 void add_fidelity(CLI::App& app, Action& action);     // fidelity
 void add_record(CLI::App& app, Action& action);       // record, replay
 void add_inspect(CLI::App& app, Action& action);      // inspect
+void add_compare(CLI::App& app, Action& action);      // compare
+void add_report(CLI::App& app, Action& action);       // report
 void add_reproduce(CLI::App& app, Action& action);    // reproduce
 void add_information(CLI::App& app, Action& action);  // list, doctor
 

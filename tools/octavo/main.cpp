@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
   cli::add_fidelity(app, action);
   cli::add_record(app, action);
   cli::add_inspect(app, action);
+  cli::add_report(app, action);
+  cli::add_compare(app, action);
   cli::add_reproduce(app, action);
   cli::add_information(app, action);
   fill_standard_streams();
