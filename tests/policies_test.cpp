@@ -210,7 +210,7 @@ TEST_CASE("adaptive_precision: the width grows by 8 while Diff is above the thre
   CHECK(apt_step(0.05, {0, 0, 0}, 5000, {{"threshold", "0.06"}}).decision.bits == 8);
 }
 
-TEST_CASE("adaptive_precision: scales are powers of two, held between updates; zeros take the maximum") {
+TEST_CASE("adaptive_precision: scales are powers of two, held between updates, zeros take the maximum") {
   const auto apt = policy("adaptive_precision");
   std::vector<double> memory{0, 100, 0};
   Seen seen;

@@ -334,7 +334,7 @@ TEST_CASE("a held activation range follows a rise at once and a fall slowly") {
         ScaleMode::current_max);
 }
 
-TEST_CASE("two runs that share a checkpoint of the controller go on alike; a foreign one is refused") {
+TEST_CASE("two runs that share a checkpoint of the controller go on alike, a foreign one is refused") {
   const PrecisionSettings settings = precision_settings("unified_int8", {{"period", "4"}});
   Training one(settings), two(settings);
   for (int step = 0; step < 3; ++step) one.step();

@@ -193,7 +193,7 @@ TEST_CASE("a model that uses another one has the text of both in its identity") 
   CHECK(hash() == before);
 }
 
-TEST_CASE("rows share their baseline; command line overrides and seeds apply to all") {
+TEST_CASE("rows share their baseline, command line overrides and seeds apply to all") {
   const Tables tables;
   const PlannedTable table = tables.planned();
   REQUIRE(table.rows[1].baselines.size() == 3);
@@ -311,7 +311,7 @@ TEST_CASE("a table shows published beside measured, and never a recalled figure"
   CHECK_THAT(noted, ContainsSubstring("Note: recompressed images"));
 }
 
-TEST_CASE("results come back from disk; those of other numerics do not count") {
+TEST_CASE("results come back from disk, those of other numerics do not count") {
   const Tables tables;
   const TemporaryFolder folder;
   const PlannedRun run = tables.planned().rows[1].runs[0];

@@ -175,7 +175,7 @@ TEST_CASE("a log sink that throws is dropped with one warning to the others") {
   CHECK_THAT(warnings.texts[0], ContainsSubstring("pipe closed"));
 }
 
-TEST_CASE("log records carry area, level and text; silent without sinks") {
+TEST_CASE("log records carry area, level and text, silent without sinks") {
   std::vector<std::string> lines;
   const int number = add_log_sink(
       [&](const LogRecord& record) {

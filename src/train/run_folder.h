@@ -61,7 +61,8 @@ class RunFolder {
   int log_sink_ = 0;
 };
 
-/// Content of env.json: octavo version, git commit of the build, version of the numbers, compiler, CPU, cores, host, ISA and threads.
+/// Content of env.json: octavo version, git commit of the build, version of the numbers, compiler, CPU,
+/// cores, host, ISA and threads.
 nlohmann::ordered_json describe_environment(const std::string& isa, int threads);
 
 }  // namespace octavo
