@@ -105,8 +105,8 @@ TEST_CASE("bad files are refused with their place, the value and the remedy") {
       {"+precision: {policy: int8_minmx}",
        "a.yaml:4:21: 'precision.policy' expects one of fp32, int8_minmax, "
        "unified_int8, ui8, found 'int8_minmx'; did you mean 'int8_minmax'?"},
-      {"+precision: {bits: {weight: 9}}",
-       "a.yaml:4:28: 'precision.bits.weight' expects a whole number in [2, 8], found '9'"},
+      {"+precision: {bits: {weight: 25}}",
+       "a.yaml:4:28: 'precision.bits.weight' expects a whole number in [2, 24], found '25'"},
       {"+precision: {policy: ui8, options: {perid: 3}}",
        "a.yaml:4:36: unknown option 'perid' of policy 'unified_int8'; did you mean 'period'?"},
       {"+precision: {policy: ui8, options: {alpha: 1.5}}",

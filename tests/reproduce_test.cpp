@@ -105,12 +105,13 @@ TEST_CASE("wrong table files name the place") {
   const std::string head = Tables::head();
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
       {"titel: x\n" + head + Tables::rows(), {"t.yaml:1:1", "titel", "did you mean 'title'"}},
+      {"titel: x\nrow: []\n", {"t.yaml:1:1", "t.yaml:2:1", "did you mean 'rows'", "'bar' is required"}},
       {head + "  - {name: a, polcy: fp32}\n", {"t.yaml:7:15", "polcy", "did you mean 'policy'"}},
       {head + "  - {name: a}\n", {"t.yaml:7:5", "[row 'a']", "'unmeasured'"}},
       {head + "  - {name: a, policy: fp32, unmeasured: x}\n", {"t.yaml:7:23", "[row 'a']"}},
       {head + "  - {name: a, policy: fp32}\n  - {name: a, policy: ui8}\n", {"t.yaml:8:5", "twice"}},
       {head + "  - {name: a, policy: fp32, published: {metric: {value: 9, source: seen, cite: p}}}\n",
-       {"t.yaml:7:66", "seen", "printed"}},
+       {"t.yaml:7:68", "seen", "printed"}},
       {head + "  - {name: a, policy: fp32, published: {metric: {source: printed, cite: p}}}\n",
        {"t.yaml:7:", "needs its 'value'"}},
       {head + "  - {name: a, policy: fp32, published: {metric: {value: 9, source: printed, cite: q}}}\n",
@@ -119,7 +120,7 @@ TEST_CASE("wrong table files name the place") {
        {"t.yaml:7:", "not published"}},
       {head + "  - {name: a, policy: fp32, published: {metrik: {source: none}}}\n",
        {"t.yaml:7:41", "metrik"}},
-      {head, {"t.yaml:6:", "'rows'"}},
+      {head, {"t.yaml:7:1", "'rows'"}},
       {"config: b.yaml\ntitle: x\nbar: 1\n", {"t.yaml:1:", "b.yaml", "'scales'", "'rows'"}},
   };
   for (const auto& [text, expected] : cases) {

@@ -185,7 +185,7 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool, dou
   for (const ConvS8Candidate& candidate : conv_s8_candidates())
     for (Product product : {Product::forward, Product::grad_input, Product::grad_weight}) {
       if (!isa_supported(candidate.isa) || !candidate.refuse(layer.shape, product).empty()) continue;
-      if (candidate.isa == Isa::ref && !options.reference) continue;
+      if (candidate.isa == Isa::ref && !options.reference && options.isa != "ref") continue;
       if (!options.isa.empty() && options.isa != isa_name(candidate.isa)) continue;
       const auto [seconds, pack] = measure(candidate, layer.shape, product, pool, options);
       peak = std::max(peak, measure_peak(pool));

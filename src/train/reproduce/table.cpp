@@ -7,6 +7,7 @@
 #include <set>
 
 #include "config/merge.h"
+#include "config/model_file.h"
 #include "config/model_language.h"
 #include "config/problems.h"
 #include "core/check.h"
@@ -36,9 +37,9 @@ class TableReader {
   }
 
   PaperTable read() {
-    YamlNode head = root_;
-    for (const char* part : {"papers", "scales", "rows"}) head.erase(part);
-    guarded([&] { read_head(reader_of(head, "table", table_.name)); });
+    check_keys(root_, {"title", "text", "config", "bar", "overrides", "papers", "scales", "rows"}, "a table",
+               problems_);
+    guarded([&] { read_head(reader_of(root_, "table", table_.name)); });
     guarded([&] { read_papers(); });
     guarded([&] { read_scales(); });
     guarded([&] { read_rows(); });
@@ -69,7 +70,6 @@ class TableReader {
     table_.overrides = head.texts("overrides");
     const std::string config = head.text("config", "");
     if (!config.empty()) config_ = located(head, config);
-    head.finish();
   }
 
   std::string located(const AttrReader& reader, const std::string& config) const {
@@ -112,9 +112,12 @@ class TableReader {
       });
   }
 
-  PaperRow read_row(const YamlNode& item) const {
+  PaperRow read_row(const YamlNode& item) {
     const YamlNode* name = item.find("name");
-    const AttrReader reader = reader_of(item, "row", name != nullptr ? name->text : "?");
+    const std::string shown = name != nullptr ? name->text : "?";
+    const AttrReader reader = reader_of(item, "row", shown);
+    check_keys(item, {"name", "policy", "unmeasured", "config", "overrides", "seeds", "published"},
+               "row '" + shown + "'", problems_);
     PaperRow row;
     row.position = item.position;
     row.name = reader.text("name");
@@ -130,7 +133,6 @@ class TableReader {
       row.drop = read_published(published, "drop");
       published.finish();
     }
-    reader.finish();
     if (row.policy.empty() == row.unmeasured.empty())
       reader.fail("policy", "a row has either 'policy' or 'unmeasured' (why nothing runs)");
     if (!row.policy.empty() && row.config.empty())
