@@ -33,8 +33,8 @@ TEST_CASE("list, doctor, bench, help and version") {
   CHECK(bench.at("nodes").size() > 10);
   CHECK(bench.at("int8_mac_share").at("forward").get<double>() > 0.95);
   const std::string kernels =
-      octavo_good(folder, {"bench", "kernels", "--json", "--seconds", "0.001", "--threads", "1", "--isa",
-                           "ref", "--filter", "lstm linear 20"})
+      octavo_good(folder, {"bench", "kernels", "--json", "--seconds", "0.001", "--threads", "1", "--ref",
+                           "--isa", "ref", "--filter", "lstm linear 20"})
           .out;
   CHECK(std::count(kernels.begin(), kernels.end(), '\n') == 3);  // the three products
   CHECK(nlohmann::json::parse(kernels.substr(0, kernels.find('\n'))).at("gops").get<double>() > 0);

@@ -166,7 +166,7 @@ Binding Expander::expand(const Entry& entry, const Scope& scope, const Binding& 
       inputs.front().binding = last;
     }
     last = this->turn(entry, turn_scope, turn, inputs, carried);
-    if (loop) result.parts.emplace_back(turn.key, last);
+    if (loop) result.parts.push_back({turn.key, last});
   }
   if (all.empty()) {  // a part that is left out passes its first input on
     inputs = read_inputs(entry.key("from"), scope, previous, entry.position);
@@ -310,7 +310,7 @@ Binding Expander::operation(const Entry& entry, const Scope& inner, const Turn& 
       Binding part;
       part.value = node.path + ":" + name.text;
       part.share = node.share;
-      result.parts.emplace_back(name.text, part);
+      result.parts.push_back({name.text, part});
     }
   }
   nodes_.push_back(std::move(node));

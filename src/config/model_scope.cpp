@@ -62,7 +62,7 @@ void select(const Binding& binding, std::string_view rest, const std::string& so
 const Binding* Binding::part(std::string_view name) const {
   for (const auto& [part_name, binding] : parts)
     if (part_name == name) return &binding;
-  return is_loop && !parts.empty() ? parts.back().second.part(name) : nullptr;
+  return is_loop && !parts.empty() ? parts.back().binding.part(name) : nullptr;
 }
 
 std::vector<std::string> Binding::part_names() const {

@@ -4,7 +4,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "config/expression.h"
@@ -12,10 +11,12 @@
 
 namespace octavo {
 
+struct Part;
+
 /// What a name refers to: a value, and the named parts below it (outputs of a block, turns of a loop).
 struct Binding {
   std::string value;  ///< "" when only its parts can be used
-  std::vector<std::pair<std::string, Binding>> parts;
+  std::vector<Part> parts;
   bool is_loop = false;        ///< parts are turns; outputs of the last turn can be named directly
   std::string share;           ///< parameter group, or its prefix for a block
   bool missing = false;        ///< never computed
@@ -24,6 +25,11 @@ struct Binding {
 
   const Binding* part(std::string_view name) const;
   std::vector<std::string> part_names() const;
+};
+
+struct Part {
+  std::string name;
+  Binding binding;
 };
 
 Binding missing_binding(std::string reason = "");

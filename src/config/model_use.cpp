@@ -213,9 +213,9 @@ Binding Expander::outputs_of(const YamlNode* outputs, const Scope& scope, const 
     fail_at(outputs->position, "'outputs' expects {name: value}, found " + describe(*outputs));
   Binding result;
   for (const YamlEntry& output : outputs->entries)
-    result.parts.emplace_back(output.key, resolve_one(evaluate(output.value, scope.variables), scope));
+    result.parts.push_back({output.key, resolve_one(evaluate(output.value, scope.variables), scope)});
   if (result.parts.size() == 1) {
-    const Binding& only = result.parts.front().second;
+    const Binding& only = result.parts.front().binding;
     result.value = only.value;
     result.missing = only.missing;
     result.missing_reason = only.missing_reason;
