@@ -62,7 +62,8 @@ TEST_CASE("a stopped run and one that diverged have a page too") {
   CHECK(event_files(folder / "run").size() == 2);
 
   const Outcome diverged =
-      octavo_run(folder, {"train", "a.yaml", "optimizer.lr=1e30", "train.steps=50", "--out", "bad"});
+      octavo_run(folder, {"train", "a.yaml", "precision=unified_int8", "optimizer.lr=1000",
+                          "optimizer.weight_decay=1", "train.steps=200", "--out", "bad"});
   CHECK(diverged.code == 6);
   elements = read_html(read_text(folder / "bad/report.html"));
   CHECK(says(elements, "p", "not finished"));

@@ -369,7 +369,7 @@ TEST_CASE("compare lays known runs side by side") {
   REQUIRE(rows.size() == 5);
   CHECK(rows[0] == Cells{"run", "policy", "model", "data", "seed", "steps", "accuracy", "best",
                          "drop, points", "loss", "step ms", "speedup", "samples/s", "peak memory",
-                         "int8 %: forward/grad_input/grad_weight"});
+                         "int8 % fwd/dx/dw"});
   CHECK(rows[1] == Cells{"full", "fp32", "resnet_cifar", "cifar10", "1", "400", "92.00%", "92.00%", "-",
                          "0.2500", "100.0", "-", "1280", "256 MiB", "75.0/100.0/87.5"});
   CHECK(rows[2] == Cells{"int8", "unified_int8", "resnet_cifar", "cifar10", "1", "400", "90.00%", "90.00%",

@@ -105,7 +105,7 @@ TEST_CASE("wrong table files name the place") {
   const std::string head = Tables::head();
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
       {"titel: x\n" + head + Tables::rows(), {"t.yaml:1:1", "titel", "did you mean 'title'"}},
-      {"titel: x\nrow: []\n", {"t.yaml:1:1", "t.yaml:2:1", "did you mean 'rows'", "'bar' is required"}},
+      {"titel: x\nrow: []\n", {"t.yaml:1:1", "t.yaml:2:1", "did you mean 'rows'", "'title' is required"}},
       {head + "  - {name: a, polcy: fp32}\n", {"t.yaml:7:15", "polcy", "did you mean 'policy'"}},
       {head + "  - {name: a}\n", {"t.yaml:7:5", "[row 'a']", "'unmeasured'"}},
       {head + "  - {name: a, policy: fp32, unmeasured: x}\n", {"t.yaml:7:23", "[row 'a']"}},
@@ -123,14 +123,14 @@ TEST_CASE("wrong table files name the place") {
       {head, {"t.yaml:7:1", "'rows'"}},
       {"config: b.yaml\ntitle: x\nbar: 1\n", {"t.yaml:1:", "b.yaml", "'scales'", "'rows'"}},
   };
-  for (const auto& [text, expected] : cases) {
-    CAPTURE(text);
-    const std::string message = failure(Errc::config, [&] { tables.table(text); });
-    for (const std::string& part : expected) CHECK_THAT(message, ContainsSubstring(part));
+  for (const auto& wrong : cases) {
+    CAPTURE(wrong.first);
+    const std::string message = failure(Errc::config, [&] { tables.table(wrong.first); });
+    for (const std::string& part : wrong.second) CHECK_THAT(message, ContainsSubstring(part));
   }
   // What is no valid configuration shows when the table is planned, at its row.
-  const std::string wrong = head + "  - {name: a, policy: ui8, overrides: [precision.options.perod=3]}\n";
-  CHECK_THAT(failure(Errc::config, [&] { tables.planned(wrong); }),
+  const std::string period = head + "  - {name: a, policy: ui8, overrides: [precision.options.perod=3]}\n";
+  CHECK_THAT(failure(Errc::config, [&] { tables.planned(period); }),
              ContainsSubstring("t.yaml:7:5: [row 'a']") && ContainsSubstring("did you mean 'period'"));
 }
 

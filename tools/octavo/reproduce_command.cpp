@@ -1,4 +1,5 @@
 // octavo reproduce: tables of papers, published beside measured, from the result files of finished runs.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -38,8 +39,9 @@ std::string table_folder(const ReproduceArguments& arguments) {
 // A table is a name of the folder, or the path of a file.
 std::vector<PaperTable> load_tables(const std::vector<std::string>& names, const std::string& folder) {
   const std::vector<std::string> paths = paper_table_paths(folder);
-  std::vector<std::string> known;
-  for (const std::string& path : paths) known.push_back(fs::path(path).stem().string());
+  std::vector<std::string> known(paths.size());
+  std::transform(paths.begin(), paths.end(), known.begin(),
+                 [](const std::string& path) { return fs::path(path).stem().string(); });
   std::vector<PaperTable> tables;
   if (names.empty())
     for (const std::string& path : paths) tables.push_back(load_paper_table(path));
@@ -57,6 +59,7 @@ std::vector<PaperTable> load_tables(const std::vector<std::string>& names, const
 
 std::vector<PlannedTable> plan_tables(const std::vector<PaperTable>& tables, const PlanChoices& choices) {
   std::vector<PlannedTable> planned;
+  planned.reserve(tables.size());
   for (const PaperTable& table : tables) planned.push_back(plan_table(table, choices));
   return planned;
 }

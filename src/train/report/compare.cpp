@@ -61,7 +61,7 @@ std::vector<Cell> cells(const ComparedRun& run) {
       {{"speedup"}, run.speedup ? fixed_text(*run.speedup, 2) + "x" : ""},
       {{"samples/s"}, known(facts.samples_per_second, fixed_text(facts.samples_per_second, 0))},
       {{"peak memory"}, known(facts.peak_bytes, bytes_text(facts.peak_bytes))},
-      {{"int8 %: forward/grad_input/grad_weight"}, share_text(facts)},
+      {{"int8 % fwd/dx/dw"}, share_text(facts)},
   };
 }
 

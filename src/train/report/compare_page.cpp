@@ -90,7 +90,8 @@ std::string comparison_page(const std::vector<ComparedRun>& runs) {
   body +=
       "<p class=\"note spaced\">drop: how much worse the last metric is than that of the fp32 run with the "
       "same model, "
-      "data, seed and steps; speedup: step time of that run over the step time of this one.</p>";
+      "data, seed and steps; speedup: step time of that run over the step time of this one; int8: share of "
+      "the multiply-accumulates of forward, grad_input and grad_weight.</p>";
   return page("octavo compare", head.take(),
               {{"results", "Results", body}, {"curves", "Curves", curves(runs)}});
 }

@@ -11,8 +11,7 @@ using Json = nlohmann::ordered_json;
 std::string json_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  if (value.is_number_integer()) return count_text(value.get<std::int64_t>());
-  if (value.is_number()) return number_text(value.get<double>(), 6);
+  if (value.is_number_float()) return number_text(value.get<double>(), 6);
   if (value.is_null()) return "–";
   return value.dump();
 }

@@ -86,7 +86,8 @@ void draw_axes(Markup& out, const LineChart& chart, const Frame& frame) {
   svg_text(out, left - 8, 13, "end label", "epoch");
   for (const Tick& tick : linear_ticks(epochs, frame.x_ticks))
     if (tick.value == std::floor(tick.value))
-      svg_text(out, frame.x(tick.value * chart.steps_per_epoch), 13, "middle faded", tick.label);
+      svg_text(out, frame.x(tick.value * chart.steps_per_epoch), 13, "middle faded",
+               count_text(static_cast<std::int64_t>(tick.value)));
 }
 
 std::string curve_data(const LineChart& chart, const Frame& frame) {

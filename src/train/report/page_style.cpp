@@ -140,8 +140,9 @@ tbody tr:first-child td{border-top:0}
 .number{text-align:right}
 td.number:last-child,th.number:last-child{padding-right:0}
 .name{font:12px/1.6 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace}
-tr.float td{color:var(--soft)}
-tr.float td.why{color:var(--c2);white-space:normal}
+tr.float{color:var(--soft)}
+td.why{white-space:normal}
+.mixed td.why{color:var(--c2)}
 table.facts th{width:1%;border:0;padding:3px 22px 3px 0;font-weight:400;vertical-align:top}
 table.facts td{padding:3px 0;white-space:normal;overflow-wrap:anywhere}
 .part h3{margin-bottom:10px}

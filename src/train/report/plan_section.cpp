@@ -35,7 +35,7 @@ void body_row(Markup& out, const PlanRow& row, bool first_of_layer, double all) 
       out.element("td", {{"class", "name"}, {"title", slot}}, format_of(slot));
   else
     out.element("td", {{"colspan", "2"}, {"class", "why"}}, row.why.empty() ? "float" : "float: " + row.why);
-  out.element("td", {{"class", "number"}}, number_text(row.macs / 1e6, 4) + " M");
+  out.element("td", {{"class", "number"}}, fixed_text(row.macs / 1e6, 2) + " M");
   out.element("td", {{"class", "number"}}, all > 0 ? percent_text(row.macs / all, 1) : "–").close();
 }
 
@@ -55,7 +55,7 @@ std::string plan_section(const RunRecord& run) {
               std::to_string(count) + " of " + std::to_string(run.plan.size()) + " products in integers, " +
                   (all > 0 ? percent_text(integer / all, 1) : "–") +
                   " of the multiply-accumulates of a step.");
-  out.open("div", {{"class", "scroll"}}).open("table");
+  out.open("div", {{"class", "scroll"}}).open("table", {{"class", count > 0 ? "mixed" : ""}});
   header(out);
   out.open("tbody");
   for (std::size_t i = 0; i < run.plan.size(); ++i)

@@ -1,6 +1,7 @@
 #include "train/reproduce/missing.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -63,8 +64,8 @@ class Estimator {
     if (known != step_seconds_.end()) return {engine.total_steps(), known->second};
     constexpr int timed_steps = 3;
     engine.step();  // plans are made and memory is touched
-    std::vector<double> times;
-    for (int i = 0; i < timed_steps; ++i) times.push_back(engine.step().seconds);
+    std::array<double, timed_steps> times{};
+    for (double& time : times) time = engine.step().seconds;
     std::sort(times.begin(), times.end());
     return {engine.total_steps(), step_seconds_[step_key(run.settings)] = times[timed_steps / 2]};
   }
