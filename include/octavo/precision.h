@@ -27,8 +27,8 @@ enum class ScaleMode : std::uint8_t { held, current_max };
 constexpr int plane_count(int bits) { return (bits + 7) / 8; }
 /// Largest integer of a width; 16 and 24 bits end where their planes do.
 constexpr std::int32_t quantized_max(int bits) {
-  const std::int32_t planes[] = {127, 32639, 8355711}, width = (1 << (bits - 1)) - 1;
-  return width < planes[plane_count(bits) - 1] ? width : planes[plane_count(bits) - 1];
+  const std::int32_t planes = bits <= 8 ? 127 : bits <= 16 ? 32639 : 8355711, width = (1 << (bits - 1)) - 1;
+  return width < planes ? width : planes;
 }
 
 /// Format of one operand of one product.

@@ -70,6 +70,7 @@ OperandRecord from_json(const nlohmann::json& json) {
   record.elements = json.at("elements").get<std::int64_t>();
   record.max_abs = json.at("max_abs").get<float>();
   record.histogram = dense(json.at("histogram"));
+  record.channels.reserve(json.at("channels").size());
   for (const auto& channel : json.at("channels"))
     record.channels.push_back(
         {channel.at(0).get<float>(), channel.at(1).get<double>(), channel.at(2).get<double>()});

@@ -67,6 +67,7 @@ class LayerReplay {
     const bool channels = slot.format.granularity == ScaleGranularity::channel;
     if (channels) {
       slot.channel_max.clear();
+      slot.channel_max.reserve(record.channels.size());
       for (const ChannelSummary& channel : record.channels) slot.channel_max.push_back(channel.max_abs);
     }
     if (slot.wanted.channels)

@@ -85,15 +85,15 @@ nlohmann::ordered_json octaves(const MagnitudeHistogram& histogram) {
   std::vector<std::uint64_t> counts;
   std::uint64_t zeros = 0;
   int first = 0;
-  for (int exponent = 0; exponent < 255; ++exponent) {
+  for (std::size_t exponent = 0; exponent < 255; ++exponent) {
     std::uint64_t count = 0;
-    for (int i = 0; i < 16; ++i) count += histogram.counts[static_cast<std::size_t>(16 * exponent + i)];
+    for (std::size_t i = 0; i < 16; ++i) count += histogram.counts[16 * exponent + i];
     if (exponent == 0) {
       zeros = count;
       continue;
     }
     if (counts.empty() && count == 0) continue;
-    if (counts.empty()) first = exponent - 127;
+    if (counts.empty()) first = static_cast<int>(exponent) - 127;
     counts.push_back(count);
   }
   while (!counts.empty() && counts.back() == 0) counts.pop_back();

@@ -59,11 +59,14 @@ void add_bin(Moments& m, const Bin& bin, double step, double qmax) {
   const double second = 1.0 / 3 + density.slope / 12;
   m.x += bin.count * (bin.low + width * bin.mean);
   m.xx += bin.count * (bin.low * bin.low + 2 * bin.low * width * bin.mean + width * width * second);
-  const auto level_of = [&](double v) { return std::min(qmax, std::nearbyint(v / step)); };
-  const double first = level_of(bin.low), last = level_of(bin.high);
-  for (double level = first; level <= last; ++level) {
-    const double from = level == first ? 0 : ((level - 0.5) * step - bin.low) / width;
-    const double to = level == last ? 1 : ((level + 0.5) * step - bin.low) / width;
+  const auto level_of = [&](double v) {
+    return static_cast<std::int64_t>(std::min(qmax, std::nearbyint(v / step)));
+  };
+  const std::int64_t first = level_of(bin.low), last = level_of(bin.high);
+  for (std::int64_t index = first; index <= last; ++index) {
+    const auto level = static_cast<double>(index);
+    const double from = index == first ? 0 : ((level - 0.5) * step - bin.low) / width;
+    const double to = index == last ? 1 : ((level + 0.5) * step - bin.low) / width;
     if (to <= from) continue;
     const double mass = bin.count * density.mass(from, to), q = level * step;
     m.q += mass * q;

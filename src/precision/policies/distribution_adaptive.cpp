@@ -59,6 +59,7 @@ class DistributionAdaptive final : public Policy {
     for (std::size_t i = 0; i < seen.channels.size(); ++i)
       memory[i] = classify(seen.channels[i].above_sigma, memory[i], values);
     SlotDecision decision = hold(0, saturation_limit_);
+    decision.channel_clip.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
       double& range = memory[count + i];
       range = next_range(memory[i], range, maxima[i]);

@@ -101,6 +101,7 @@ std::vector<ComparedRun> compare_runs(const std::vector<fs::path>& paths) {
 
 ComparisonTable comparison_table(const std::vector<ComparedRun>& runs) {
   std::vector<std::vector<Cell>> all;
+  all.reserve(runs.size());
   for (const ComparedRun& run : runs) all.push_back(cells(run));
   ComparisonTable table;
   table.rows.resize(runs.size());

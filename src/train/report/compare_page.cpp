@@ -26,6 +26,7 @@ std::string table_markup(const ComparisonTable& table) {
 
 std::string shared_legend(const std::vector<ComparedRun>& runs) {
   std::vector<LegendEntry> entries;
+  entries.reserve(runs.size());
   for (const ComparedRun& run : runs)
     entries.push_back({colour_class(static_cast<int>(entries.size()) + 1) + " line", run.facts.name});
   return "<div class=\"shared\">" + legend_markup(entries) + "</div>";

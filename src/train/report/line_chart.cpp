@@ -51,6 +51,7 @@ Frame make_frame(const LineChart& chart) {
 
 std::vector<Point> placed(const std::vector<Point>& points, const Frame& frame) {
   std::vector<Point> out;
+  out.reserve(points.size());
   for (const Point& p : points) out.push_back({frame.x(p.x), std::isfinite(p.y) ? frame.y(p.y) : p.y});
   return out;
 }
