@@ -107,6 +107,9 @@ TEST_CASE("wrong models end with 2 and name node, place and shapes") {
       {"overflow",
        "  - {name: a, op: conv2d, out: 1099511627775, kernel: 100000, pad: 50000}\n" + end_nodes,
        {"[conv2d 'a']"}},
+      {"overflow of the window",
+       "  - {name: a, op: conv2d, out: 1, kernel: 1099511627775, dilation: 1099511627775}\n" + end_nodes,
+       {"m.yaml:3:", "[conv2d 'a']", "does not fit 63 bits"}},
   };
   for (const Case& wrong : cases) {
     INFO(wrong.name);

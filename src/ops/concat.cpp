@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "core/memory.h"
 #include "ops/common.h"
 
 namespace octavo {
@@ -33,7 +34,7 @@ std::vector<TensorType> infer(const Signature& signature) {
     require(same == result.shape && signature.inputs[i].dtype == result.dtype, Errc::config,
             "joins tensors that differ along axis ", axis, " only, got ", signature.inputs[0].shape.str(),
             " and ", other.str());
-    result.shape[axis] += other[axis];
+    result.shape[axis] = saturating_add(result.shape[axis], other[axis]);
   }
   return {result};
 }

@@ -4,6 +4,7 @@
 // dX and dW are the two other products of the same three tensors; db sums dY over n, i, j. The plan decides,
 // product by product, whether they run in integers.
 #include "core/check.h"
+#include "core/memory.h"
 #include "ops/product_layer.h"
 
 namespace octavo {
@@ -30,7 +31,7 @@ std::shared_ptr<const Attributes> parse(AttrReader& reader) {
 }
 
 std::int64_t output_size(std::int64_t size, const Conv2d& conv, std::size_t axis) {
-  const std::int64_t reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+  const std::int64_t reach = saturating_add(checked_multiply(conv.dilation[axis], conv.kernel[axis] - 1), 1);
   const std::int64_t room = size + 2 * conv.pad[axis] - reach;
   require(room >= 0, Errc::config, "a window of ", reach, " does not fit ", size, " + 2 x ", conv.pad[axis],
           " pixels of padding");
@@ -48,9 +49,11 @@ std::vector<TensorType> infer(const Signature& signature) {
 
 std::vector<ParameterSpec> parameters(const Signature& signature) {
   const Conv2d& conv = signature.as<Conv2d>();
-  const std::int64_t c = signature.inputs[0].shape[3] / conv.groups, taps = conv.kernel[0] * conv.kernel[1];
-  return product_parameters({conv.out, conv.kernel[0], conv.kernel[1], c}, conv.init, c * taps,
-                            conv.out / conv.groups * taps, conv.bias);
+  const std::int64_t c = signature.inputs[0].shape[3] / conv.groups,
+                     taps = checked_multiply(conv.kernel[0], conv.kernel[1]);
+  return product_parameters({conv.out, conv.kernel[0], conv.kernel[1], c}, conv.init,
+                            checked_multiply(c, taps), checked_multiply(conv.out / conv.groups, taps),
+                            conv.bias);
 }
 
 ProductShape product(const Signature& signature) {
