@@ -1,10 +1,13 @@
 // grad_weight of the tiled integer convolution: X as planes and G as quads share one linear pixel index, so
-// that the contraction is one long loop over the pixels of all samples. Rows of the result are (tap, input
-// channel) in the order of W; a block of pixels is short enough for int32, blocks are joined in int64.
+// that the contraction is one long loop over the pixels of all samples, cut into blocks that fit int32. Rows
+// of the result are (tap, input channel) in the order of W. What blocks, planes and scale classes add is
+// joined in int64, in as many accumulators as that takes.
 #include <algorithm>
 #include <array>
 
 #include "conv_s8_tiled.h"
+#include "grad_weight_tasks.h"
+#include "pixel_blocks.h"
 #include "sum_levels.h"
 
 namespace octavo::kernels {
@@ -13,91 +16,94 @@ namespace {
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
-constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
-/// Quads of pixels in one block; a block of B stays in the L2 cache. A third more may occur.
-constexpr std::int64_t block_quads = 2048;
-static_assert(block_quads * 4 * 2 <= longest_s8_sum);
-
-struct Block {
-  std::int64_t sample, samples, quad, quads;
+/// One tile of the result.
+struct Place {
+  std::int64_t group, panel;
+  RowTile rows;
 };
 
-struct RowTile {
-  std::int64_t begin, rows;
+/// The int64 accumulators of one tile, `stride` elements apart: levels of even classes, then those of odd
+/// ones.
+struct Accumulators {
+  std::int64_t* first;
+  std::int64_t stride;
+  std::int64_t* at(std::int64_t index) const { return first + index * stride; }
 };
+constexpr std::int64_t most_accumulators = 2 * SumLevels::most;
 
-/// Where one run keeps what in its scratch, in bytes; the corrections come first.
-struct ScratchPlan {
-  bool direct;  // one block, one pair of planes: int32 sums become results at once
-  SumLevels levels;
-  std::int64_t sums_at, gathered_at, bytes;
-};
-
-/// A run: its arguments and layout.
+/// One run: its arguments, its blocks, and what lies where in the scratch (bytes): corrections, class tables,
+/// sums of the parts, gathered panels.
 struct Run {
   const ConvArgs& args;
-  ScratchPlan layout;
-};
-
-/// Tiles [tile_begin, tile_end) of one panel over the blocks of one part.
-struct Task {
-  std::int64_t group, panel, tile_begin, tile_end, part;
+  PixelSchedule schedule;
+  SumLevels levels;
+  std::int64_t accumulators, blocks;  // blocks with room for their corrections
+  std::int64_t schedule_at, sums_at, gathered_at, bytes;
+  std::int64_t pairs() const { return args.a_planes * args.b_planes; }
 };
 
 class GradWeight final : public ConvS8 {
  public:
   GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b);
-  std::int64_t scratch_bytes(const ConvArgs& args) const override { return layout(args).bytes; }
+  std::int64_t scratch_bytes(const ConvArgs& args) const override {
+    return lay_out(args, args.sample_class ? most_sample_class / 2 : 0, args.sample_class != nullptr).bytes;
+  }
   void run(const ConvArgs& args, const Parallel& parallel) const override;
 
  private:
   std::int64_t count(const auto& list) const { return static_cast<std::int64_t>(list.size()); }
   std::int64_t part_sums() const { return shape_.groups * columns_ * rows_; }
-  std::int64_t gathered_bytes() const { return shape_.groups * columns_ * shape_.n * b_.plane; }
-  ScratchPlan layout(const ConvArgs& args) const;
+  /// Gathered panels hold a sample in as many bytes as the widest panel needs, so that one table serves all.
+  std::int64_t gathered_segment() const { return b_.plane * panels_.front().width; }
+  std::int64_t gathered_bytes() const {
+    return shape_.groups * count(panels_) * shape_.n * gathered_segment();
+  }
+  /// All pixels of a panel of B stay in the L2 cache: tiles take block after block and become results at
+  /// once.
+  bool direct() const { return pixels_.plain_count() == 1; }
+  const ConvPanel& panel(std::int64_t index) const { return panels_[static_cast<std::size_t>(index)]; }
+  const RowTile& row_tile(std::int64_t index) const { return row_tiles_[static_cast<std::size_t>(index)]; }
   std::int32_t* correction(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block) const {
     return static_cast<std::int32_t*>(run.args.scratch) +
-           ((plane * shape_.groups + group) * count(blocks_) + block) * columns_;
+           ((plane * shape_.groups + group) * run.blocks + block) * columns_;
   }
-  std::int64_t* sums(const Run& run, std::int64_t part, std::int64_t level, std::int64_t group,
-                     std::int64_t panel, std::int64_t row) const {
-    auto* first =
-        reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(run.args.scratch) + run.layout.sums_at);
-    const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-    return first + (part * run.layout.levels.count + level) * part_sums() +
-           (group * columns_ + p.begin) * rows_ + row * p.width;
+  Accumulators sums(const Run& run, std::int64_t part, const Place& place) const {
+    auto* first = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(run.args.scratch) + run.sums_at);
+    const ConvPanel& p = panel(place.panel);
+    return {first + part * run.accumulators * part_sums() + (place.group * columns_ + p.begin) * rows_ +
+                place.rows.begin * p.width,
+            part_sums()};
   }
-  std::int64_t part_begin(std::int64_t part) const { return count(blocks_) * part / parts_; }
 
-  void add_blocks();
-  void add_row_tiles();
-  void add_tasks();
-  ConvTile block_tile(const ConvArgs& args, std::int64_t plane, std::int64_t group, std::int64_t panel,
-                      const Block& block) const;
-  std::int8_t* gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
-                        const Block& block) const;
+  Run lay_out(const ConvArgs& args, int most_octave, bool odd) const;
+  const std::int8_t* viewed(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel) const;
+  std::int8_t* gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel) const;
+  ConvTile block_tile(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
+                      const PixelBlock& block) const;
   void sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                    std::int64_t panel) const;
-  void run_task(const Task& task, const Run& run) const;
-  void run_tile(const Task& task, const RowTile& rows, std::int64_t block, std::int64_t a_plane,
-                std::int64_t b_plane, const Run& run) const;
-  void join(std::int64_t group, std::int64_t panel, const RowTile& rows, const Run& run) const;
-  void finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
-              const std::int32_t* acc, const std::int32_t* block_correction, const ConvArgs& args) const;
-  void finish_levels(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
-                     const Run& run) const;
+  void run_task(const GradWeightTask& task, const Run& run) const;
+  void run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
+                const Run& run) const;
+  void run_terms(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
+                 const Run& run) const;
+  const std::int32_t* multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
+                               std::int64_t b_plane, const Run& run, std::int32_t* acc) const;
+  void join(const Place& place, const Run& run) const;
+  void finish(const Place& place, const Accumulators& sums, const std::int32_t* acc,
+              const std::int32_t* correction, const Run& run) const;
+  void finish_levels(const Place& place, const Accumulators& sums, const Run& run) const;
 
   const ConvIsa& isa_;
   ConvShape shape_;
   View a_, b_;
   std::int64_t inputs_, outputs_, columns_, rows_;  // per group; rows_ = taps * inputs_
   std::vector<ConvPanel> panels_;
-  std::vector<Block> blocks_;
+  PixelBlocks pixels_;
   std::vector<RowTile> row_tiles_;
   std::vector<std::int64_t> row_offsets_;  // from the group's first plane to the pixel that a tap reads first
-  std::vector<std::int64_t> sample_offsets_;  // of A
-  std::vector<Task> tasks_;
+  std::vector<GradWeightTask> tasks_;
   std::int64_t parts_ = 1;
   bool gather_ = false;  // many tiles read each panel of B: it is first made contiguous, to spare the TLB
 };
@@ -108,7 +114,8 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
       a_(a),
       b_(b),
       inputs_(shape.c / shape.groups),
-      outputs_(shape.k / shape.groups) {
+      outputs_(shape.k / shape.groups),
+      pixels_(shape.n, b.plane / 4, shape.ho * shape.wo) {
   panels_ = conv_panels(isa, outputs_);
   columns_ = panels_.back().begin + panels_.back().width;
   rows_ = shape.r * shape.s * inputs_;
@@ -120,224 +127,247 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
         const std::int64_t phase = i % a.phase_h * a.phase_w + j % a.phase_w;
         row_offsets_.push_back((c * phases + phase) * a.plane + i / a.phase_h * a.pitch + j / a.phase_w);
       }
-  add_blocks();
-  add_row_tiles();
-  add_tasks();
+  row_tiles_ = make_row_tiles(shape.r * shape.s, inputs_, isa.max_rows[panels_.front().width == 32]);
+  tasks_ = make_tasks(shape.groups, count(panels_), count(row_tiles_), pixels_.plain_count(), parts_);
   gather_ = count(row_tiles_) >= 8 && b.channel_pitch > panels_.front().width;
+  pixels_.set_parts(parts_, a.c * phases * a.plane, gather_ ? gathered_segment() : b.plane * b.channel_pitch);
 }
 
-void GradWeight::add_blocks() {
-  const std::int64_t quads = b_.plane / 4;
-  if (quads > block_quads) {
-    const std::int64_t pieces = ceil_div(quads, block_quads);
-    for (std::int64_t n = 0; n < shape_.n; ++n)
-      for (std::int64_t p = 0; p < pieces; ++p)
-        blocks_.push_back({n, 1, quads * p / pieces, quads * (p + 1) / pieces - quads * p / pieces});
-  } else {
-    const std::int64_t pieces = ceil_div(shape_.n * quads, block_quads);
-    for (std::int64_t p = 0; p < pieces; ++p) {
-      const std::int64_t first = shape_.n * p / pieces, last = shape_.n * (p + 1) / pieces;
-      if (last > first) blocks_.push_back({first, last - first, 0, quads});
-    }
-  }
-  std::int64_t most_samples = 1;
-  for (const Block& block : blocks_) most_samples = std::max(most_samples, block.samples);
-  const std::int64_t sample_bytes = a_.c * a_.phase_h * a_.phase_w * a_.plane;
-  for (std::int64_t n = 0; n < most_samples; ++n) sample_offsets_.push_back(n * sample_bytes);
+Run GradWeight::lay_out(const ConvArgs& args, int most_octave, bool odd) const {
+  Run run{.args = args, .schedule = pixels_.plain()};
+  run.blocks = pixels_.most_blocks(args.sample_class != nullptr);
+  run.levels =
+      SumLevels::of(shape_.n * shape_.ho * shape_.wo, run.blocks, args.a_planes, args.b_planes, most_octave);
+  run.accumulators = run.levels.count * (odd ? 2 : 1);
+  run.schedule_at = round_up(args.b_planes * shape_.groups * run.blocks * columns_ * 4, 64);
+  run.sums_at = run.schedule_at + (args.sample_class ? round_up(pixels_.class_bytes(), 64) : 0);
+  run.gathered_at = run.sums_at + (direct() ? 0 : parts_ * run.accumulators * part_sums() * 8);
+  run.bytes = run.gathered_at + (gather_ ? args.b_planes * gathered_bytes() : 0);
+  return run;
 }
 
-/// Many channels: a tile is several channels at one tap, and the taps of these channels follow each other, so
-/// that their planes stay in the L1 cache. Few channels: tiles run on over taps.
-void GradWeight::add_row_tiles() {
-  const std::int64_t most = isa_.max_rows[panels_.front().width == 32];
-  const std::int64_t taps = shape_.r * shape_.s, pieces = ceil_div(inputs_, most);
-  if (inputs_ >= 2 * most) {
-    for (std::int64_t p = 0; p < pieces; ++p)
-      for (std::int64_t tap = 0; tap < taps; ++tap) {
-        const std::int64_t first = inputs_ * p / pieces, last = inputs_ * (p + 1) / pieces;
-        row_tiles_.push_back({tap * inputs_ + first, last - first});
-      }
-  } else {
-    const std::int64_t tiles = ceil_div(rows_, most);
-    for (std::int64_t t = 0; t < tiles; ++t)
-      row_tiles_.push_back({rows_ * t / tiles, rows_ * (t + 1) / tiles - rows_ * t / tiles});
-  }
+/// A panel of B in its view, and where it is gathered.
+const std::int8_t* GradWeight::viewed(const Run& run, std::int64_t plane, std::int64_t group,
+                                      std::int64_t panel) const {
+  return static_cast<const std::int8_t*>(run.args.b) + plane * plane_stride(b_) +
+         (group * outputs_ + panels_[static_cast<std::size_t>(panel)].begin) * 4;
+}
+std::int8_t* GradWeight::gathered(const Run& run, std::int64_t plane, std::int64_t group,
+                                  std::int64_t panel) const {
+  return static_cast<std::int8_t*>(run.args.scratch) + run.gathered_at + plane * gathered_bytes() +
+         (group * count(panels_) + panel) * shape_.n * gathered_segment();
 }
 
-void GradWeight::add_tasks() {
-  constexpr std::int64_t wanted_tasks = 32, tiles_per_task = 4;
-  const std::int64_t tiles = count(row_tiles_), columns = shape_.groups * count(panels_);
-  const std::int64_t rows =
-      std::clamp<std::int64_t>(tiles / tiles_per_task, 1, ceil_div(2 * wanted_tasks, columns));
-  parts_ = std::clamp<std::int64_t>(ceil_div(wanted_tasks, columns * rows), 1, count(blocks_));
-  for (std::int64_t group = 0; group < shape_.groups; ++group)
-    for (std::int64_t part = 0; part < parts_; ++part)
-      for (std::int64_t panel = 0; panel < count(panels_); ++panel)
-        for (std::int64_t row = 0; row < rows; ++row)
-          tasks_.push_back({group, panel, tiles * row / rows, tiles * (row + 1) / rows, part});
-}
-
-ScratchPlan GradWeight::layout(const ConvArgs& args) const {
-  const std::int64_t b_planes = args.b_planes;
-  ScratchPlan layout{};
-  layout.direct = count(blocks_) == 1 && args.a_planes * args.b_planes == 1;
-  layout.levels = SumLevels::of(shape_.n * shape_.ho * shape_.wo, args.a_planes, args.b_planes, 0);
-  layout.sums_at = round_up(b_planes * shape_.groups * count(blocks_) * columns_ * 4, 64);
-  layout.gathered_at = layout.sums_at + (layout.direct ? 0 : parts_ * layout.levels.count * part_sums() * 8);
-  layout.bytes = layout.gathered_at + (gather_ ? b_planes * gathered_bytes() : 0);
-  return layout;
-}
-
-/// Everything of a tile but its rows and results, with B in its view.
-ConvTile GradWeight::block_tile(const ConvArgs& args, std::int64_t plane, std::int64_t group,
-                                std::int64_t panel, const Block& block) const {
-  const std::int64_t column = group * outputs_ + panels_[static_cast<std::size_t>(panel)].begin;
-  const auto* g = static_cast<const std::int8_t*>(args.b) + plane * plane_stride(b_);
+/// Everything of a block's tile but its rows, results and pieces.
+ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
+                                const PixelBlock& block) const {
+  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
+  const std::int64_t pitch = gather_ ? p.width : b_.channel_pitch;
+  const std::int8_t* b = gather_ ? gathered(run, plane, group, panel) : viewed(run, plane, group, panel);
   return {.rows = nullptr,
-          .b = g + (block.sample * b_.plane + block.quad * 4) * b_.channel_pitch + column * 4,
-          .b_step = b_.channel_pitch * 4,
-          .b_segment = b_.plane * b_.channel_pitch,
-          .offsets = sample_offsets_.data(),
-          .segments = block.samples,
+          .b = b + block.quad * 4 * pitch,
+          .b_step = pitch * 4,
+          .offsets = nullptr,
+          .b_offsets = nullptr,
+          .segments = 0,
           .steps = block.quads,
           .acc = nullptr};
 }
 
-/// Where a block of one panel lies when panels are gathered.
-std::int8_t* GradWeight::gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
-                                  const Block& block) const {
-  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-  return static_cast<std::int8_t*>(run.args.scratch) + run.layout.gathered_at + plane * gathered_bytes() +
-         (group * columns_ + p.begin) * shape_.n * b_.plane +
-         (block.sample * b_.plane + block.quad * 4) * p.width;
-}
-
-/// 128 * sum of G over the block, modulo 2^32; gathers the panel on the way.
+/// 128 * sum of G over the block, each piece times its place in the sum, modulo 2^32; gathers the panel.
 void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                              std::int64_t panel) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
-  const Block& b = blocks_[static_cast<std::size_t>(block)];
-  ConvTile tile = block_tile(run.args, plane, group, panel, b);
-  tile.acc = correction(run, plane, group, block) + p.begin;
-  isa_.column_sums(tile, p.width, gather_ ? gathered(run, plane, group, panel, b) : nullptr,
-                   b_.plane * p.width);
-  for (std::int64_t j = 0; j < p.width; ++j)
-    tile.acc[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(tile.acc[j]) * 128U);
+  const PixelBlock& b = run.schedule.blocks[block];
+  alignas(64) std::int32_t piece_sums[ConvIsa::widest];
+  std::uint32_t total[ConvIsa::widest] = {};
+  ConvColumnSums columns{
+      .b = viewed(run, plane, group, panel) + b.quad * 4 * b_.channel_pitch,
+      .b_step = b_.channel_pitch * 4,
+      .b_segment = b_.plane * b_.channel_pitch,
+      .steps = b.quads,
+      .columns = p.width,
+      .copy = gather_ ? gathered(run, plane, group, panel) + b.quad * 4 * p.width : nullptr,
+      .copy_segment = gathered_segment(),
+      .acc = piece_sums};
+  for (std::int64_t i = b.piece; i < b.piece + b.pieces; ++i) {
+    const PixelPiece& piece = run.schedule.pieces[i];
+    columns.index = run.schedule.order + piece.first;
+    columns.segments = piece.samples;
+    isa_.column_sums(columns);
+    for (std::int64_t j = 0; j < p.width; ++j)
+      total[j] = (total[j] << piece.shift) + static_cast<std::uint32_t>(piece_sums[j]) * 128U;
+  }
+  std::copy_n(total, p.width,
+              reinterpret_cast<std::uint32_t*>(correction(run, plane, group, block) + p.begin));
 }
 
 void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
-  const std::int64_t panels = count(panels_), blocks = count(blocks_), tiles = count(row_tiles_);
-  const std::int64_t groups = shape_.groups;
-  const Run run{args, layout(args)};
+  PixelSchedule schedule = pixels_.plain();
+  if (args.sample_class) {
+    const std::int64_t at = lay_out(args, 0, false).schedule_at;
+    schedule = pixels_.by_class(args.sample_class, static_cast<std::uint8_t*>(args.scratch) + at);
+  }
+  Run run = lay_out(args, schedule.most_octave, schedule.odd);
+  run.schedule = schedule;
+  const std::int64_t panels = count(panels_), tiles = count(row_tiles_), groups = shape_.groups;
+  const std::int64_t blocks = schedule.part_begin[parts_];
   parallel(args.b_planes * groups * blocks * panels, [&](std::int64_t item) {
     sum_columns(run, item / panels / blocks / groups, item / panels / blocks % groups, item / panels % blocks,
                 item % panels);
   });
   parallel(count(tasks_), [&](std::int64_t task) { run_task(tasks_[static_cast<std::size_t>(task)], run); });
-  if (run.layout.direct) return;
+  if (direct()) return;
   const std::int64_t pieces = std::min<std::int64_t>(tiles, 16);
   parallel(groups * panels * pieces, [&](std::int64_t item) {
     const std::int64_t piece = item % pieces;
     for (std::int64_t t = tiles * piece / pieces; t < tiles * (piece + 1) / pieces; ++t)
-      join(item / pieces / panels, item / pieces % panels, row_tiles_[static_cast<std::size_t>(t)], run);
+      join({item / pieces / panels, item / pieces % panels, row_tile(t)}, run);
   });
 }
 
-void GradWeight::run_task(const Task& task, const Run& run) const {
-  const std::int64_t width = panels_[static_cast<std::size_t>(task.panel)].width;
-  const std::int64_t levels = run.layout.levels.count;
-  for (std::int64_t t = task.tile_begin; levels > 1 && t < task.tile_end; ++t)
-    for (std::int64_t level = 0; level < levels; ++level) {
-      const RowTile& rows = row_tiles_[static_cast<std::size_t>(t)];
-      std::fill_n(sums(run, task.part, level, task.group, task.panel, rows.begin), rows.rows * width, 0);
-    }
-  for (std::int64_t block = part_begin(task.part); block < part_begin(task.part + 1); ++block)
-    for (std::int64_t b_plane = 0; b_plane < run.args.b_planes; ++b_plane)
-      for (std::int64_t a_plane = 0; a_plane < run.args.a_planes; ++a_plane)
-        for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-          run_tile(task, row_tiles_[static_cast<std::size_t>(t)], block, a_plane, b_plane, run);
+void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
+  const std::int64_t begin = run.schedule.part_begin[task.part], end = run.schedule.part_begin[task.part + 1];
+  const auto place = [&](std::int64_t tile) { return Place{task.group, task.panel, row_tile(tile)}; };
+  if (direct()) {
+    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
+      run_tile(place(t), task.part, begin, end, run);
+    return;
+  }
+  // A single accumulator starts with its first block; of several, some blocks reach only a few.
+  for (std::int64_t t = task.tile_begin; (run.accumulators > 1 || begin == end) && t < task.tile_end; ++t)
+    for (std::int64_t i = 0; i < run.accumulators; ++i)
+      std::fill_n(sums(run, task.part, place(t)).at(i), row_tile(t).rows * panel(task.panel).width, 0);
+  for (std::int64_t block = begin; block < end; ++block)
+    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
+      run_tile(place(t), task.part, block, block + 1, run);
 }
 
-void GradWeight::run_tile(const Task& task, const RowTile& rows, std::int64_t block, std::int64_t a_plane,
-                          std::int64_t b_plane, const Run& run) const {
-  alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  const Block& b = blocks_[static_cast<std::size_t>(block)];
+/// The int32 sums of one block and one pair of planes; answers their correction.
+const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
+                                         std::int64_t b_plane, const Run& run, std::int32_t* acc) const {
+  const PixelBlock& b = run.schedule.blocks[block];
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) +
-                  (b.sample * a_.c + task.group * inputs_) * plane_bytes + b.quad * 4;
+                  place.group * inputs_ * plane_bytes + b.quad * 4;
+  alignas(64) std::int32_t more[ConvIsa::most_elements];
   std::array<const std::uint8_t*, ConvIsa::most_rows> pointers;
-  for (std::int64_t i = 0; i < rows.rows; ++i)
-    pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(rows.begin + i)];
-  const ConvPanel& panel = panels_[static_cast<std::size_t>(task.panel)];
-  ConvTile tile = block_tile(run.args, b_plane, task.group, task.panel, b);
-  if (gather_) {
-    tile.b = gathered(run, b_plane, task.group, task.panel, b);
-    tile.b_step = panel.width * 4;
-    tile.b_segment = b_.plane * panel.width;
-  }
+  for (std::int64_t i = 0; i < place.rows.rows; ++i)
+    pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(place.rows.begin + i)];
+  ConvTile tile = block_tile(run, b_plane, place.group, place.panel, b);
   tile.rows = pointers.data();
-  tile.acc = acc;
-  isa_.tiles[panel.width == 32][rows.rows](tile);
-  const std::int32_t* block_correction = correction(run, b_plane, task.group, block) + panel.begin;
-  if (run.layout.direct)
-    return finish(task.group, task.panel, rows, nullptr, acc, block_correction, run.args);
-  const std::int64_t shift = 8 * (a_plane + b_plane);
-  const SumLevels& levels = run.layout.levels;
-  const bool first = levels.count == 1 && shift == 0 && block == part_begin(task.part);
-  isa_.add_sums(sums(run, task.part, shift / levels.width, task.group, task.panel, rows.begin), acc,
-                block_correction, rows.rows, panel.width, static_cast<int>(shift % levels.width), first);
+  const ConvPanel& p = panel(place.panel);
+  for (std::int64_t i = 0; i < b.pieces; ++i) {
+    const PixelPiece& piece = run.schedule.pieces[b.piece + i];
+    tile.offsets = run.schedule.a_offsets + piece.first;
+    tile.b_offsets = run.schedule.b_offsets + piece.first;
+    tile.segments = piece.samples;
+    tile.acc = i == 0 ? acc : more;
+    isa_.tiles[p.width == 32][place.rows.rows](tile);
+    if (i > 0) isa_.shift_and_add(acc, more, place.rows.rows * p.width, piece.shift);
+  }
+  return correction(run, b_plane, place.group, block) + p.begin;
 }
 
-void GradWeight::join(std::int64_t group, std::int64_t panel, const RowTile& rows, const Run& run) const {
-  const std::int64_t elements = rows.rows * panels_[static_cast<std::size_t>(panel)].width;
-  for (std::int64_t level = 0; level < run.layout.levels.count; ++level) {
-    std::int64_t* total = sums(run, 0, level, group, panel, rows.begin);
-    for (std::int64_t part = 1; part < parts_; ++part) {
-      const std::int64_t* more = sums(run, part, level, group, panel, rows.begin);
-      for (std::int64_t i = 0; i < elements; ++i) total[i] = wrapping_add(total[i], more[i]);
+/// Blocks [begin, end) of one tile: to results when `direct`, else to the sums of the part.
+void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
+                          const Run& run) const {
+  const PixelBlock& block = run.schedule.blocks[begin];
+  if (run.pairs() > 1 || end - begin > 1 || (direct() && (block.shift > 0 || block.odd)))
+    return run_terms(place, part, begin, end, run);
+  alignas(64) std::int32_t acc[ConvIsa::most_elements];
+  const std::int32_t* block_correction = multiply(place, begin, 0, 0, run, acc);
+  if (direct()) return finish(place, {}, acc, block_correction, run);
+  const bool first = run.accumulators == 1 && begin == run.schedule.part_begin[part];
+  const std::int64_t index = (block.odd ? run.levels.count : 0) + block.shift / run.levels.width;
+  isa_.add_sums(sums(run, part, place).at(index), acc, block_correction, place.rows.rows,
+                panel(place.panel).width, static_cast<int>(block.shift % run.levels.width), first);
+}
+
+/// The same for several blocks or pairs of planes: their sums are joined in the L1 cache.
+[[gnu::noinline]] void GradWeight::run_terms(const Place& place, std::int64_t part, std::int64_t begin,
+                                             std::int64_t end, const Run& run) const {
+  alignas(64) std::int32_t acc[ConvIsa::most_elements];
+  alignas(64) std::int64_t local[most_accumulators * ConvIsa::most_elements];
+  const Accumulators joined{local, ConvIsa::most_elements};
+  const std::int64_t width = panel(place.panel).width, elements = place.rows.rows * width;
+  bool seen[most_accumulators] = {};
+  for (std::int64_t b = begin; b < end; ++b)
+    for (std::int64_t j = 0; j < run.args.b_planes; ++j)
+      for (std::int64_t i = 0; i < run.args.a_planes; ++i) {
+        const PixelBlock& block = run.schedule.blocks[b];
+        const std::int64_t shift = block.shift + 8 * (i + j);
+        const std::int64_t index = (block.odd ? run.levels.count : 0) + shift / run.levels.width;
+        const std::int32_t* block_correction = multiply(place, b, i, j, run, acc);
+        isa_.add_sums(joined.at(index), acc, block_correction, place.rows.rows, width,
+                      static_cast<int>(shift % run.levels.width), !seen[index]);
+        seen[index] = true;
+      }
+  for (std::int64_t index = 0; index < run.accumulators; ++index)
+    if (!seen[index]) std::fill_n(joined.at(index), elements, 0);
+  if (direct()) return finish(place, joined, nullptr, nullptr, run);
+  const bool first = run.accumulators == 1 && begin == run.schedule.part_begin[part];
+  const Accumulators totals = sums(run, part, place);
+  for (std::int64_t index = 0; index < run.accumulators; ++index)
+    for (std::int64_t i = 0; i < elements; ++i)
+      totals.at(index)[i] = wrapping_add(first ? 0 : totals.at(index)[i], joined.at(index)[i]);
+}
+
+void GradWeight::join(const Place& place, const Run& run) const {
+  const std::int64_t elements = place.rows.rows * panel(place.panel).width;
+  const Accumulators total = sums(run, 0, place);
+  for (std::int64_t part = 1; part < parts_; ++part)
+    for (std::int64_t index = 0; index < run.accumulators; ++index) {
+      const std::int64_t* more = sums(run, part, place).at(index);
+      for (std::int64_t i = 0; i < elements; ++i)
+        total.at(index)[i] = wrapping_add(total.at(index)[i], more[i]);
     }
-  }
-  const std::int64_t* total = sums(run, 0, 0, group, panel, rows.begin);
-  if (run.layout.levels.count == 1) return finish(group, panel, rows, total, nullptr, nullptr, run.args);
-  finish_levels(group, panel, rows, total, run);
+  finish(place, total, nullptr, nullptr, run);
 }
 
 /// The rare case of sums that int64 cannot hold.
-void GradWeight::finish_levels(std::int64_t group, std::int64_t panel, const RowTile& rows,
-                               const std::int64_t* sums, const Run& run) const {
-  const ConvArgs& args = run.args;
-  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
+void GradWeight::finish_levels(const Place& place, const Accumulators& sums, const Run& run) const {
+  const ConvPanel& p = panel(place.panel);
   for (std::int64_t j = 0; j < p.columns(outputs_); ++j)
-    for (std::int64_t i = 0; i < rows.rows; ++i) {
-      const std::int64_t row = rows.begin + i, k = group * outputs_ + p.begin + j;
-      store_sum(args, k * rows_ + row, run.layout.levels.total(sums + i * p.width + j, part_sums()),
-                group * inputs_ + row % inputs_, k);
+    for (std::int64_t i = 0; i < place.rows.rows; ++i) {
+      const std::int64_t row = place.rows.begin + i, k = place.group * outputs_ + p.begin + j;
+      const std::int64_t at = i * p.width + j, index = k * rows_ + row;
+      ClassSums both{run.levels.total(sums.at(0) + at, sums.stride)};
+      if (run.accumulators > run.levels.count)
+        both.odd = run.levels.total(sums.at(run.levels.count) + at, sums.stride);
+      store_sum(run.args, index, shape_.k * rows_ + index, both, place.group * inputs_ + row % inputs_, k);
     }
 }
 
-void GradWeight::finish(std::int64_t group, std::int64_t panel, const RowTile& rows, const std::int64_t* sums,
-                        const std::int32_t* acc, const std::int32_t* block_correction,
-                        const ConvArgs& args) const {
-  const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
+/// Results from int64 sums, or from acc.
+void GradWeight::finish(const Place& place, const Accumulators& sums, const std::int32_t* acc,
+                        const std::int32_t* correction, const Run& run) const {
+  if (sums.first && run.levels.count > 1) return finish_levels(place, sums, run);
+  const ConvArgs& args = run.args;
+  const ConvPanel& p = panel(place.panel);
   float a_scale[ConvIsa::most_rows];
   if (args.a_scale_vector)
-    for (std::int64_t i = 0; i < rows.rows; ++i)
-      a_scale[i] = args.a_scale[group * inputs_ + (rows.begin + i) % inputs_];
-  const std::int64_t column = group * outputs_ + p.begin, first = column * rows_ + rows.begin;
-  isa_.finish_columns({.sums = sums,
-                       .acc = acc,
-                       .correction = block_correction,
-                       .rows = rows.rows,
-                       .pitch = p.width,
-                       .columns = p.columns(outputs_),
-                       .out_pitch = rows_,
-                       .a_scale = args.a_scale_vector ? a_scale : args.a_scale,
-                       .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
-                       .a_scale_vector = args.a_scale_vector,
-                       .b_scale_vector = args.b_scale_vector,
-                       .out = args.out ? args.out + first : nullptr,
-                       .accumulate = args.accumulate,
-                       .integers = args.integers ? args.integers + first : nullptr});
+    for (std::int64_t i = 0; i < place.rows.rows; ++i)
+      a_scale[i] = args.a_scale[place.group * inputs_ + (place.rows.begin + i) % inputs_];
+  const std::int64_t column = place.group * outputs_ + p.begin, first = column * rows_ + place.rows.begin;
+  std::int64_t* integers = args.integers ? args.integers + first : nullptr;
+  isa_.finish_columns(
+      {.sums = sums.first,
+       .odd = sums.first && run.accumulators == 2 ? sums.at(1) : nullptr,
+       .acc = acc,
+       .correction = correction,
+       .rows = place.rows.rows,
+       .pitch = p.width,
+       .columns = p.columns(outputs_),
+       .out_pitch = rows_,
+       .a_scale = args.a_scale_vector ? a_scale : args.a_scale,
+       .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
+       .a_scale_vector = args.a_scale_vector,
+       .b_scale_vector = args.b_scale_vector,
+       .out = args.out ? args.out + first : nullptr,
+       .accumulate = args.accumulate,
+       .integers = integers,
+       .odd_integers = integers && args.sample_class ? integers + shape_.k * rows_ : nullptr});
 }
 
 }  // namespace

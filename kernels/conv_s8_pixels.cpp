@@ -54,9 +54,10 @@ void pack_columns(std::int8_t* target, std::int64_t step, const std::int8_t* sou
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
   ConvAxis h, w;
-  std::vector<std::int64_t> offsets;  // bytes from an input pixel to the start of each run of taps
-  std::int64_t steps = 0;             // groups of four channels in one run
-  std::int64_t packed = 0;            // where its packed weights start
+  std::vector<std::int64_t> offsets;       // bytes from an input pixel to the start of each run of taps
+  std::vector<std::int64_t> b_offsets[2];  // where their weights lie in a panel of 16 and of 32 columns
+  std::int64_t steps = 0;                  // groups of four channels in one run
+  std::int64_t packed = 0;                 // where its packed weights start
   std::int64_t panel_bytes() const {
     return static_cast<std::int64_t>(offsets.size()) * steps * 4;
   }  // per column
@@ -137,7 +138,7 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
 }
 
 void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
-  PixelClass pixels{.h = h, .w = w, .offsets = {}};
+  PixelClass pixels{.h = h, .w = w, .offsets = {}, .b_offsets = {}};
   const std::int64_t row = (a_.left + a_.w + a_.right) * a_.channel_pitch, quads = ceil_div(inputs_, 4);
   bool joined =
       shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
@@ -147,6 +148,8 @@ void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
     for (std::size_t t = 0; t < w.taps.size(); t += run)
       pixels.offsets.push_back((a_.top + tap_h.in) * row + (a_.left + w.taps[t].in) * a_.channel_pitch);
   pixels.steps = quads * static_cast<std::int64_t>(run);
+  for (std::int64_t t = 0; t < static_cast<std::int64_t>(pixels.offsets.size()); ++t)
+    for (std::int64_t wide : {0, 1}) pixels.b_offsets[wide].push_back(t * pixels.steps * 64 * (1 + wide));
   pixels.packed = weights_bytes_;
   weights_bytes_ += round_up(shape_.groups * columns_ * pixels.panel_bytes(), 64);
   classes_.push_back(pixels);
@@ -299,8 +302,8 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
       .rows = rows.in,
       .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, task.group, panel)),
       .b_step = step,
-      .b_segment = step * pixels.steps,
       .offsets = pixels.offsets.data(),
+      .b_offsets = pixels.b_offsets[panel.width == 32].data(),
       .segments = static_cast<std::int64_t>(pixels.offsets.size()),
       .steps = pixels.steps,
       .acc = acc};

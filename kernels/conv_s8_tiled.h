@@ -8,17 +8,29 @@
 namespace octavo::kernels {
 
 /// acc[i][j] = sum over segments t and steps q of rows[i][offsets[t] + 4 q + e] * b[t][q][j][e], e in [0, 4),
-/// modulo 2^32, rows unsigned and b signed. Step q of segment t of b lies at t * b_segment + q * b_step
-/// bytes.
+/// modulo 2^32, rows unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step bytes.
 struct ConvTile {
   const std::uint8_t* const* rows;
   const std::int8_t* b;
-  std::int64_t b_step, b_segment;
-  const std::int64_t* offsets;
+  std::int64_t b_step;
+  const std::int64_t *offsets, *b_offsets;
   std::int64_t segments, steps;
   std::int32_t* acc;  // [rows][columns of the tile]
 };
 using ConvTileFunction = void (*)(const ConvTile&);
+
+/// acc[j] = sum over segments t, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. Step q of
+/// segment t lies at index[t] * b_segment + q * b_step bytes; with copy it goes to index[t] * copy_segment +
+/// q * columns * 4.
+struct ConvColumnSums {
+  const std::int8_t* b;
+  std::int64_t b_step, b_segment;
+  const std::int64_t* index;
+  std::int64_t segments, steps, columns;
+  std::int8_t* copy;  // or null
+  std::int64_t copy_segment;
+  std::int32_t* acc;
+};
 
 /// Turns a tile of forward or grad_input into results; row i goes to out[out_index[i] ...].
 struct ConvFinishRows {
@@ -40,6 +52,7 @@ struct ConvFinishRows {
 /// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].
 struct ConvFinishColumns {
   const std::int64_t* sums;  // [rows][pitch], or null: then acc - correction, modulo 2^32, are the sums
+  const std::int64_t* odd;   // sums of odd classes, or null; only with sums
   const std::int32_t* acc;
   const std::int32_t* correction;
   std::int64_t rows, pitch, columns;
@@ -50,6 +63,7 @@ struct ConvFinishColumns {
   float* out;
   bool accumulate;
   std::int64_t* integers;
+  std::int64_t* odd_integers;  // or null
 };
 
 /// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
@@ -63,11 +77,10 @@ struct ConvIsa {
   /// the sum modulo 2^64; `first` overwrites.
   void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
                    std::int64_t rows, std::int64_t pitch, int shift, bool first);
+  /// acc[i] = acc[i] 2^shift + more[i], modulo 2^32.
+  void (*shift_and_add)(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift);
   void (*finish_columns)(const ConvFinishColumns&);
-  /// acc[j] = sum over segments, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. When `copy`
-  /// is set, b goes there too, step by step without gaps, segments `copy_segment` bytes apart.
-  void (*column_sums)(const ConvTile& tile, std::int64_t columns, std::int8_t* copy,
-                      std::int64_t copy_segment);
+  void (*column_sums)(const ConvColumnSums&);
 };
 
 /// The columns [begin, begin + width) of one group's outputs that one tile covers; the last may exceed the

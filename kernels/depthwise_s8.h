@@ -42,7 +42,8 @@ struct DepthwiseRows {
   const std::int64_t* offsets;                                      // bytes from a pixel to its taps
   std::int64_t taps, channels, rows_per_sample, pixels_per_row;
   std::int64_t row_begin, row_end;
-  std::int32_t* sums;  // [taps][channels], overwritten
+  const std::int64_t* order;  // of the samples that rows count through, or null
+  std::int32_t* sums;         // [taps][channels], overwritten
 };
 
 struct DepthwiseIsa {

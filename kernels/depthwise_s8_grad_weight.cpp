@@ -4,6 +4,7 @@
 
 #include "conv_axes.h"
 #include "depthwise_s8.h"
+#include "pixel_blocks.h"
 #include "sum_levels.h"
 
 namespace octavo::kernels {
@@ -14,44 +15,96 @@ constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return 
 /// Results that one thread joins at a time.
 constexpr std::int64_t join_size = 1024;
 
+/// Rows of samples of one class; their int32 sum counts 2^shift, for the odd or the even classes.
+struct Part {
+  std::int64_t row_begin, row_end;
+  int shift = 0;
+  bool odd = false;
+};
+
+/// One run, and where its scratch holds what (bytes): int32 sums of the parts, int64 accumulators, the order
+/// of samples and the parts of classes.
+struct Run {
+  const ConvArgs& args;
+  const Part* parts;
+  std::int64_t count;
+  const std::int64_t* order;
+  SumLevels levels;
+  std::int64_t accumulators, totals_at, order_at, bytes;
+  /// The sums of the parts of one pair of planes are the results.
+  bool direct() const { return args.a_planes * args.b_planes == 1 && !args.sample_class; }
+};
+
 class DepthwiseGradWeight final : public ConvS8 {
  public:
   DepthwiseGradWeight(const DepthwiseIsa& isa, const ConvShape& shape, const View& a, const View& b)
       : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho) {
     const std::int64_t needed = ceil_div(rows_, longest_s8_sum / shape.wo);
-    parts_ = std::min(rows_, std::max<std::int64_t>(needed, 32));
+    const std::int64_t parts = std::min(rows_, std::max<std::int64_t>(needed, 32));
+    for (std::int64_t part = 0; part < parts; ++part)
+      parts_.push_back({rows_ * part / parts, rows_ * (part + 1) / parts});
     for (std::int64_t r = 0; r < shape.r; ++r)
       for (std::int64_t s = 0; s < shape.s; ++s)
         offsets_.push_back(r * shape.dilation_h * row_bytes(a) + s * shape.dilation_w * a.channel_pitch);
   }
-  std::int64_t scratch_bytes(const ConvArgs& args) const override {
-    const std::int64_t pairs = args.a_planes * args.b_planes;
-    return totals_at() + (pairs > 1 ? levels(args).count * sums() * 8 : 0);
-  }
+  std::int64_t scratch_bytes(const ConvArgs& args) const override { return lay_out(args).bytes; }
 
   void run(const ConvArgs& args, const Parallel& parallel) const override {
+    Run run = lay_out(args);
+    if (args.sample_class) cut_classes(run);
     for (int j = 0; j < args.b_planes; ++j)
       for (int i = 0; i < args.a_planes; ++i) {
-        parallel(parts_, [&](std::int64_t part) { run_part(part, i, j, args); });
+        parallel(run.count, [&](std::int64_t part) { run_part(part, i, j, run); });
         parallel(ceil_div(sums(), join_size), [&](std::int64_t chunk) {
-          join(chunk * join_size, std::min(sums(), (chunk + 1) * join_size), i, j, args);
+          const std::int64_t begin = chunk * join_size, end = std::min(sums(), begin + join_size);
+          run.direct() ? join(begin, end, run) : join_terms(begin, end, i, j, run);
         });
       }
   }
 
  private:
   std::int64_t sums() const { return shape_.r * shape_.s * shape_.c; }
-  /// The int64 sums of several pairs of planes lie behind the int32 sums of the parts.
-  std::int64_t totals_at() const { return ceil_div(parts_ * sums() * 4, 64) * 64; }
-  SumLevels levels(const ConvArgs& args) const {
-    return SumLevels::of(rows_ * shape_.wo, args.a_planes, args.b_planes, 0);
+  std::int64_t plain_parts() const { return static_cast<std::int64_t>(parts_.size()); }
+
+  Run lay_out(const ConvArgs& args) const {
+    Run run{.args = args, .parts = parts_.data(), .count = plain_parts(), .order = nullptr};
+    const bool classes = args.sample_class != nullptr;
+    const std::int64_t most_parts =
+        plain_parts() + (classes ? std::min<std::int64_t>(shape_.n, most_sample_class + 1) : 0);
+    run.levels = SumLevels::of(rows_ * shape_.wo, most_parts, args.a_planes, args.b_planes,
+                               classes ? most_sample_class / 2 : 0);
+    run.accumulators = run.levels.count * (classes ? 2 : 1);
+    run.totals_at = ceil_div(most_parts * sums() * 4, 64) * 64;
+    run.order_at = run.totals_at + (run.direct() ? 0 : run.accumulators * sums() * 8);
+    run.bytes = run.order_at;
+    if (classes) run.bytes += shape_.n * 8 + most_parts * static_cast<std::int64_t>(sizeof(Part));
+    return run;
   }
 
-  void run_part(std::int64_t part, int a_plane, int b_plane, const ConvArgs& args) const {
+  /// The rows of each class fall into parts that are no longer than those without classes.
+  void cut_classes(Run& run) const {
+    const std::uint8_t* classes = run.args.sample_class;
+    auto* order =
+        reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(run.args.scratch) + run.order_at);
+    auto* parts = reinterpret_cast<Part*>(order + shape_.n);
+    sort_by_class(classes, shape_.n, order);
+    const std::int64_t longest = ceil_div(rows_, plain_parts());
+    run.order = order, run.parts = parts, run.count = 0;
+    for (std::int64_t first = 0, end = 0; first < shape_.n; first = end) {
+      const int c = classes[order[first]];
+      while (end < shape_.n && classes[order[end]] == c) ++end;
+      const std::int64_t rows = (end - first) * shape_.ho, pieces = ceil_div(rows, longest);
+      for (std::int64_t p = 0; p < pieces; ++p)
+        parts[run.count++] = {first * shape_.ho + rows * p / pieces,
+                              first * shape_.ho + rows * (p + 1) / pieces, c / 2, c % 2 != 0};
+    }
+  }
+
+  void run_part(std::int64_t part, int a_plane, int b_plane, const Run& run) const {
     const std::int64_t before =
         (a_.top - shape_.pad_h) * row_bytes(a_) + (a_.left - shape_.pad_w) * a_.channel_pitch;
-    isa_.rows({.x = static_cast<const std::uint8_t*>(args.a) + a_plane * plane_stride(a_) + before,
-               .g = static_cast<const std::uint8_t*>(args.b) + b_plane * plane_stride(b_) +
+    isa_.rows({.x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) + before,
+               .g = static_cast<const std::uint8_t*>(run.args.b) + b_plane * plane_stride(b_) +
                     b_.top * row_bytes(b_) + b_.left * b_.channel_pitch,
                .x_sample = sample_bytes(a_),
                .x_row = shape_.stride_h * row_bytes(a_),
@@ -64,43 +117,55 @@ class DepthwiseGradWeight final : public ConvS8 {
                .channels = shape_.c,
                .rows_per_sample = shape_.ho,
                .pixels_per_row = shape_.wo,
-               .row_begin = rows_ * part / parts_,
-               .row_end = rows_ * (part + 1) / parts_,
-               .sums = static_cast<std::int32_t*>(args.scratch) + part * sums()});
+               .row_begin = run.parts[part].row_begin,
+               .row_end = run.parts[part].row_end,
+               .order = run.order,
+               .sums = static_cast<std::int32_t*>(run.args.scratch) + part * sums()});
   }
 
-  /// Elements [begin, end) of [tap][channel] of one pair of planes; the last pair makes results of all.
-  void join(std::int64_t begin, std::int64_t end, int a_plane, int b_plane, const ConvArgs& args) const {
-    std::int64_t pair[join_size] = {};
-    for (std::int64_t part = 0; part < parts_; ++part) {
-      const std::int32_t* more = static_cast<const std::int32_t*>(args.scratch) + part * sums() + begin;
-      for (std::int64_t i = 0; i < end - begin; ++i) pair[i] += more[i];
+  /// Elements [begin, end) of [tap][channel] of all parts.
+  void join(std::int64_t begin, std::int64_t end, const Run& run) const {
+    std::int64_t total[join_size] = {};
+    for (std::int64_t part = 0; part < run.count; ++part) {
+      const std::int32_t* more = static_cast<const std::int32_t*>(run.args.scratch) + part * sums() + begin;
+      for (std::int64_t i = 0; i < end - begin; ++i) total[i] += more[i];
     }
-    const bool last = a_plane + 1 == args.a_planes && b_plane + 1 == args.b_planes;
-    const SumLevels levels = this->levels(args);
-    const std::int64_t shift = 8 * (a_plane + b_plane);
-    if (last && shift == 0) {
-      for (std::int64_t i = begin; i < end; ++i) store(i, pair[i - begin], args);
-      return;
-    }
-    auto* totals = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(args.scratch) + totals_at());
-    for (std::int64_t level = 0; shift == 0 && level < levels.count; ++level)
-      std::fill(totals + level * sums() + begin, totals + level * sums() + end, 0);
-    std::int64_t* total = totals + shift / levels.width * sums();
-    for (std::int64_t i = begin; i < end; ++i)
-      total[i] = wrapping_add(total[i], pair[i - begin] << (shift % levels.width));
-    for (std::int64_t i = begin; last && i < end; ++i) store(i, levels.total(totals + i, sums()), args);
+    for (std::int64_t i = begin; i < end; ++i) store(i, {total[i - begin]}, run.args);
   }
 
-  void store(std::int64_t i, Int128 sum, const ConvArgs& args) const {
-    const std::int64_t c = i % shape_.c;
-    store_sum(args, c * shape_.r * shape_.s + i / shape_.c, sum, c, c);
+  /// The same for one pair of planes, into the accumulators; the last pair makes results of them.
+  void join_terms(std::int64_t begin, std::int64_t end, int a_plane, int b_plane, const Run& run) const {
+    const ConvArgs& args = run.args;
+    auto* totals = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(args.scratch) + run.totals_at);
+    for (std::int64_t index = 0; a_plane + b_plane == 0 && index < run.accumulators; ++index)
+      std::fill(totals + index * sums() + begin, totals + index * sums() + end, 0);
+    for (std::int64_t p = 0; p < run.count; ++p) {
+      const Part& part = run.parts[p];
+      const std::int64_t shift = part.shift + 8 * (a_plane + b_plane);
+      const std::int64_t index = (part.odd ? run.levels.count : 0) + shift / run.levels.width;
+      const std::int32_t* more = static_cast<const std::int32_t*>(args.scratch) + p * sums();
+      std::int64_t* total = totals + index * sums();
+      for (std::int64_t i = begin; i < end; ++i)
+        total[i] = wrapping_add(total[i], std::int64_t{more[i]} << (shift % run.levels.width));
+    }
+    if (a_plane + 1 < args.a_planes || b_plane + 1 < args.b_planes) return;
+    for (std::int64_t i = begin; i < end; ++i) {
+      ClassSums both{run.levels.total(totals + i, sums())};
+      if (args.sample_class) both.odd = run.levels.total(totals + run.levels.count * sums() + i, sums());
+      store(i, both, args);
+    }
+  }
+
+  void store(std::int64_t i, const ClassSums& both, const ConvArgs& args) const {
+    const std::int64_t c = i % shape_.c, index = c * shape_.r * shape_.s + i / shape_.c;
+    store_sum(args, index, sums() + index, both, c, c);
   }
 
   const DepthwiseIsa& isa_;
   ConvShape shape_;
   View a_, b_;
-  std::int64_t rows_, parts_ = 1;
+  std::int64_t rows_;
+  std::vector<Part> parts_;
   std::vector<std::int64_t> offsets_;
 };
 

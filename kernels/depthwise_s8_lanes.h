@@ -138,7 +138,8 @@ __attribute__((noinline)) void sum_taps(const DepthwiseRows& args, std::int64_t 
                                         std::int64_t first_tap) {
   typename Ops::Vector acc[taps][Ops::quarters] = {}, total[Ops::quarters] = {};
   for (std::int64_t row = args.row_begin; row < args.row_end; ++row) {
-    const std::int64_t n = row / args.rows_per_sample, i = row % args.rows_per_sample;
+    const std::int64_t place = row / args.rows_per_sample, i = row % args.rows_per_sample;
+    const std::int64_t n = args.order ? args.order[place] : place;
     const std::uint8_t* x = args.x + n * args.x_sample + i * args.x_row + channel;
     const std::uint8_t* g = args.g + n * args.g_sample + i * args.g_row + channel;
     for (std::int64_t j = 0; j < args.pixels_per_row; j += Ops::unit_taps) {

@@ -104,15 +104,25 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
+constexpr int most_sample_class = 47;
+constexpr float sqrt2 = 1.41421356f;
+
 /// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too)
 /// accumulate in int32 exactly; longer reductions are split and joined in int64. Operands of several planes
 /// take one such product for each pair of planes, and their sums are joined exactly, in more than int64 where
 /// that is needed. Then, left to right,
 ///     out = float(sum) * (a_scale * b_scale) [+ bias]   [+ out when accumulate]
-/// forward      A = X, B = W, out Y [n, ho, wo, k];   a_scale per tensor or sample n, b_scale per tensor or k
-/// grad_input   A = G, B = W, out dX [n, h, w, c];    a_scale per tensor or sample n, b_scale per tensor or c
-/// grad_weight  A = X, B = G, out dW [k, r, s, c/groups]; a_scale per tensor or input channel, b_scale per
-/// tensor or k
+/// with
+///   forward      A = X, B = W, out Y [n, ho, wo, k]
+///                a_scale per tensor or sample n, b_scale per tensor or k
+///   grad_input   A = G, B = W, out dX [n, h, w, c]
+///                a_scale per tensor or sample n, b_scale per tensor or c
+///   grad_weight  A = X, B = G, out dW [k, r, s, c/groups]
+///                a_scale per tensor or input channel, b_scale per tensor or k
+/// In grad_weight the samples of G may have scale classes: that of sample n is
+/// b_scale * 2^(sample_class[n] / 2). Then the sum is taken apart into one over the samples of even and one
+/// over those of odd classes, each product times 2^(sample_class[n] / 2) with the half rounded down, exact in
+/// any order, and float(sum) is float(sum_even) + float(sum_odd) * sqrt2.
 struct ConvArgs {
   const void* a = nullptr;         // in a_view()
   const void* b = nullptr;         // packed weights (forward, grad_input) or b_view() (grad_weight)
@@ -123,7 +133,10 @@ struct ConvArgs {
   const float* bias = nullptr;                          // forward only, per k
   float* out = nullptr;
   bool accumulate = false;
-  // When set, the sums go here (order of out), exact modulo 2^64, and `out` is not written.
+  // grad_weight: one class for each sample, in half octaves, at most most_sample_class; null: all 0.
+  const std::uint8_t* sample_class = nullptr;
+  // When set, the sums go here (order of out), exact modulo 2^64, and `out` is not written; with sample
+  // classes the even sums, then the odd ones.
   std::int64_t* integers = nullptr;
   void* scratch = nullptr;  // scratch_bytes(args)
 };
@@ -140,7 +153,7 @@ class ConvS8 {
   /// The same for planes of W that lie `stride` bytes apart; needs planes * packed_stride() bytes.
   void pack_planes(const std::int8_t* weights, std::int64_t stride, int planes, void* packed,
                    const Parallel& parallel) const;
-  /// Of a run with such arguments: their planes count, pointers may still be null.
+  /// Of a run with such arguments: planes count, and whether there are sample classes, not which.
   virtual std::int64_t scratch_bytes(const ConvArgs& args = {}) const;
   virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
 };

@@ -3,26 +3,31 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 #include "kernels.h"
 
 namespace octavo::kernels {
 
-/// A part times 2^t is added to accumulator t / width, shifted by t % width; the sum is then the sum over
-/// accumulators l of accumulator l times 2^(l * width). One int64 does when no sum can exceed it; wraps on
-/// the way are harmless.
+/// An int32 sum times 2^t is added to accumulator t / width, shifted by t % width; the whole is then the sum
+/// over accumulators l of accumulator l times 2^(l * width). One int64 does when the whole cannot exceed it;
+/// wraps on the way are harmless.
 struct SumLevels {
+  static constexpr std::int64_t most = 8;
   std::int64_t count = 1, width = 64;
 
-  /// For `terms` products of operands of so many planes, times at most 2^most_shift.
-  static SumLevels of(std::int64_t terms, int a_planes, int b_planes, int most_shift) {
+  /// For `terms` products of operands of so many planes, times at most 2^most_shift, in at most `parts` int32
+  /// sums for each pair of planes.
+  static SumLevels of(std::int64_t terms, std::int64_t parts, int a_planes, int b_planes, int most_shift) {
     const auto largest = [](int planes) { return planes == 1 ? 128 : largest_integer(planes); };
     const Int128 bound = Int128{terms} * largest(a_planes) * largest(b_planes) << most_shift;
     if (bound < Int128{1} << 63) return {};
-    // At most 9 < 2^4 pairs of planes give terms * 2^14 * 2^(width - 1) each to one accumulator.
+    // 9 < 2^4 pairs of planes times `parts` sums below 2^31 times 2^(width - 1) stay below 2^62.
     SumLevels levels;
-    levels.width = std::max<std::int64_t>(1, 45 - std::bit_width(static_cast<std::uint64_t>(terms)));
+    levels.width = std::max(1, 28 - static_cast<int>(std::bit_width(static_cast<std::uint64_t>(parts))));
     levels.count = (8 * (a_planes + b_planes - 2) + most_shift) / levels.width + 1;
+    if (levels.count > most)
+      throw std::logic_error("grad_weight: too many samples for planes and scale classes");
     return levels;
   }
 
@@ -40,15 +45,24 @@ constexpr std::int64_t wrapping_add(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
-/// One result of a product: `a` and `b` are its indices into the scale vectors.
-inline void store_sum(const ConvArgs& args, std::int64_t index, Int128 sum, std::int64_t a, std::int64_t b,
-                      const float* bias = nullptr) {
+/// The sums of one result over samples of even and of odd classes; without classes all are even.
+struct ClassSums {
+  Int128 even = 0, odd = 0;
+};
+
+/// One result of a product: `a` and `b` are its indices into the scale vectors, `odd_index` the place of its
+/// odd sum among the integers.
+inline void store_sum(const ConvArgs& args, std::int64_t index, std::int64_t odd_index, const ClassSums& sums,
+                      std::int64_t a, std::int64_t b, const float* bias = nullptr) {
   if (args.integers) {
-    args.integers[index] = static_cast<std::int64_t>(sum);
+    args.integers[index] = static_cast<std::int64_t>(sums.even);
+    if (args.sample_class) args.integers[odd_index] = static_cast<std::int64_t>(sums.odd);
     return;
   }
   const float scale = args.a_scale[args.a_scale_vector ? a : 0] * args.b_scale[args.b_scale_vector ? b : 0];
-  float value = static_cast<float>(sum) * scale;
+  float value = static_cast<float>(sums.even);
+  if (args.sample_class) value = value + static_cast<float>(sums.odd) * sqrt2;
+  value = value * scale;
   if (bias) value = value + *bias;
   args.out[index] = args.accumulate ? value + args.out[index] : value;
 }

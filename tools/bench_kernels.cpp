@@ -2,6 +2,7 @@
 // the share of the vpdpbusd peak that the same run measured.
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <iomanip>
 #include <iostream>
@@ -130,8 +131,21 @@ struct Options {
   double budget = 0.15;
   bool json = false, reference = false;
   int a_planes = 1, b_planes = 1;
+  std::string classes = "none";
   std::string filter, isa;
 };
+
+/// Classes as late in training: the largest gradient of a sample is 0 to 6 octaves below that of the batch.
+std::vector<std::uint8_t> draw_classes(std::int64_t samples, bool half_octaves) {
+  std::mt19937 generator(1);
+  std::normal_distribution<double> octave(2.8, 1.2);
+  std::vector<std::uint8_t> classes(static_cast<std::size_t>(samples));
+  for (std::uint8_t& c : classes) {
+    const double drawn = std::clamp(octave(generator), 0.0, 6.0);
+    c = static_cast<std::uint8_t>(half_octaves ? std::lround(2 * drawn) : 2 * std::lround(drawn));
+  }
+  return classes;
+}
 
 /// Seconds of one product: {run, pack}.
 std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
@@ -147,6 +161,8 @@ std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvSh
   const float scale = 0.01F;
   ConvArgs args{.a_planes = options.a_planes, .b_planes = options.b_planes};
   args.a_scale = args.b_scale = &scale;
+  const auto classes = draw_classes(shape.n, options.classes == "half");
+  if (options.classes != "none" && !weights) args.sample_class = classes.data();
   Buffer a(planes_bytes(a_view, args.a_planes)), scratch(kernel->scratch_bytes(args));
   Buffer b(weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
   Buffer plain(w * args.b_planes), out(4 * (product == Product::forward      ? y
@@ -216,6 +232,8 @@ int octavo::bench_kernels(int argc, char** argv) {
       ->check(CLI::Range(1, most_planes));
   app.add_option("--b-planes", options.b_planes, "planes of B (8 bits each)")
       ->check(CLI::Range(1, most_planes));
+  app.add_option("--classes", options.classes, "scale classes of samples in grad_weight")
+      ->check(CLI::IsMember({"none", "octave", "half"}));
   app.add_flag("--ref", options.reference, "the reference too (slow)");
   app.add_flag("--json", options.json, "one JSON object per line");
   CLI11_PARSE(app, argc, argv);

@@ -43,10 +43,9 @@ __attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column)
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
   const std::uint8_t* const* rows = args.rows;
-  const std::int8_t* segment = args.b + column * 4;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
-  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
-    const std::int8_t* b = segment;
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    const std::int8_t* b = args.b + column * 4 + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
       const __m256i low = widen_b(b), high = widen_b(b + 16);
@@ -116,6 +115,12 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
     }
 }
 
+void shift_and_add(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift) {
+  for (std::int64_t i = 0; i < count; ++i)
+    acc[i] = static_cast<std::int32_t>((static_cast<std::uint32_t>(acc[i]) << shift) +
+                                       static_cast<std::uint32_t>(more[i]));
+}
+
 void finish_columns(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
@@ -123,22 +128,27 @@ void finish_columns(const ConvFinishColumns& args) {
       const std::int64_t sum = args.sums ? args.sums[at] : corrected(args.acc[at], args.correction[j]);
       if (args.integers) {
         args.integers[index] = sum;
+        if (args.odd_integers) args.odd_integers[index] = args.odd ? args.odd[at] : 0;
         continue;
       }
       const float scale =
           args.a_scale[args.a_scale_vector ? i : 0] * args.b_scale[args.b_scale_vector ? j : 0];
-      const float value = static_cast<float>(sum) * scale;
+      float value = static_cast<float>(sum);
+      if (args.odd) value = value + static_cast<float>(args.odd[at]) * sqrt2;
+      value = value * scale;
       args.out[index] = args.accumulate ? value + args.out[index] : value;
     }
 }
 
-void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, std::int64_t copy_segment) {
+void column_sums(const ConvColumnSums& args) {
+  const std::int64_t columns = args.columns;
   std::memset(args.acc, 0, static_cast<std::size_t>(columns) * sizeof(std::int32_t));
   for (std::int64_t t = 0; t < args.segments; ++t)
     for (std::int64_t q = 0; q < args.steps; ++q) {
-      const std::int8_t* b = args.b + t * args.b_segment + q * args.b_step;
-      if (copy)
-        std::memcpy(copy + t * copy_segment + q * columns * 4, b, static_cast<std::size_t>(columns * 4));
+      const std::int8_t* b = args.b + args.index[t] * args.b_segment + q * args.b_step;
+      if (args.copy)
+        std::memcpy(args.copy + args.index[t] * args.copy_segment + q * columns * 4, b,
+                    static_cast<std::size_t>(columns * 4));
       for (std::int64_t j = 0; j < columns; ++j)
         args.acc[j] += b[j * 4] + b[j * 4 + 1] + b[j * 4 + 2] + b[j * 4 + 3];
     }
@@ -147,6 +157,7 @@ void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, 
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0}, {tiles, nullptr}, finish_rows, add_sums, finish_columns, column_sums};
+const ConvIsa conv_isa_avx2 = {{6, 0},        {tiles, nullptr}, finish_rows, add_sums,
+                               shift_and_add, finish_columns,   column_sums};
 
 }  // namespace octavo::kernels

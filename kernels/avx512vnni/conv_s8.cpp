@@ -44,10 +44,9 @@ __attribute__((noipa)) void wide_tile(const ConvTile& args) {
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
   const std::uint8_t* const* rows = args.rows;
-  const std::int8_t* segment = args.b;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
-  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
-    const std::int8_t* b = segment;
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
       const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
@@ -74,10 +73,9 @@ __attribute__((noipa)) void narrow_tile(const ConvTile& args) {
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
   const std::uint8_t* const* rows = args.rows;
-  const std::int8_t* segment = args.b;
   const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
-  for (std::int64_t t = 0; t < args.segments; ++t, segment += args.b_segment) {
-    const std::int8_t* b = segment;
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 8, b += 2 * b_step) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
@@ -241,6 +239,13 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
     }
 }
 
+void shift_and_add(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift) {
+  const __m128i bits = _mm_cvtsi32_si128(shift);
+  for (std::int64_t i = 0; i < count; i += 16)
+    _mm512_store_si512(acc + i, _mm512_add_epi32(_mm512_sll_epi32(_mm512_load_si512(acc + i), bits),
+                                                 _mm512_load_si512(more + i)));
+}
+
 /// Transposes 16 rows of 16 floats.
 OCTAVO_INLINE void transpose(__m512 (&m)[16]) {
   __m512 t[16];
@@ -268,6 +273,7 @@ void finish_column_integers(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
       const std::int64_t at = i * args.pitch + j;
+      if (args.odd_integers) args.odd_integers[j * args.out_pitch + i] = args.odd ? args.odd[at] : 0;
       args.integers[j * args.out_pitch + i] =
           args.sums ? args.sums[at]
                     : static_cast<std::int32_t>(static_cast<std::uint32_t>(args.acc[at]) -
@@ -280,7 +286,9 @@ OCTAVO_INLINE __m512 sums_to_float(const ConvFinishColumns& args, std::int64_t a
   if (!args.sums)
     return _mm512_cvtepi32_ps(
         _mm512_sub_epi32(_mm512_load_si512(args.acc + at), _mm512_loadu_si512(args.correction + j)));
-  return to_float(args.sums + at);
+  const __m512 even = to_float(args.sums + at);
+  if (!args.odd) return even;
+  return _mm512_add_ps(even, _mm512_mul_ps(to_float(args.odd + at), _mm512_set1_ps(sqrt2)));
 }
 
 /// 16 columns of at most 16 rows.
@@ -305,22 +313,28 @@ void finish_columns(const ConvFinishColumns& args) {
     for (std::int64_t j = 0; j < args.columns; j += 16) finish_block(args, i, j);
 }
 
-void column_sums(const ConvTile& args, std::int64_t columns, std::int8_t* copy, std::int64_t copy_segment) {
+/// 16 columns. Local copies of the arguments: the stores could change the originals.
+template <bool gather>
+void sum_16_columns(const ConvColumnSums& args, std::int64_t column) {
   const __m512i ones = _mm512_set1_epi8(1);
-  for (std::int64_t j = 0; j < columns; j += 16) {
-    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
-    for (std::int64_t t = 0; t < args.segments; ++t) {
-      const std::int8_t* b = args.b + t * args.b_segment + j * 4;
-      std::int8_t* target = copy + t * copy_segment + j * 4;
-      for (std::int64_t q = 0; q < args.steps; ++q, b += args.b_step, target += columns * 4) {
-        const __m512i v = _mm512_loadu_si512(b);
-        if (copy) _mm512_storeu_si512(target, v);
-        even = _mm512_dpbusd_epi32(even, ones, v);
-        std::swap(even, odd);
-      }
+  const std::int64_t steps = args.steps, b_step = args.b_step, copy_step = args.columns * 4;
+  __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    const std::int8_t* b = args.b + args.index[t] * args.b_segment + column * 4;
+    std::int8_t* copy = gather ? args.copy + args.index[t] * args.copy_segment + column * 4 : nullptr;
+    for (std::int64_t q = 0; q < steps; ++q, b += b_step) {
+      const __m512i v = _mm512_loadu_si512(b);
+      if constexpr (gather) _mm512_storeu_si512(copy, v), copy += copy_step;
+      even = _mm512_dpbusd_epi32(even, ones, v);
+      std::swap(even, odd);
     }
-    _mm512_storeu_si512(args.acc + j, _mm512_add_epi32(even, odd));
   }
+  _mm512_storeu_si512(args.acc + column, _mm512_add_epi32(even, odd));
+}
+
+void column_sums(const ConvColumnSums& args) {
+  for (std::int64_t column = 0; column < args.columns; column += 16)
+    args.copy ? sum_16_columns<true>(args, column) : sum_16_columns<false>(args, column);
 }
 
 }  // namespace
@@ -331,6 +345,7 @@ const ConvIsa conv_isa_avx512vnni = {
     {tile_table<false>(std::make_index_sequence<14>()), tile_table<true>(std::make_index_sequence<14>())},
     finish_rows,
     add_sums,
+    shift_and_add,
     finish_columns,
     column_sums};
 

@@ -2,6 +2,7 @@
 // pair of planes in int64.
 #include <cstring>
 
+#include "pixel_blocks.h"
 #include "sum_levels.h"
 
 namespace octavo::kernels {
@@ -32,13 +33,14 @@ class ReferenceConvS8 final : public ConvS8 {
       case Product::grad_input:
         return parallel(shape_.n * shape_.h, [&](std::int64_t row) { grad_input_row(a, b, args, row); });
       case Product::grad_weight:
+        if (args.sample_class) check_classes(args.sample_class, shape_.n);
         return parallel(shape_.k, [&](std::int64_t k) { grad_weight_channel(a, b, args, k); });
     }
   }
 
   /// The sum over pairs of planes of sum(plane of A, plane of B), at their places.
   template <typename Sum>
-  Int128 join_planes(const std::int8_t* a, const std::int8_t* b, const ConvArgs& args, Sum sum) const {
+  Int128 join_planes(const std::int8_t* a, const std::int8_t* b, const ConvArgs& args, const Sum& sum) const {
     const std::int64_t a_stride =
         plane_stride(product_ == Product::grad_input ? view_of_y(shape_) : view_of_x(shape_));
     const std::int64_t b_stride =
@@ -80,7 +82,7 @@ class ReferenceConvS8 final : public ConvS8 {
         const Int128 sum = join_planes(x, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
           return forward_sum(a, b, n, i, j, k);
         });
-        store_sum(args, y_index(n, i, j, k), sum, n, k, args.bias ? &args.bias[k] : nullptr);
+        store_sum(args, y_index(n, i, j, k), 0, {sum}, n, k, args.bias ? &args.bias[k] : nullptr);
       }
   }
 
@@ -103,7 +105,7 @@ class ReferenceConvS8 final : public ConvS8 {
         const Int128 sum = join_planes(g, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
           return grad_input_sum(a, b, n, h, w, c);
         });
-        store_sum(args, x_index(n, h, w, c), sum, n, c);
+        store_sum(args, x_index(n, h, w, c), 0, {sum}, n, c);
       }
   }
 
@@ -130,24 +132,36 @@ class ReferenceConvS8 final : public ConvS8 {
     for (std::int64_t r = 0; r < shape_.r; ++r)
       for (std::int64_t s = 0; s < shape_.s; ++s)
         for (std::int64_t c = 0; c < cg; ++c) {
-          const Int128 sum = join_planes(x, g, args, [&](const std::int8_t* a, const std::int8_t* b) {
-            return grad_weight_sum(a, b, k, r, s, first + c);
-          });
-          store_sum(args, w_index(k, r, s, c), sum, first + c, k);
+          const std::int64_t index = w_index(k, r, s, c), filters = shape_.k * shape_.r * shape_.s * cg;
+          store_sum(args, index, filters + index, grad_weight_sums(x, g, args, k, r, s, first + c), first + c,
+                    k);
         }
   }
 
-  std::int64_t grad_weight_sum(const std::int8_t* x, const std::int8_t* g, std::int64_t k, std::int64_t r,
-                               std::int64_t s, std::int64_t c) const {
+  ClassSums grad_weight_sums(const std::int8_t* x, const std::int8_t* g, const ConvArgs& args, std::int64_t k,
+                             std::int64_t r, std::int64_t s, std::int64_t c) const {
+    ClassSums sums;
+    for (std::int64_t n = 0; n < shape_.n; ++n) {
+      const Int128 sum = join_planes(x, g, args, [&](const std::int8_t* a, const std::int8_t* b) {
+        return grad_weight_sum(a, b, n, k, r, s, c);
+      });
+      const int sample_class = args.sample_class ? args.sample_class[n] : 0;
+      (sample_class % 2 == 0 ? sums.even : sums.odd) += sum << (sample_class / 2);
+    }
+    return sums;
+  }
+
+  /// Of sample n.
+  std::int64_t grad_weight_sum(const std::int8_t* x, const std::int8_t* g, std::int64_t n, std::int64_t k,
+                               std::int64_t r, std::int64_t s, std::int64_t c) const {
     std::int64_t sum = 0;
-    for (std::int64_t n = 0; n < shape_.n; ++n)
-      for (std::int64_t i = 0; i < shape_.ho; ++i)
-        for (std::int64_t j = 0; j < shape_.wo; ++j) {
-          const std::int64_t h = i * shape_.stride_h + r * shape_.dilation_h - shape_.pad_h;
-          const std::int64_t w = j * shape_.stride_w + s * shape_.dilation_w - shape_.pad_w;
-          if (h >= 0 && h < shape_.h && w >= 0 && w < shape_.w)
-            sum += std::int64_t{x[x_index(n, h, w, c)]} * g[y_index(n, i, j, k)];
-        }
+    for (std::int64_t i = 0; i < shape_.ho; ++i)
+      for (std::int64_t j = 0; j < shape_.wo; ++j) {
+        const std::int64_t h = i * shape_.stride_h + r * shape_.dilation_h - shape_.pad_h;
+        const std::int64_t w = j * shape_.stride_w + s * shape_.dilation_w - shape_.pad_w;
+        if (h >= 0 && h < shape_.h && w >= 0 && w < shape_.w)
+          sum += std::int64_t{x[x_index(n, h, w, c)]} * g[y_index(n, i, j, k)];
+      }
     return sum;
   }
 

@@ -1,5 +1,5 @@
-// Products of operands wider than 8 bits, on every line of the list, against sums of the wide integers
-// themselves.
+// Products of operands wider than 8 bits and of samples in scale classes, on every line of the list, against
+// sums of the wide integers themselves.
 #include <cmath>
 #include <map>
 #include <random>
@@ -67,6 +67,7 @@ struct Problem {
   int a_planes, b_planes;
   Integers a, b;
   bool vectors = false, accumulate = false, bias = false;
+  std::vector<std::uint8_t> classes = {};  // none, or one for each sample
 
   std::int64_t results() const {
     return product == Product::forward      ? y_elements(shape)
@@ -86,21 +87,32 @@ struct Problem {
   }
 };
 
-std::vector<Int128> expected_sums(const Problem& p) {
-  std::vector<Int128> sums(static_cast<std::size_t>(p.results()));
+/// Sums over samples of even and of odd classes.
+struct Sums {
+  std::vector<Int128> even, odd;
+};
+
+Sums expected_sums(const Problem& p) {
+  Sums all;
+  all.even.resize(static_cast<std::size_t>(p.results()));
+  all.odd.resize(all.even.size());
   const auto at = [](const Integers& values, std::int64_t i) {
     return Int128{values[static_cast<std::size_t>(i)]};
   };
-  for (std::int64_t m = 0; m < p.shape.n; ++m)
+  for (std::int64_t m = 0; m < p.shape.n; ++m) {
+    const int sample_class = p.classes.empty() ? 0 : p.classes[static_cast<std::size_t>(m)];
+    const Int128 weight = Int128{1} << (sample_class / 2);
+    std::vector<Int128>& sums = sample_class % 2 != 0 ? all.odd : all.even;
     visit_products(p.shape, m, 0, p.shape.k, [&](std::int64_t x, std::int64_t w, std::int64_t y) {
       if (p.product == Product::forward)
         sums[static_cast<std::size_t>(y)] += at(p.a, x) * at(p.b, w);
       else if (p.product == Product::grad_input)
         sums[static_cast<std::size_t>(x)] += at(p.a, y) * at(p.b, w);
       else
-        sums[static_cast<std::size_t>(w)] += at(p.a, x) * at(p.b, y);
+        sums[static_cast<std::size_t>(w)] += at(p.a, x) * at(p.b, y) * weight;
     });
-  return sums;
+  }
+  return all;
 }
 
 float scale_at(std::int64_t i) { return 0.001f * static_cast<float>(i % 7 + 1); }
@@ -122,7 +134,7 @@ void pack_weights(const ConvS8& kernel, const Problem& p, Buffer& packed, const 
   kernel.pack_planes(plain.data(), stride, p.b_planes, packed.data(), parallel);
 }
 
-void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const std::vector<Int128>& sums,
+void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const Sums& sums,
                      const Parallel& parallel) {
   const View a_view = candidate.a_view(p.shape, p.product), b_view = candidate.b_view(p.shape, p.product);
   const auto kernel = candidate.make(p.shape, p.product, a_view, b_view);
@@ -141,6 +153,7 @@ void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const s
   args.a_scale_vector = args.b_scale_vector = p.vectors;
   args.bias = p.bias ? scale.data() : nullptr;
   args.accumulate = p.accumulate;
+  args.sample_class = p.classes.empty() ? nullptr : p.classes.data();
   Buffer scratch(kernel->scratch_bytes(args));
   args.scratch = scratch.data();
   const auto count = static_cast<std::size_t>(p.results());
@@ -148,7 +161,7 @@ void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const s
   args.out = static_cast<float*>(out.data());
   std::fill_n(args.out, count, 1.5f);
   kernel->run(args, parallel);
-  std::vector<std::int64_t> integers(count);
+  std::vector<std::int64_t> integers(p.classes.empty() ? count : 2 * count);
   args.integers = integers.data();
   kernel->run(args, parallel);
   std::size_t wrong = 0;
@@ -156,24 +169,31 @@ void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const s
     const auto at = static_cast<std::int64_t>(i);
     const float unit =
         p.vectors ? scale_at(p.a_index(at)) * scale_at(p.b_index(at)) : scale_at(0) * scale_at(0);
-    float value = to_float(sums[i]) * unit;
+    float value = to_float(sums.even[i]);
+    if (!p.classes.empty()) value += to_float(sums.odd[i]) * std::sqrt(2.0f);
+    value *= unit;
     if (p.bias) value += scale_at(p.b_index(at));
     if (p.accumulate) value += 1.5f;
-    wrong += integers[i] != static_cast<std::int64_t>(sums[i]) || args.out[i] != value;
+    wrong += integers[i] != static_cast<std::int64_t>(sums.even[i]) || args.out[i] != value;
+    if (!p.classes.empty()) wrong += integers[count + i] != static_cast<std::int64_t>(sums.odd[i]);
   }
   INFO(candidate.name << " " << product_name(p.product) << " " << describe(p.shape) << ", planes "
-                      << p.a_planes << " x " << p.b_planes);
+                      << p.a_planes << " x " << p.b_planes << (p.classes.empty() ? "" : ", classes"));
   CHECK(wrong == 0);
 }
 
-/// Checks every candidate, the reference too; answers the largest sum.
-Int128 check(const Problem& p, const Parallel& parallel) {
-  const std::vector<Int128> sums = expected_sums(p);
+/// Checks every candidate, the reference too; answers the largest even sum.
+Int128 check(const Problem& p) {
+  static octavo::ThreadPool pool(2);
+  const Parallel parallel = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+    pool.run(chunks, body);
+  };
+  const Sums sums = expected_sums(p);
   for (const ConvS8Candidate& candidate : conv_s8_candidates())
     if (isa_supported(candidate.isa) && candidate.refuse(p.shape, p.product).empty())
       check_candidate(candidate, p, sums, parallel);
   Int128 largest = 0;
-  for (const Int128 sum : sums) largest = std::max(largest, sum < 0 ? -sum : sum);
+  for (const Int128 sum : sums.even) largest = std::max(largest, sum < 0 ? -sum : sum);
   return largest;
 }
 
@@ -189,10 +209,6 @@ constexpr std::pair<int, int> all_planes[] = {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1
 }  // namespace
 
 TEST_CASE("products of planes are those of the wide integers") {
-  octavo::ThreadPool pool(2);
-  const Parallel parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
-    pool.run(chunks, body);
-  };
   const std::vector<ConvShape> all = shapes();
   for (std::size_t i = 0; i < all.size(); ++i)
     for (Product product : all_products)
@@ -201,31 +217,112 @@ TEST_CASE("products of planes are those of the wide integers") {
         p.vectors = which % 2 == 0;
         p.accumulate = i % 3 == 0;
         p.bias = product == Product::forward && i % 2 == 0;
-        check(p, parallel);
+        check(p);
       }
 }
 
 TEST_CASE("sums of planes that int64 cannot hold are exact") {
-  octavo::ThreadPool pool(2);
-  const Parallel parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
-    pool.run(chunks, body);
-  };
   const Int128 most = Int128{1} << 63;
   for (const ConvShape& shape :
        {linear(140000, 5, 17), linear(300000, 4, 4), conv(2, 290, 290, 8, 8, 3, 3, 1, 1, 1, 8)}) {
     Problem p = problem(shape, Product::grad_weight, 3, 3);
-    check(p, parallel);
+    check(p);
     for (Integers* values : {&p.a, &p.b}) std::fill(values->begin(), values->end(), 8355711);
     p.a[0] = -3, p.b[0] = 1;  // the low bits count
-    CHECK(check(p, parallel) >= most);
+    CHECK(check(p) >= most);
   }
   // The longest sum of a tiled forward product still fits.
   Problem p = problem(linear(3, 131071, 2), Product::forward, 3, 3);
   for (Integers* values : {&p.a, &p.b}) std::fill(values->begin(), values->end(), 8355711);
-  CHECK(check(p, parallel) < most);
+  CHECK(check(p) < most);
   p = problem(linear(2, 140000, 2), Product::forward, 3, 3);
   for (Integers* values : {&p.a, &p.b}) std::fill(values->begin(), values->end(), 8355711);
-  CHECK(check(p, parallel) >= most);
+  CHECK(check(p) >= most);
+}
+
+namespace {
+
+/// Random classes from 0 to `last`.
+std::vector<std::uint8_t> draw_classes(std::int64_t samples, int last, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::uniform_int_distribution<int> any(0, last);
+  std::vector<std::uint8_t> classes(static_cast<std::size_t>(samples));
+  for (std::uint8_t& c : classes) c = static_cast<std::uint8_t>(any(generator));
+  return classes;
+}
+
+std::vector<std::uint8_t> one_class(std::int64_t samples, int value) {
+  return std::vector<std::uint8_t>(static_cast<std::size_t>(samples), static_cast<std::uint8_t>(value));
+}
+
+/// Batches that take one and many blocks, whole samples and pieces of them.
+std::vector<ConvShape> class_shapes() {
+  std::vector<ConvShape> all = shapes();
+  for (ConvShape& shape : all) shape.n *= 3;
+  for (const ConvShape& shape :
+       {conv(40, 8, 8, 20, 40, 3, 3, 1, 1), conv(9, 30, 31, 5, 33, 3, 3, 1, 1),
+        conv(2, 120, 90, 4, 16, 3, 3, 1, 1), conv(37, 14, 14, 4, 16, 3, 3, 2, 1),
+        conv(20, 9, 9, 40, 40, 3, 3, 1, 1, 1, 40), conv(3, 70, 70, 16, 16, 3, 3, 1, 1, 1, 16)})
+    all.push_back(shape);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("samples in scale classes join exactly") {
+  const std::vector<ConvShape> all = class_shapes();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Problem p = problem(all[i], Product::grad_weight, 1, 1);
+    p.vectors = i % 2 == 0;
+    p.accumulate = i % 3 == 0;
+    const std::int64_t n = all[i].n;
+    for (const auto& classes :
+         {draw_classes(n, 13, 1), draw_classes(n, most_sample_class, 2), draw_classes(n, 1, 3),
+          one_class(n, 0), one_class(n, 9), one_class(n, most_sample_class)}) {
+      p.classes = classes;
+      check(p);
+    }
+    for (std::uint8_t& c : p.classes = draw_classes(n, 6, 4))
+      c = static_cast<std::uint8_t>(2 * c);  // octaves
+    check(p);
+  }
+}
+
+TEST_CASE("sums over scale classes at the ends of the range are exact") {
+  for (const ConvShape& shape : {conv(64, 32, 32, 2, 3, 3, 3, 1, 1), conv(300, 8, 8, 3, 17, 1, 1),
+                                 conv(100, 16, 16, 8, 8, 3, 3, 1, 1, 1, 8)})
+    for (const int value : {127, -128}) {
+      Problem p = problem(shape, Product::grad_weight, 1, 1);
+      for (Integers* values : {&p.a, &p.b}) std::fill(values->begin(), values->end(), value);
+      for (int last : {3, 13, most_sample_class}) {
+        p.classes = draw_classes(shape.n, last, 5);
+        check(p);
+      }
+    }
+}
+
+TEST_CASE("samples in scale classes with several planes join exactly") {
+  const std::vector<ConvShape> all = class_shapes();
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (std::size_t which : {i % 8, (i + 5) % 8}) {
+      Problem p = problem(all[i], Product::grad_weight, all_planes[which].first, all_planes[which].second);
+      for (int last : {12, most_sample_class}) {
+        p.classes = draw_classes(all[i].n, last, 6);
+        check(p);
+      }
+    }
+}
+
+TEST_CASE("a sample class that does not exist is refused") {
+  for (const ConvShape& shape : {conv(2, 5, 5, 16, 16, 3, 3), conv(2, 5, 5, 16, 16, 3, 3, 1, 1, 1, 16)}) {
+    Problem p = problem(shape, Product::grad_weight, 1, 1);
+    p.classes = {0, most_sample_class + 1};
+    const Sums none{std::vector<Int128>(static_cast<std::size_t>(p.results())),
+                    std::vector<Int128>(static_cast<std::size_t>(p.results()))};
+    for (const ConvS8Candidate& candidate : conv_s8_candidates())
+      if (isa_supported(candidate.isa) && candidate.refuse(shape, p.product).empty())
+        CHECK_THROWS_AS(check_candidate(candidate, p, none, [](auto, const auto&) {}), std::logic_error);
+  }
 }
 
 TEST_CASE("a view of several planes takes the promised memory") {
