@@ -62,7 +62,7 @@ template <bool stochastic, bool wide>
   const Digits digits{out, q.planes, plan.integer_pitch};
   if (stochastic) fill_random(q, tile, work.random);
   constexpr std::int64_t most = 1 << 20;  // elements that the counters of a quantizer hold
-  typename Simd::Quantizer quantizer(q.qmax,
+  typename Simd::Quantizer quantizer(q.qmax, q.is_unsigned,
                                      by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
   for (std::int64_t i = 0, size = 0, counted = 0; i < tile.count; i += size) {
     const std::int64_t phase = by_channel ? i % plan.period : 0,
@@ -81,7 +81,8 @@ template <bool stochastic, bool wide>
     quantizer.flush_sums(counts);
   } else {
     std::memset(out + tile.count, 0, chain_slack);
-    Simd::sum_integers(out, tile.count, counts);
+    q.is_unsigned ? Simd::template sum_integers<true>(out, tile.count, counts)
+                  : Simd::template sum_integers<false>(out, tile.count, counts);
   }
 }
 

@@ -11,10 +11,10 @@
 namespace octavo::kernels {
 namespace {
 
-/// Values become offset bytes: value + 128 is the value with its top bit flipped.
-void copy_offset(const std::int8_t* q, std::int64_t count, std::uint8_t* out) {
+/// Values become offset bytes: value + 128 is the value with its top bit flipped, value + 0 is itself.
+void copy_offset(const std::int8_t* q, std::int64_t count, std::uint8_t zero, std::uint8_t* out) {
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint8_t>(q[i] ^ 0x80);
+  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint8_t>(q[i] ^ zero);
 }
 
 /// First `count` bytes of 16 set.
@@ -30,8 +30,8 @@ void store16(void* to, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(to), 
 /// Pixels with pad channels. Whole vectors run over the end of a pixel into the next one, which is written
 /// later; the last pixels are written exactly.
 void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::int64_t pixels,
-                 std::uint8_t* out) {
-  const __m128i offset = _mm_set1_epi8(static_cast<char>(0x80)), mask = byte_mask(c % 16 == 0 ? 16 : c % 16);
+                 std::uint8_t zero, std::uint8_t* out) {
+  const __m128i offset = _mm_set1_epi8(static_cast<char>(zero)), mask = byte_mask(c % 16 == 0 ? 16 : c % 16);
   const std::int64_t body = (c - 1) / 16 * 16, last_safe = pixels - 1 - 16 / pitch;
   std::int64_t p = 0;
   for (; p < last_safe; ++p, q += c, out += pitch) {
@@ -40,8 +40,8 @@ void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::
     for (std::int64_t k = body + 16; k < pitch; k += 16) store16(out + k, offset);
   }
   for (; p < pixels; ++p, q += c, out += pitch) {
-    copy_offset(q, c, out);
-    std::memset(out + c, 128, static_cast<std::size_t>(pitch - c));
+    copy_offset(q, c, zero, out);
+    std::memset(out + c, zero, static_cast<std::size_t>(pitch - c));
   }
 }
 
@@ -50,25 +50,26 @@ void copy_padded(const std::int8_t* q, std::int64_t c, std::int64_t pitch, std::
   const std::int64_t pitch = view.channel_pitch, line = (view.left + plan.w + view.right) * pitch;
   const std::int64_t columns = tile.column_end - tile.column;
   out += tile.sample * (view.top + plan.h + view.bottom) * line;
-  if (tile.index == 0) std::memset(out, 128, static_cast<std::size_t>(view.top * line));
+  if (tile.index == 0) std::memset(out, view.zero, static_cast<std::size_t>(view.top * line));
   for (std::int64_t i = tile.row; i < tile.row_end; ++i, q += columns * plan.c) {
     std::uint8_t* row = out + (view.top + i) * line;
-    if (tile.column == 0) std::memset(row, 128, static_cast<std::size_t>(view.left * pitch));
+    if (tile.column == 0) std::memset(row, view.zero, static_cast<std::size_t>(view.left * pitch));
     std::uint8_t* pixels = row + (view.left + tile.column) * pitch;
     if (pitch == plan.c)
-      copy_offset(q, columns * plan.c, pixels);
+      copy_offset(q, columns * plan.c, view.zero, pixels);
     else
-      copy_padded(q, plan.c, pitch, columns, pixels);
+      copy_padded(q, plan.c, pitch, columns, view.zero, pixels);
     if (tile.column_end == plan.w)
-      std::memset(row + (view.left + plan.w) * pitch, 128, static_cast<std::size_t>(view.right * pitch));
+      std::memset(row + (view.left + plan.w) * pitch, view.zero,
+                  static_cast<std::size_t>(view.right * pitch));
   }
   if (tile.index + 1 == plan.tiles)
-    std::memset(out + (view.top + plan.h) * line, 128, static_cast<std::size_t>(view.bottom * line));
+    std::memset(out + (view.top + plan.h) * line, view.zero, static_cast<std::size_t>(view.bottom * line));
 }
 
 /// One block of Simd::block pixels by 16 channels: bytes transposed, one vector per channel.
 void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::int64_t pixels,
-                       std::int64_t channels, std::int64_t stride, std::uint8_t* out) {
+                       std::int64_t channels, std::int64_t stride, std::uint8_t offset, std::uint8_t* out) {
   typename Simd::Bytes rows[16], next[16];
   for (int r = 0; r < 16; ++r) rows[r] = Simd::gather(zero, from + r);
   // Four perfect shuffles of the 256 bytes of a lane exchange its rows and columns.
@@ -78,7 +79,7 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
     for (int r = 0; r < 8; ++r)
       rows[2 * r] = Simd::low(next[r], next[r + 8]), rows[2 * r + 1] = Simd::high(next[r], next[r + 8]);
   }
-  for (std::int64_t k = 0; k < channels; ++k) Simd::store_offset(out + k * stride, rows[k], pixels);
+  for (std::int64_t k = 0; k < channels; ++k) Simd::store_offset(out + k * stride, rows[k], offset, pixels);
 }
 
 [[gnu::noinline]] void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* table,
@@ -93,7 +94,7 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
       std::memcpy(from, table + phase * view.plane + p,
                   static_cast<std::size_t>(pixels) * sizeof(std::int32_t));
       for (std::int64_t k = 0; k < plan.c; k += 16)
-        write_plane_block(zero + k, from, pixels, plan.c - k < 16 ? plan.c - k : 16, stride,
+        write_plane_block(zero + k, from, pixels, plan.c - k < 16 ? plan.c - k : 16, stride, view.zero,
                           out + k * stride + phase * view.plane + p);
     }
   }

@@ -9,8 +9,8 @@ namespace octavo::kernels {
 /// Results above this are written around the caches: their reader would not find them there.
 constexpr std::int64_t streamed_bytes = 16 << 20;
 
-/// Terms that an int32 takes for any s8 operands: 131071 * 128 * 128 < 2^31.
-constexpr std::int64_t longest_s8_sum = 131071;
+/// Terms that an int32 takes for any operands, A unsigned or signed: 65793 * 255 * 128 < 2^31.
+constexpr std::int64_t longest_s8_sum = 65793;
 
 /// Output pixel first + i * step, i < size, reads input pixel i * in_step + taps[t].in for every tap.
 struct ConvAxis {

@@ -174,7 +174,8 @@ ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t
           .acc = nullptr};
 }
 
-/// 128 * sum of G over the block, each piece times its place in the sum, modulo 2^32; gathers the panel.
+/// What stands for 0 in X times the sum of G over the block, each piece times its place in the sum, modulo
+/// 2^32; gathers the panel.
 void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                              std::int64_t panel) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
@@ -196,7 +197,7 @@ void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t gr
     columns.segments = piece.samples;
     isa_.column_sums(columns);
     for (std::int64_t j = 0; j < p.width; ++j)
-      total[j] = (total[j] << piece.shift) + static_cast<std::uint32_t>(piece_sums[j]) * 128U;
+      total[j] = (total[j] << piece.shift) + static_cast<std::uint32_t>(piece_sums[j]) * a_.zero;
   }
   std::copy_n(total, p.width,
               reinterpret_cast<std::uint32_t*>(correction(run, plane, group, block) + p.begin));

@@ -200,7 +200,8 @@ void PixelProduct::pack(const std::int8_t* weights, void* packed, const Parallel
   });
 }
 
-/// [tap][channel / 4][column][4], missing channels and columns 0; then 128 * column sum, modulo 2^32.
+/// [tap][channel / 4][column][4], missing channels and columns 0; then what stands for 0 in A times the
+/// column sum, modulo 2^32.
 void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
                               std::int64_t group, const ConvPanel& panel) const {
   const PixelClass& pixels = classes_[pixel_class];
@@ -220,7 +221,7 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
         pack_columns(target, panel.width * 4, source, row, inputs_, columns, sums);
       target += tap_bytes;
     }
-  for (std::int32_t& sum : sums) sum *= 128;  // at most 131071 * 128 * 128
+  for (std::int32_t& sum : sums) sum *= a_.zero;
   std::memcpy(packed + correction_start(pixel_class, group) + panel.begin * 4, sums,
               static_cast<std::size_t>(panel.width * 4));
 }

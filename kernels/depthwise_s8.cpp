@@ -91,7 +91,7 @@ class DepthwisePixelProduct final : public ConvS8 {
                                            : weights[channel * shape_.r * shape_.s + tap];
             std::memcpy(target, &value, static_cast<std::size_t>(isa_.weight_bytes));  // little endian
             target += isa_.weight_bytes;
-            sums[static_cast<std::size_t>(channel)] += static_cast<std::uint32_t>(value) * 128U;
+            sums[static_cast<std::size_t>(channel)] += static_cast<std::uint32_t>(value) * a_.zero;
           }
     std::memcpy(packed + pixels.correction, sums.data(), sums.size() * sizeof(sums[0]));
   }

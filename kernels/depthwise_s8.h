@@ -38,6 +38,7 @@ struct DepthwisePixels {
 struct DepthwiseRows {
   const std::uint8_t* x;  // what the first tap of the first output pixel reads
   const std::uint8_t* g;
+  bool x_offset;  // x is u8 = value + 128, as g, and not the value itself
   std::int64_t x_sample, x_row, x_pixel, g_sample, g_row, g_pixel;  // bytes from one to the next
   const std::int64_t* offsets;                                      // bytes from a pixel to its taps
   std::int64_t taps, channels, rows_per_sample, pixels_per_row;

@@ -106,6 +106,7 @@ class DepthwiseGradWeight final : public ConvS8 {
     isa_.rows({.x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) + before,
                .g = static_cast<const std::uint8_t*>(run.args.b) + b_plane * plane_stride(b_) +
                     b_.top * row_bytes(b_) + b_.left * b_.channel_pitch,
+               .x_offset = a_.zero != 0,
                .x_sample = sample_bytes(a_),
                .x_row = shape_.stride_h * row_bytes(a_),
                .x_pixel = shape_.stride_w * a_.channel_pitch,

@@ -166,7 +166,8 @@ __attribute__((noinline)) void sum_taps(const DepthwiseRows& args, std::int64_t 
   }
   for (int t = 0; t < taps; ++t) {
     alignas(64) std::int32_t values[Ops::quarters * Ops::quarters * 4];
-    for (int q = 0; q < Ops::quarters; ++q) acc[t][q] = Ops::subtract(acc[t][q], Ops::times_128(total[q]));
+    for (int q = 0; args.x_offset && q < Ops::quarters; ++q)
+      acc[t][q] = Ops::subtract(acc[t][q], Ops::times_128(total[q]));
     Ops::reorder(acc[t]);
     for (int q = 0; q < Ops::quarters; ++q) Ops::store(values + q * Ops::quarters * 4, acc[t][q]);
     std::int32_t* target = args.sums + (first_tap + t) * args.channels + channel;

@@ -33,9 +33,9 @@ void force_isa(Isa isa);
 
 enum class Layout : std::uint8_t {
   plain,   ///< s8 [n][h][w][c], dense: the logical order
-  rows,    ///< u8 = value + 128, [n][top + h + bottom][left + w + right][channel_pitch]; border and pad hold
-           ///< 128
-  planes,  ///< u8 = value + 128, pixel-contiguous: [n][c][phase_h * phase_w][plane]; for the weight
+  rows,    ///< u8 = value + zero, [n][top + h + bottom][left + w + right][channel_pitch]; border and pad hold
+           ///< zero
+  planes,  ///< u8 = value + zero, pixel-contiguous: [n][c][phase_h * phase_w][plane]; for the weight
            ///< gradient's X
   quads,   ///< s8, [n][plane / 4][channel_pitch][4]: four neighbouring pixels per channel; for the weight
            ///< gradient's G
@@ -43,19 +43,22 @@ enum class Layout : std::uint8_t {
 
 /// One physical copy of an integer tensor. A view starts at a multiple of 64 bytes; every byte of its layout
 /// is written, the 64 bytes of slack behind it hold anything. Byte by byte (write_view of kernels/ref is the
-/// same in code): `rows`    value (m, i, j, ch) lies at ((m * (top + h + bottom) + top + i) * (left + w +
-/// right) + left + j)
-///           * channel_pitch + ch; all other bytes (border, channels >= c) are 128.
-/// `planes`  byte q < plane of phase (a, b), at ((m * c + ch) * phase_h * phase_w + a * phase_w + b) * plane
-/// + q, stands
-///           for row (q / pitch) * phase_h + a and column (q % pitch) * phase_w + b of the image that `top`
-///           rows above and `left` columns before the first pixel extend without end: 128 where that is
-///           outside the h x w pixels. Pixels that no byte stands for are not stored. `bottom` and `right`
-///           are 0.
-/// `quads`   byte q < plane, at ((m * (plane / 4) + q / 4) * channel_pitch + ch) * 4 + q % 4, is pixel (q /
-/// pitch,
-///           q % pitch): 0 where q / pitch >= h, q % pitch >= w or ch >= c. plane is a multiple of 4. No
-///           border, no phases.
+/// same in code), with height = top + h + bottom and width = left + w + right:
+///
+/// `rows`: value (m, i, j, ch) is byte
+///     ((m * height + top + i) * width + left + j) * channel_pitch + ch
+/// and all other bytes (border, channels >= c) are `zero`.
+///
+/// `planes`: byte q < plane of phase (a, b) is
+///     ((m * c + ch) * phase_h * phase_w + a * phase_w + b) * plane + q
+/// and stands for row (q / pitch) * phase_h + a and column (q % pitch) * phase_w + b of the image that `top`
+/// rows above and `left` columns before the first pixel extend without end: `zero` where that is outside the
+/// h x w pixels. Pixels that no byte stands for are not stored. `bottom` and `right` are 0.
+///
+/// `quads`: byte q < plane is
+///     ((m * (plane / 4) + q / 4) * channel_pitch + ch) * 4 + q % 4
+/// and stands for pixel (q / pitch, q % pitch): 0 where q / pitch >= h, q % pitch >= w or ch >= c. plane is a
+/// multiple of 4. No border, no phases.
 struct View {
   Layout layout = Layout::plain;
   std::int64_t n = 0, h = 0, w = 0, c = 0;                // logical sizes, without border
@@ -63,7 +66,8 @@ struct View {
   std::int64_t channel_pitch = 0;                         // rows, quads: channels stored, >= c
   std::int64_t phase_h = 1, phase_w = 1;                  // planes
   std::int64_t pitch = 0, plane = 0;  // planes, quads: pixels per row, bytes (pixels) per plane
-  std::int64_t bytes() const;         // including slack that a vector load may touch
+  std::uint8_t zero = 128;     // rows, planes: the byte that stands for 0; plain: 0 for u8 in place of s8
+  std::int64_t bytes() const;  // including slack that a vector load may touch
   bool operator==(const View&) const = default;
 };
 
@@ -83,7 +87,8 @@ std::int64_t planes_bytes(const View& view, int planes);
 /// border on each side, the larger channel_pitch); false, and `into` unchanged, when that is impossible.
 bool merge_views(View& into, const View& other);
 
-/// The meaning of the layouts: makes any view from the plain s8 tensor [n][h][w][c], and reads it back
+/// The meaning of the layouts: makes any view from the plain tensor [n][h][w][c], s8 or, where view.zero is
+/// 0, u8, and reads it back
 /// (pixels that the view does not store are left unchanged in `plain`).
 void write_view(const std::int8_t* plain, const View& view, void* target);
 void read_view(const void* source, const View& view, std::int8_t* plain);
@@ -107,7 +112,8 @@ struct ConvShape {
 constexpr int most_sample_class = 47;
 constexpr float sqrt2 = 1.41421356f;
 
-/// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too)
+/// Operands, result and scales of one run. Products over INT8 values in [-127, 127] (exact with -128 too; X
+/// of a view with zero = 0 in [0, 255])
 /// accumulate in int32 exactly; longer reductions are split and joined in int64. Operands of several planes
 /// take one such product for each pair of planes, and their sums are joined exactly, in more than int64 where
 /// that is needed. Then, left to right,
@@ -226,11 +232,13 @@ struct Histogram {
 /// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
 /// Stochastic: floor(t + u), t = clamp(...), u = random_bits16(key, first_index + element) / 65536; with
 /// several planes, where t + u would lose bits, floor(t) + floor((t - floor(t)) + u). A NaN gives 0.
+/// Unsigned: clamped to [0, qmax], bytes of the u8, for values that are never negative.
 struct Quantize {
   Granularity granularity = Granularity::tensor;
   const float* inverse_scale = nullptr;  // 1, c or n values
   int planes = 1;
-  float qmax = 127;  // an integer, at most largest_integer(planes)
+  bool is_unsigned = false;  // one plane, and views with zero = 0
+  float qmax = 127;          // an integer, at most largest_integer(planes), or 255
   Rounding rounding = Rounding::nearest;
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch

@@ -19,7 +19,7 @@ struct SumLevels {
   /// For `terms` products of operands of so many planes, times at most 2^most_shift, in at most `parts` int32
   /// sums for each pair of planes.
   static SumLevels of(std::int64_t terms, std::int64_t parts, int a_planes, int b_planes, int most_shift) {
-    const auto largest = [](int planes) { return planes == 1 ? 128 : largest_integer(planes); };
+    const auto largest = [](int planes) { return planes == 1 ? 255 : largest_integer(planes); };
     const Int128 bound = Int128{terms} * largest(a_planes) * largest(b_planes) << most_shift;
     if (bound < Int128{1} << 63) return {};
     // 9 < 2^4 pairs of planes times `parts` sums below 2^31 times 2^(width - 1) stay below 2^62.

@@ -28,7 +28,7 @@ std::int64_t planes_bytes(const View& view, int planes) {
 
 bool merge_views(View& into, const View& other) {
   if (into == other) return true;
-  if (into.layout != Layout::rows || other.layout != Layout::rows) return false;
+  if (into.layout != Layout::rows || other.layout != Layout::rows || into.zero != other.zero) return false;
   if (into.n != other.n || into.h != other.h || into.w != other.w || into.c != other.c) return false;
   into.top = std::max(into.top, other.top);
   into.left = std::max(into.left, other.left);

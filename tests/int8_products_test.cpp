@@ -47,7 +47,10 @@ struct Record {
       const auto* at =
           static_cast<const std::byte*>(program.value(plan, id)) + plane * kernels::plane_stride(view);
       kernels::read_view(at, view, digits.data());
-      for (std::size_t i = 0; i < size; ++i) operand.values[i] += base * digits[i];
+      for (std::size_t i = 0; i < size; ++i) {
+        const bool is_unsigned = view.zero == 0;
+        operand.values[i] += base * (is_unsigned ? static_cast<std::uint8_t>(digits[i]) : digits[i]);
+      }
     }
     return operand;
   }

@@ -48,8 +48,8 @@ std::vector<float> hostile_values(std::int64_t count) {
 }
 
 /// Views of every layout, with borders, pitches and phases that no vector divides.
-std::vector<View> all_views(const Sizes& s) {
-  const View plain{.layout = Layout::plain, .n = s.n, .h = s.h, .w = s.w, .c = s.c};
+std::vector<View> all_views(const Sizes& s, std::uint8_t zero) {
+  const View plain{.layout = Layout::plain, .n = s.n, .h = s.h, .w = s.w, .c = s.c, .zero = zero};
   std::vector<View> views(9, plain);
   for (int i = 1; i < 4; ++i) views[i].layout = Layout::rows, views[i].channel_pitch = s.c;
   views[2].top = 1, views[2].left = 2, views[2].bottom = 3, views[2].right = 1;
@@ -145,7 +145,9 @@ struct Options {
   bool statistics = false;
   int planes = 1;
   std::int64_t extra_stride = 0;  // bytes between planes beyond plane_stride()
-  float qmax() const { return static_cast<float>(largest_integer(planes)); }
+  bool is_unsigned = false;
+  float qmax() const { return is_unsigned ? 255.0f : static_cast<float>(largest_integer(planes)); }
+  float lowest() const { return is_unsigned ? 0.0f : -qmax(); }
   float gain = qmax() / 127;  // of the scales: some values saturate at any width
   std::vector<float> inverse(const Inputs& in) const {
     std::vector<float> values = in.inverse;
@@ -174,12 +176,13 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
   Quantize quantize{.granularity = options.granularity,
                     .inverse_scale = inverse.data(),
                     .planes = options.planes,
+                    .is_unsigned = options.is_unsigned,
                     .qmax = options.qmax(),
                     .rounding = options.rounding,
                     .key = random_key(1, 2, 3),
                     .first_index = options.first_index};
   std::vector<Buffer> buffers;
-  if (with_quantize) quantize.views = all_views(s);
+  if (with_quantize) quantize.views = all_views(s, options.is_unsigned ? 0 : 128);
   std::int64_t stride = 0;  // one for all views, when it is not each view's own
   for (const View& view : quantize.views) stride = std::max(stride, plane_stride(view));
   if (options.extra_stride > 0) quantize.stride = stride + options.extra_stride;
@@ -244,6 +247,8 @@ const Options all_options[] = {
     {Granularity::channel, Rounding::nearest, 0, false, 2, 64},
     {Granularity::sample, Rounding::nearest, 0, false, 3},
     {Granularity::channel, Rounding::stochastic, 77, false, 3},
+    {Granularity::tensor, Rounding::nearest, 0, true, 1, 0, true},
+    {Granularity::channel, Rounding::stochastic, 5, false, 1, 0, true},
 };
 
 void check_all(const Inputs& in, const std::vector<Step>& steps) {
@@ -306,7 +311,7 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
                                       : options.granularity == Granularity::channel ? i % s.c
                                                                                     : i / (s.h * s.w * s.c);
         const float t = in.x[at] * inverse[static_cast<std::size_t>(scale_at)];
-        const double clamped = std::clamp<double>(t, -options.qmax(), options.qmax());
+        const double clamped = std::clamp<double>(t, options.lowest(), options.qmax());
         const std::uint32_t u =
             random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
         double rounded = std::nearbyint(clamped);
@@ -325,7 +330,7 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
           const auto digit =
               static_cast<std::int64_t>(std::floor((static_cast<double>(left) + below) / unit));
           digits[static_cast<std::size_t>(plane)][at] = static_cast<std::int8_t>(digit);
-          REQUIRE(std::abs(digit) <= (plane + 1 < options.planes ? 128 : 127));
+          REQUIRE(std::abs(digit) <= (options.is_unsigned ? 255 : plane + 1 < options.planes ? 128 : 127));
           left -= digit * static_cast<std::int64_t>(unit);
         }
         REQUIRE(left == 0);
@@ -334,7 +339,7 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
       CHECK(outcome.stats.saturated == stats.saturated);
       CHECK(outcome.stats.sum_abs == stats.sum_abs);
       CHECK(outcome.stats.sum_square == stats.sum_square);
-      const std::vector<View> views = all_views(s);
+      const std::vector<View> views = all_views(s, options.is_unsigned ? 0 : 128);
       for (std::size_t i = 0; i < outcome.views.size(); ++i) {
         INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c << " view " << i);
         const View& view = views[i % views.size()];
@@ -408,5 +413,15 @@ TEST_CASE("integers that the planes cannot hold are refused") {
   quantize.qmax = 32640;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize.planes = 4;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize = {.is_unsigned = true, .qmax = 255};
+  CHECK(chain_scratch_bytes(chain) > 0);
+  quantize.views = {View{}};  // its zero is 128
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize.views[0].zero = 0;
+  CHECK(chain_scratch_bytes(chain) > 0);
+  quantize.qmax = 256;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize.qmax = 255, quantize.planes = 2;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
 }

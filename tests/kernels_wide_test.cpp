@@ -68,6 +68,7 @@ struct Problem {
   Integers a, b;
   bool vectors = false, accumulate = false, bias = false;
   std::vector<std::uint8_t> classes = {};  // none, or one for each sample
+  bool a_unsigned = false;                 // one plane of u8
 
   std::int64_t results() const {
     return product == Product::forward      ? y_elements(shape)
@@ -136,7 +137,9 @@ void pack_weights(const ConvS8& kernel, const Problem& p, Buffer& packed, const 
 
 void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const Sums& sums,
                      const Parallel& parallel) {
-  const View a_view = candidate.a_view(p.shape, p.product), b_view = candidate.b_view(p.shape, p.product);
+  View a_view = candidate.a_view(p.shape, p.product);
+  if (p.a_unsigned) a_view.zero = 0;
+  const View b_view = candidate.b_view(p.shape, p.product);
   const auto kernel = candidate.make(p.shape, p.product, a_view, b_view);
   const bool weights = p.product != Product::grad_weight;
   Buffer a(planes_bytes(a_view, p.a_planes));
@@ -232,7 +235,7 @@ TEST_CASE("sums of planes that int64 cannot hold are exact") {
     CHECK(check(p) >= most);
   }
   // The longest sum of a tiled forward product still fits.
-  Problem p = problem(linear(3, 131071, 2), Product::forward, 3, 3);
+  Problem p = problem(linear(3, 65793, 2), Product::forward, 3, 3);
   for (Integers* values : {&p.a, &p.b}) std::fill(values->begin(), values->end(), 8355711);
   CHECK(check(p) < most);
   p = problem(linear(2, 140000, 2), Product::forward, 3, 3);
@@ -310,6 +313,18 @@ TEST_CASE("samples in scale classes with several planes join exactly") {
         p.classes = draw_classes(all[i].n, last, 6);
         check(p);
       }
+    }
+}
+
+TEST_CASE("unsigned activations meet planes and scale classes exactly") {
+  const std::vector<ConvShape> all = class_shapes();
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (Product product : {Product::forward, Product::grad_weight}) {
+      Problem p = problem(all[i], product, 1, 1 + static_cast<int>(i % 3));
+      p.a_unsigned = true;
+      for (std::int32_t& x : p.a) x = x == 127 ? 255 : x & 255;
+      if (product == Product::grad_weight) p.classes = draw_classes(all[i].n, 13, 7);
+      check(p);
     }
 }
 

@@ -37,7 +37,7 @@ struct Sample {
     for (int i = 0; i < 5 * 3 * 3 * 6; ++i) w.push_back(0.1f * normal(engine));
     for (int i = 0; i < 4 * 9 * 8 * 5; ++i)
       g.push_back(1e-3f * normal(engine) * std::exp2(-2.0f * static_cast<float>(i / (9 * 8 * 5))));
-    tensors = {{"conv", "conv2d"}, shape, x.data(), w.data(), g.data()};
+    tensors = {{"conv", "conv2d"}, shape, x.data(), w.data(), g.data(), true};
   }
 };
 
@@ -110,15 +110,15 @@ TEST_CASE("the probe's errors are those of rounded operands in direct products")
 TEST_CASE("the probe tells policies apart: wide formats, and scales where the gradient varies") {
   const Sample sample;
   const LayerErrors minmax = probe(sample, "int8_minmax"), wide = probe(sample, "dfp16"),
-                    row = probe(sample, "int8_minmax", {{"scales", "row"}}), none = probe(sample, "fp32");
+                    own = probe(sample, "auto"), none = probe(sample, "fp32");
   for (std::size_t p = 0; p < 3; ++p) {
     CHECK(wide.products[p]->cosine_distance < 1e-7);
     CHECK(minmax.products[p]->cosine_distance > 1e-6);
     CHECK_FALSE(none.products[p]);
   }
   CHECK(wide.bits == std::array<int, 3>{16, 16, 16});
-  CHECK(row.products[1]->cosine_distance < 0.5 * minmax.products[1]->cosine_distance);
-  CHECK(row.products[0]->cosine_distance < minmax.products[0]->cosine_distance);
+  CHECK(own.products[1]->cosine_distance < 0.5 * minmax.products[1]->cosine_distance);
+  CHECK(own.products[0]->cosine_distance < minmax.products[0]->cosine_distance);
   const LayerErrors ui8 = probe(sample, "unified_int8");
   CAPTURE(ui8.learning_rate_factor - 1);
   CHECK(ui8.learning_rate_factor < 1);
@@ -215,13 +215,13 @@ TEST_CASE("fidelity measures every layer and policy, and refuses a run that keep
   Engine engine(Config::load("a.yaml", {}, catalog()));
   engine.step();
   const auto rows = measure_fidelity(
-      engine, {{"dfp16", precision_settings("dfp16")}, {"int8_minmax", precision_settings("int8_minmax")}});
+      engine, {{"auto", precision_settings("auto")}, {"int8_minmax", precision_settings("int8_minmax")}});
   CHECK(rows.size() == 2 * engine.program().layers.size());
   for (const FidelityRow& row : rows) {
     CHECK(row.step == 1);
     CHECK(row.errors.products[2]->cosine_distance < 0.05);
   }
-  CHECK(fidelity_table(rows).find("| 1 | dfp16 |") != std::string::npos);
+  CHECK(fidelity_table(rows).find("| 1 | auto |") != std::string::npos);
   Engine integer(Config::load("a.yaml", {"precision=int8_minmax"}, catalog()));
   CHECK_THROWS_WITH(measure_fidelity(integer, {}), ContainsSubstring("precision.policy=fp32"));
 }

@@ -1,4 +1,4 @@
-// The rules of distribution_adaptive and adaptive_precision: statistics in, decisions out, against the
+// The rules of distribution_adaptive, adaptive_precision and auto: statistics in, decisions out, against the
 // formulas of the papers.
 #include <cmath>
 
@@ -229,4 +229,24 @@ TEST_CASE("adaptive_precision: scales are powers of two, held between updates, z
     CHECK(format.power_of_two);
     CHECK(format.rounding == RoundingMode::nearest_even);
   }
+}
+
+TEST_CASE("auto: width from the energy that rounding adds") {
+  const auto own = policy("auto", {{"error_limit", "0.02"}, {"patience", "3"}});
+  std::vector<double> memory;
+  Seen seen;
+  seen.format.granularity = ScaleGranularity::sample_class;
+  seen.mean_square = 1 / (12 * 0.03);
+  CHECK(seen.decide(*own, memory).deviation == Approx(0.03));
+  CHECK(seen.decide(*own, memory).bits == 0);
+  CHECK(seen.decide(*own, memory).bits == 16);
+  seen.format.bits = 16;
+  seen.mean_square = 257.0 * 257 / (12 * 0.015);
+  for (int i = 0; i < 5; ++i) CHECK(seen.decide(*own, memory).bits == 0);
+  seen.mean_square = 257.0 * 257 / (12 * 0.009);
+  CHECK(seen.decide(*own, memory).bits == 0);
+  CHECK(seen.decide(*own, memory).bits == 0);
+  CHECK(seen.decide(*own, memory).bits == 8);
+  seen.mean_square = 0;
+  CHECK(seen.decide(*own, memory).deviation == 0);
 }

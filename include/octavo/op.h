@@ -138,6 +138,8 @@ struct OpDef {
 
   bool is_loss = false;             ///< output 0 is a scalar loss, the mean over the batch
   bool is_reshape = false;          ///< output 0 is input 0 with other sizes; no code runs
+  bool non_negative = false;        ///< no output is ever below 0
+  bool keeps_non_negative = false;  ///< no output is below 0 when no input is
   bool passes_gradient = false;     ///< the gradient of every input is the gradient of output 0
   bool adds_to_grad_input = false;  ///< backward() honours accumulate_input()
   /// Ops that are a pointwise step of their first input; set both or none. forward/backward may then stay

@@ -18,7 +18,9 @@ enum class Operand : std::uint8_t { weight, activation, gradient };
 enum class LayerProduct : std::uint8_t { forward, grad_input, grad_weight };
 
 enum class RoundingMode : std::uint8_t { nearest_even, stochastic };
-enum class ScaleGranularity : std::uint8_t { tensor, channel, sample };
+/// Which elements share a scale. `sample_class`: one scale per sample, rounded up to a half octave below the
+/// largest, so that the weight gradient, which sums over samples, can join its classes exactly.
+enum class ScaleGranularity : std::uint8_t { tensor, channel, sample, sample_class };
 /// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then
 /// quantizes.
 enum class ScaleMode : std::uint8_t { held, current_max };
@@ -38,6 +40,7 @@ struct SlotFormat {
   ScaleGranularity granularity = ScaleGranularity::tensor;
   RoundingMode rounding = RoundingMode::nearest_even;
   bool power_of_two = false;  ///< scales are rounded up to powers of two
+  bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
   bool operator==(const SlotFormat&) const = default;
 };
 

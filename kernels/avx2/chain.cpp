@@ -18,8 +18,10 @@ struct Simd {
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
    public:
-    Quantizer(float qmax, float inverse)
-        : inverse_(_mm256_set1_ps(inverse)),
+    Quantizer(float qmax, bool is_unsigned, float inverse)
+        : unsigned_(is_unsigned),
+          inverse_(_mm256_set1_ps(inverse)),
+          lowest_(_mm256_set1_ps(is_unsigned ? 0.0f : -qmax)),
           limit_(_mm256_set1_ps(qmax)),
           saturation_(_mm256_set1_ps(qmax + 0.5f)) {}
 
@@ -29,8 +31,8 @@ struct Simd {
       const __m256i high =
           round8<stochastic, false>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
-      const __m128i bytes =
-          _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+      const __m128i first = _mm256_castsi256_si128(words), last = _mm256_extracti128_si256(words, 1);
+      const __m128i bytes = unsigned_ ? _mm_packus_epi16(first, last) : _mm_packs_epi16(first, last);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
     }
 
@@ -99,7 +101,7 @@ struct Simd {
       const __m256 saturated = _mm256_cmp_ps(_mm256_and_ps(t, magnitude), saturation_, _CMP_GT_OQ);
       saturated_ = _mm256_sub_epi32(saturated_, _mm256_castps_si256(saturated));
       t = _mm256_and_ps(t, _mm256_cmp_ps(t, t, _CMP_ORD_Q));  // NaN: zero
-      t = _mm256_min_ps(_mm256_max_ps(t, _mm256_sub_ps(_mm256_setzero_ps(), limit_)), limit_);
+      t = _mm256_min_ps(_mm256_max_ps(t, lowest_), limit_);
       if (stochastic) {
         const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
         const __m256 whole = _mm256_floor_ps(t), rest = wide ? _mm256_sub_ps(t, whole) : t;
@@ -110,23 +112,33 @@ struct Simd {
       return _mm256_cvtps_epi32(t);
     }
 
-    __m256 inverse_, limit_, saturation_;
+    bool unsigned_;
+    __m256 inverse_, lowest_, limit_, saturation_;
     __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();
     __m256i absolute_ = _mm256_setzero_si256(), squares_ = _mm256_setzero_si256();
   };
 
   /// Zeros follow the integers up to a multiple of 64.
+  template <bool is_unsigned>
   static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
-    constexpr std::int64_t exact = 1 << 19;  // elements whose squares cannot overflow a lane
+    constexpr std::int64_t exact = 1 << 18;  // elements whose squares cannot overflow a lane
+    const __m256i zero = _mm256_setzero_si256();
     for (std::int64_t first = 0; first < count; first += exact) {
       __m256i absolute = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
       const std::int64_t end = first + exact < count ? first + exact : count;
       for (std::int64_t i = first; i < end; i += 32) {
-        const __m256i a = _mm256_abs_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i)));
-        absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(a, _mm256_setzero_si256()));
-        // Two squares of 127 fit 16 bits, so nothing saturates.
-        squares =
-            _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
+        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i));
+        const __m256i a = is_unsigned ? v : _mm256_abs_epi8(v);
+        absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(a, zero));
+        if constexpr (is_unsigned) {
+          const __m256i low = _mm256_unpacklo_epi8(a, zero), high = _mm256_unpackhi_epi8(a, zero);
+          const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high));
+          squares = _mm256_add_epi32(squares, both);
+        } else {
+          // Two squares of 127 fit 16 bits, so nothing saturates.
+          squares =
+              _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
+        }
       }
       alignas(32) std::int64_t sums[4];
       alignas(32) std::uint32_t square[8];
@@ -177,8 +189,8 @@ struct Simd {
   }
   static Bytes low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }
   static Bytes high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
-  static void store_offset(std::uint8_t* out, Bytes v, std::int64_t count) {
-    v = _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(0x80)));
+  static void store_offset(std::uint8_t* out, Bytes v, std::uint8_t offset, std::int64_t count) {
+    v = _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(offset)));
     if (count == block) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), v);
       return;

@@ -16,8 +16,9 @@ struct Simd {
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
    public:
-    Quantizer(float qmax, float inverse)
+    Quantizer(float qmax, bool is_unsigned, float inverse)
         : inverse_(_mm512_set1_ps(inverse)),
+          lowest_(_mm512_set1_ps(is_unsigned ? 0.0f : -qmax)),
           limit_(_mm512_set1_ps(qmax)),
           saturation_(_mm512_set1_ps(qmax + 0.5f)) {}
 
@@ -73,8 +74,7 @@ struct Simd {
       const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
       saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
       // A NaN is not ordered with itself and becomes zero here.
-      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t,
-                              _mm512_sub_ps(_mm512_setzero_ps(), limit_));
+      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
       t = _mm512_min_ps(t, limit_);
       if (stochastic) {
         const __m512i bits =
@@ -89,21 +89,28 @@ struct Simd {
       return _mm512_cvtps_epi32(t);
     }
 
-    __m512 inverse_, limit_, saturation_;
+    __m512 inverse_, lowest_, limit_, saturation_;
     __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();
     __m512i absolute_ = _mm512_setzero_si512(), squares_ = _mm512_setzero_si512();
   };
 
   /// Zeros follow the integers up to a multiple of 64.
+  template <bool is_unsigned>
   static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
-    constexpr std::int64_t exact = 1 << 20;  // elements whose squares cannot overflow a lane
+    constexpr std::int64_t exact = 1 << 18;  // elements whose squares cannot overflow a lane
+    const __m512i zero = _mm512_setzero_si512();
     for (std::int64_t first = 0; first < count; first += exact) {
       __m512i absolute = _mm512_setzero_si512(), squares = _mm512_setzero_si512();
       const std::int64_t end = first + exact < count ? first + exact : count;
       for (std::int64_t i = first; i < end; i += 64) {
-        const __m512i a = _mm512_abs_epi8(_mm512_loadu_si512(q + i));
-        absolute = _mm512_add_epi64(absolute, _mm512_sad_epu8(a, _mm512_setzero_si512()));
-        squares = _mm512_dpbusd_epi32(squares, a, a);
+        const __m512i v = _mm512_loadu_si512(q + i), a = is_unsigned ? v : _mm512_abs_epi8(v);
+        absolute = _mm512_add_epi64(absolute, _mm512_sad_epu8(a, zero));
+        if constexpr (is_unsigned) {
+          const __m512i low = _mm512_unpacklo_epi8(a, zero), high = _mm512_unpackhi_epi8(a, zero);
+          squares = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(squares, low, low), high, high);
+        } else {
+          squares = _mm512_dpbusd_epi32(squares, a, a);
+        }
       }
       counts.sum_abs += _mm512_reduce_add_epi64(absolute);
       counts.sum_square += _mm512_reduce_add_epi64(
@@ -146,8 +153,8 @@ struct Simd {
   }
   static Bytes low(Bytes a, Bytes b) { return _mm512_unpacklo_epi8(a, b); }
   static Bytes high(Bytes a, Bytes b) { return _mm512_unpackhi_epi8(a, b); }
-  static void store_offset(std::uint8_t* out, Bytes v, std::int64_t count) {
-    v = _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(0x80)));
+  static void store_offset(std::uint8_t* out, Bytes v, std::uint8_t offset, std::int64_t count) {
+    v = _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(offset)));
     if (count == block)
       _mm512_storeu_si512(out, v);
     else

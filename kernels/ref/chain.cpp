@@ -125,7 +125,7 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     if (std::isnan(t)) t = 0.0f;
     counts.max_bits = std::max(counts.max_bits, magnitude_bits(v));
     counts.saturated += std::fabs(t) > q.qmax + 0.5f;
-    t = std::clamp(t, -q.qmax, q.qmax);
+    t = std::clamp(t, q.is_unsigned ? 0.0f : -q.qmax, q.qmax);
     if (q.rounding == Rounding::stochastic) {
       const std::uint64_t index = q.first_index + static_cast<std::uint64_t>(tile.first + i);
       const float u = static_cast<float>(random_bits16(q.key, index)) * 0x1p-16f, whole = std::floor(t);
@@ -137,14 +137,16 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
     for (int plane = 0; plane < q.planes; ++plane) {
-      const auto digit = static_cast<std::int8_t>(integer & 0xFF);  // of the same remainder, in [-128, 127]
+      const auto digit = static_cast<std::int8_t>(integer & 0xFF);  // of the same remainder
       out[plane * plan.integer_pitch + i] = digit;
       integer = (integer - digit) / 256;
     }
   }
 }
 
-std::uint8_t offset_byte(std::int8_t value) { return static_cast<std::uint8_t>(value + 128); }
+std::uint8_t offset_byte(const View& view, std::int8_t value) {
+  return static_cast<std::uint8_t>(value + view.zero);
+}
 
 void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, const std::int8_t* q,
                 std::uint8_t* out) {
@@ -161,7 +163,7 @@ void write_rows(const ChainPlan& plan, const View& view, const ChainTile& tile, 
         const bool pixel = inside && j >= tile.column && j < tile.column_end && k < plan.c;
         const std::int64_t local = (i - tile.row) * (tile.column_end - tile.column) + j - tile.column;
         const std::int64_t at = (tile.sample * height + view.top + i) * width + view.left + j;
-        out[at * view.channel_pitch + k] = pixel ? offset_byte(q[local * plan.c + k]) : 128;
+        out[at * view.channel_pitch + k] = pixel ? offset_byte(view, q[local * plan.c + k]) : view.zero;
       }
   }
 }
@@ -175,7 +177,7 @@ void write_planes(const ChainPlan& plan, const View& view, const std::int32_t* t
       for (std::int64_t p = range.first; p < range.last; ++p) {
         const std::int32_t from = table[phase * view.plane + p];
         out[((tile.sample * plan.c + k) * phases + phase) * view.plane + p] =
-            from == 0 ? 128 : offset_byte(zero[from + k]);
+            from == 0 ? view.zero : offset_byte(view, zero[from + k]);
       }
   }
 }

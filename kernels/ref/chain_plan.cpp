@@ -139,7 +139,11 @@ void merge_sums(const ChainPlan& plan, int which, double* out) {
 void check_quantize(const Quantize& q) {
   if (q.planes < 1 || q.planes > most_planes)
     throw std::logic_error("quantize: " + std::to_string(q.planes) + " planes; there are 1 to 3");
-  if (!(q.qmax >= 0 && q.qmax <= static_cast<float>(largest_integer(q.planes))))
+  if (q.is_unsigned && q.planes != 1) throw std::logic_error("quantize: unsigned integers have one plane");
+  for (const View& view : q.views)
+    if (view.zero != (q.is_unsigned ? 0 : 128))
+      throw std::logic_error("quantize: a view takes byte " + std::to_string(view.zero) + " for 0");
+  if (!(q.qmax >= 0 && q.qmax <= static_cast<float>(q.is_unsigned ? 255 : largest_integer(q.planes))))
     throw std::logic_error("quantize: integers up to " + std::to_string(q.qmax) + " need more than " +
                            std::to_string(q.planes) + " planes");
 }

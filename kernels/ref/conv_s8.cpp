@@ -13,7 +13,8 @@ View view_of_y(const ConvShape& shape) { return {.n = shape.n, .h = shape.ho, .w
 
 class ReferenceConvS8 final : public ConvS8 {
  public:
-  ReferenceConvS8(const ConvShape& shape, Product product) : shape_(shape), product_(product) {}
+  ReferenceConvS8(const ConvShape& shape, Product product, bool a_unsigned)
+      : shape_(shape), product_(product), a_unsigned_(a_unsigned) {}
 
   std::int64_t packed_bytes() const override {
     return product_ == Product::grad_weight ? 0 : shape_.k * shape_.r * shape_.s * (shape_.c / shape_.groups);
@@ -53,6 +54,7 @@ class ReferenceConvS8 final : public ConvS8 {
   }
 
  private:
+  std::int64_t data(std::int8_t x) const { return a_unsigned_ ? static_cast<std::uint8_t>(x) : x; }
   std::int64_t x_index(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
     return ((n * shape_.h + h) * shape_.w + w) * shape_.c + c;
   }
@@ -92,7 +94,7 @@ class ReferenceConvS8 final : public ConvS8 {
     std::int64_t sum = 0;
     visit_taps(i, j, [&](std::int64_t r, std::int64_t s, std::int64_t h, std::int64_t w) {
       for (std::int64_t c = 0; c < cg; ++c)
-        sum += std::int64_t{x[x_index(n, h, w, first + c)]} * weights[w_index(k, r, s, c)];
+        sum += data(x[x_index(n, h, w, first + c)]) * weights[w_index(k, r, s, c)];
     });
     return sum;
   }
@@ -160,13 +162,14 @@ class ReferenceConvS8 final : public ConvS8 {
         const std::int64_t h = i * shape_.stride_h + r * shape_.dilation_h - shape_.pad_h;
         const std::int64_t w = j * shape_.stride_w + s * shape_.dilation_w - shape_.pad_w;
         if (h >= 0 && h < shape_.h && w >= 0 && w < shape_.w)
-          sum += std::int64_t{x[x_index(n, h, w, c)]} * g[y_index(n, i, j, k)];
+          sum += data(x[x_index(n, h, w, c)]) * g[y_index(n, i, j, k)];
       }
     return sum;
   }
 
   ConvShape shape_;
   Product product_;
+  bool a_unsigned_;
 };
 
 std::string refuse(const ConvShape&, Product) { return {}; }
@@ -176,8 +179,8 @@ View a_view(const ConvShape& shape, Product product) {
 View b_view(const ConvShape& shape, Product product) {
   return product == Product::grad_weight ? view_of_y(shape) : View{};
 }
-std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View&, const View&) {
-  return std::make_unique<ReferenceConvS8>(shape, product);
+std::unique_ptr<ConvS8> make(const ConvShape& shape, Product product, const View& a, const View&) {
+  return std::make_unique<ReferenceConvS8>(shape, product, a.zero == 0);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ void visit_view(const View& view, Visit visit) {
 
 /// What is added to a value before it is stored.
 int stored_offset(const View& view) {
-  return view.layout == Layout::rows || view.layout == Layout::planes ? 128 : 0;
+  return view.layout == Layout::rows || view.layout == Layout::planes ? view.zero : 0;
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ void NodeContext::multiply_integer(LayerProduct which, const float* bias, float*
   if (product.fold_channels) pack_folded(product, run);
   const void* b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
   run_integer_product(program_.runtime(),
-                      {*run.s8, program_.slots[product.a_slot], program_.slots[product.b_slot],
+                      {which, *run.s8, program_.slots[product.a_slot], program_.slots[product.b_slot],
                        program_.address(plan_, product.a), b, bias, out, accumulate, product.fold_channels});
 }
 

@@ -12,9 +12,14 @@ namespace {
 
 constexpr std::uint32_t infinity_bits = 0x7F800000u;
 
+kernels::Granularity kernel_granularity(ScaleGranularity granularity) {
+  return has_sample_scales(granularity) ? kernels::Granularity::sample
+                                        : static_cast<kernels::Granularity>(granularity);
+}
+
 std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain) {
   if (granularity == ScaleGranularity::tensor) return 1;
-  return static_cast<std::size_t>(granularity == ScaleGranularity::sample ? chain.n : chain.c);
+  return static_cast<std::size_t>(has_sample_scales(granularity) ? chain.n : chain.c);
 }
 
 void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits) {
@@ -27,7 +32,7 @@ void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t m
 // scale = clip / qmax, or the power of two above it; a zero or denormal range gives scale 1, so that all
 // integers are 0.
 void set_scale(Slot& slot, std::size_t index, float clip) {
-  const auto qmax = static_cast<float>(quantized_max(slot.format.bits));
+  const auto qmax = static_cast<float>(largest_integer(slot.format));
   const bool usable = clip >= 1e-30f;
   if (usable && slot.format.power_of_two) {
     slot.scale[index] = power_of_two_above(clip / qmax);
@@ -36,6 +41,28 @@ void set_scale(Slot& slot, std::size_t index, float clip) {
   }
   slot.scale[index] = usable ? clip / qmax : 1.0f;
   slot.inverse_scale[index] = usable ? qmax / clip : 1.0f;
+}
+
+// Each scale moves up to the next half octave below the largest: sample n then has the scale
+// s 2^(class / 2), with s the scale of class 0. Samples of zeros lie in the class of the smallest.
+void round_to_classes(Slot& slot) {
+  constexpr int most = 23;  // 11.5 octaves: gradients below that are nothing beside the largest
+  const std::size_t count = slot.scale.size();
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.sample_class.resize(count);
+  int lowest = 0;
+  for (std::size_t n = 0; n < count; ++n) {
+    const bool zeros = slot.max_bits[n] == 0;
+    const double below = zeros ? most : std::floor(2 * std::log2(double{largest} / slot.scale[n]));
+    slot.sample_class[n] = static_cast<std::uint8_t>(std::clamp(below, 0.0, double{most}));
+    if (!zeros) lowest = std::max<int>(lowest, slot.sample_class[n]);
+  }
+  slot.class_scale = scale_of_class(largest, -lowest);
+  for (std::size_t n = 0; n < count; ++n) {
+    slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min<int>(lowest, slot.sample_class[n]));
+    slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
+    slot.inverse_scale[n] = 1.0f / slot.scale[n];
+  }
 }
 
 // The chain without what it leaves in memory: for a pass that only looks.
@@ -57,6 +84,7 @@ void scales_from_maxima(Slot& slot, const Runtime& runtime) {
     refuse_non_finite(slot, runtime, slot.max_bits[i]);
     set_scale(slot, i, std::bit_cast<float>(slot.max_bits[i]));
   }
+  if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot);
 }
 
 void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
@@ -64,7 +92,7 @@ void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std
   slot.max_bits.assign(count, 0);
   pass.want_max = true;
   pass.max_bits = slot.max_bits.data();
-  pass.max_granularity = static_cast<kernels::Granularity>(slot.format.granularity);
+  pass.max_granularity = kernel_granularity(slot.format.granularity);
   run(runtime, pass);
   scales_from_maxima(slot, runtime);
 }
@@ -77,7 +105,7 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   slot.inverse_scale.resize(count);
   // A range per sample would make a batch of one differ from others: evaluation then has one range for all
   // samples.
-  const bool shared = slot.format.granularity == ScaleGranularity::sample && slot.frozen_clip.size() == 1;
+  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
   const bool held = phase == Phase::train && slot.mode == ScaleMode::held;
   if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
     for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
@@ -96,10 +124,11 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
 // The quantization of one pass, with the scales that the slot holds now.
 kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64_t first_index) {
   kernels::Quantize quantize;
-  quantize.granularity = static_cast<kernels::Granularity>(slot.format.granularity);
+  quantize.granularity = kernel_granularity(slot.format.granularity);
   quantize.inverse_scale = slot.inverse_scale.data();
-  quantize.qmax = static_cast<float>(quantized_max(slot.format.bits));
+  quantize.qmax = static_cast<float>(largest_integer(slot.format));
   quantize.planes = plane_count(slot.format.bits);
+  quantize.is_unsigned = slot.format.unsigned_ok;
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;
@@ -237,6 +266,8 @@ void fold_channels(const Slot& gradient, const float* weights, const Shape& shap
 
 void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
   const Slot &a = product.a_slot, &b = product.b_slot;
+  const bool by_class =
+      product.which == LayerProduct::grad_weight && b.format.granularity == ScaleGranularity::sample_class;
   kernels::ConvArgs args;
   args.a = product.a;
   args.b = product.b;
@@ -244,9 +275,10 @@ void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
   args.b_planes = plane_count(b.format.bits);
   constexpr float one = 1;
   args.a_scale = product.folded ? &one : a.scale.data();
-  args.b_scale = b.scale.data();
+  args.b_scale = by_class ? &b.class_scale : b.scale.data();
   args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor && !product.folded;
-  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor;
+  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor && !by_class;
+  args.sample_class = by_class ? b.sample_class.data() : nullptr;
   args.bias = product.bias;
   args.out = product.out;
   args.accumulate = product.accumulate;

@@ -33,6 +33,7 @@ void fold_channels(const Slot& gradient, const float* weights, const Shape& shap
 
 /// One integer product with the scales that its slots hold.
 struct IntegerProduct {
+  LayerProduct which;
   const kernels::ConvS8& kernel;
   const Slot &a_slot, &b_slot;
   const void *a, *b;  // as kernels::ConvArgs names them

@@ -48,8 +48,7 @@ void chain_forward(OpContext& context) {
       first.pass == Pass::forward ? first.signature->inputs[0] : first.signature->outputs[0];
   const auto by_sample = [&] {
     return !node.views.empty() &&
-           program.slots[outer.plan().graph.value(node.views[0]).slot].format.granularity ==
-               ScaleGranularity::sample;
+           has_sample_scales(program.slots[outer.plan().graph.value(node.views[0]).slot].format.granularity);
   };
   ChainBuilder builder(program.runtime(), geometry(type.shape),
                        entry_of(NodeContext(program, outer.plan(), first, no_kernels), first));

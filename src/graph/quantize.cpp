@@ -14,6 +14,25 @@ kernels::ConvShape kernel_shape(const ProductShape& p) {
           p.wo, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.groups};
 }
 
+std::vector<bool> non_negative_values(const Graph& graph) {
+  std::vector<bool> known(graph.values.size(), false);
+  const auto is_known = [&](ValueId id) { return known[static_cast<std::size_t>(graph.root(id))]; };
+  const auto visit = [&](const Node& node) {
+    const bool kept =
+        node.op->keeps_non_negative && std::all_of(node.inputs.begin(), node.inputs.end(), is_known);
+    if (!node.op->non_negative && !kept) return;
+    for (ValueId id : node.outputs) known[static_cast<std::size_t>(graph.root(id))] = true;
+  };
+  for (const Node& node : graph.nodes) {
+    if (node.pass == Pass::backward) break;
+    if (node.chain.empty())
+      visit(node);
+    else
+      std::for_each(node.chain.begin(), node.chain.end(), visit);
+  }
+  return known;
+}
+
 namespace {
 
 constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"};
@@ -21,7 +40,7 @@ constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"}
 class Quantizer {
  public:
   Quantizer(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log)
-      : graph_(graph), layers_(layers), slots_(slots), log_(log) {}
+      : graph_(graph), layers_(layers), slots_(slots), log_(log), non_negative_(non_negative_values(graph)) {}
 
   void run() {
     for (Node& node : graph_.nodes)
@@ -113,8 +132,8 @@ class Quantizer {
         request(node.grad_outputs[0], product.b_slot, product.candidate->b_view(product.shape, which));
   }
 
-  int data_slot(Operand operand, ValueId edge, const SlotFormat& format, const Layer& layer,
-                const char* product) {
+  int data_slot(Operand operand, ValueId edge, SlotFormat format, const Layer& layer, const char* product) {
+    if (!non_negative_[static_cast<std::size_t>(graph_.root(edge))]) format.unsigned_ok = false;
     // A reshaped edge has other channels and samples: it shares integers only where one scale holds for all.
     const ValueId source = format.granularity == ScaleGranularity::tensor ? graph_.root(edge) : edge;
     return slots_.find_or_add(operand, graph_.value(source).name, format, layer.info.name,
@@ -135,7 +154,9 @@ class Quantizer {
   }
 
   // A view of this edge in this slot that serves the request; views merge where one copy can serve both.
-  ValueId request(ValueId edge, int slot, const kernels::View& view) {
+  ValueId request(ValueId edge, int slot, kernels::View view) {
+    const SlotFormat& format = slots_[slot].format;
+    if (format.unsigned_ok) view.zero = 0;
     std::vector<ValueId>& views = edges_[{graph_.root(edge), slot, view.n, view.h, view.w, view.c}];
     for (ValueId id : views) {
       kernels::View& known = graph_.value(id).view;
@@ -148,7 +169,7 @@ class Quantizer {
     value.source = edge;
     value.slot = slot;
     value.view = view;
-    value.planes = plane_count(slots_[slot].format.bits);
+    value.planes = plane_count(format.bits);
     views.push_back(graph_.add_value(std::move(value)));
     return views.back();
   }
@@ -198,6 +219,7 @@ class Quantizer {
   const std::vector<Layer>& layers_;
   SlotTable& slots_;
   const DispatchLog& log_;
+  std::vector<bool> non_negative_;
   std::map<EdgeKey, std::vector<ValueId>> edges_;
 };
 

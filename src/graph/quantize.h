@@ -17,6 +17,9 @@ using DispatchLog = std::function<void(const std::string&)>;
 /// Node::layer.
 void quantize(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log);
 
+/// By value: never below 0, so that integers may be unsigned.
+std::vector<bool> non_negative_values(const Graph& graph);
+
 kernels::ConvShape kernel_shape(const ProductShape& shape);
 
 }  // namespace octavo

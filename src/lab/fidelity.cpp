@@ -50,6 +50,7 @@ std::vector<Group> grouped(const std::vector<FidelityRow>& rows) {
 
 void visit_layers(Engine& engine, const std::function<void(const LayerTensors&)>& visit) {
   Program& program = engine.program();
+  const std::vector<bool> non_negative = non_negative_values(engine.training_plan().graph);
   program.after_node = [&](const Plan& plan, const Node& node) {
     if (node.pass != Pass::backward || !node.op->product) return;
     const Layer& layer = program.layers[static_cast<std::size_t>(node.layer)];
@@ -59,6 +60,7 @@ void visit_layers(Engine& engine, const std::function<void(const LayerTensors&)>
     tensors.x = static_cast<const float*>(program.value(plan, node.inputs[0]));
     tensors.g = static_cast<const float*>(program.value(plan, node.grad_outputs[0]));
     tensors.w = program.parameters[static_cast<std::size_t>(node.parameters[0])].value.as<float>().data();
+    tensors.x_non_negative = non_negative[static_cast<std::size_t>(plan.graph.root(node.inputs[0]))];
     visit(tensors);
   };
   try {

@@ -79,6 +79,7 @@ class Probe {
     const bool by_gradient = which == LayerProduct::grad_input;
     Slot& a = data_slot(by_gradient ? Operand::gradient : Operand::activation, format(which).data);
     kernels::View a_view = candidate.a_view(shape, product), b_view;
+    if (a.format.unsigned_ok) a_view.zero = 0;
     const Tensor a_integers = quantize_data(a, a_view);
     Tensor b_integers;
     Slot* b = nullptr;
@@ -95,11 +96,12 @@ class Probe {
     }
     std::vector<float>& out = results_[static_cast<std::size_t>(which)];
     out.resize(static_cast<std::size_t>(output_size(layer_.shape, which)));
-    run_integer_product(runtime_, {*kernel, a, *b, a_integers.data(), b_integers.data(), nullptr, out.data(),
-                                   false, format(which).fold_channels});
+    run_integer_product(runtime_, {which, *kernel, a, *b, a_integers.data(), b_integers.data(), nullptr,
+                                   out.data(), false, format(which).fold_channels});
   }
 
-  Slot& data_slot(Operand operand, const SlotFormat& format) {
+  Slot& data_slot(Operand operand, SlotFormat format) {
+    if (operand == Operand::gradient || !layer_.x_non_negative) format.unsigned_ok = false;
     return slots_[slots_.find_or_add(operand, layer_.info.name, format, layer_.info.name,
                                      layer_.info.name + ".grad_weight")];
   }

@@ -17,6 +17,7 @@ struct LayerTensors {
   LayerInfo info;
   ProductShape shape;
   const float *x = nullptr, *w = nullptr, *g = nullptr;
+  bool x_non_negative = false;
 };
 
 /// Products in FP32, by LayerProduct.

@@ -51,6 +51,7 @@ nlohmann::json to_json(const OperandRecord& record) {
           {"first_of_its_op", record.layer.first_of_its_op},
           {"depthwise", record.layer.depthwise},
           {"operand", operand_keys[static_cast<int>(record.operand)]},
+          {"non_negative", record.non_negative},
           {"elements", record.elements},
           {"max_abs", record.max_abs},
           {"histogram", sparse(record.histogram)},
@@ -67,6 +68,7 @@ OperandRecord from_json(const nlohmann::json& json) {
   const auto* found = std::find(std::begin(operand_keys), std::end(operand_keys), operand);
   require(found != std::end(operand_keys), Errc::data, "unknown operand '", operand, "'");
   record.operand = static_cast<Operand>(found - operand_keys);
+  record.non_negative = json.at("non_negative").get<bool>();
   record.elements = json.at("elements").get<std::int64_t>();
   record.max_abs = json.at("max_abs").get<float>();
   record.histogram = dense(json.at("histogram"));
@@ -105,6 +107,7 @@ std::array<OperandValues, 3> operands(const LayerTensors& layer) {
 OperandRecord summarize(Runtime& runtime, std::int64_t step, const LayerTensors& layer,
                         const OperandValues& values) {
   OperandRecord record{step, layer.info, values.operand};
+  record.non_negative = values.operand == Operand::activation && layer.x_non_negative;
   record.elements = values.shape.elements();
   const std::int64_t channels = values.shape.back();
   count_magnitudes(values.values, record.elements, record.histogram, runtime.parallel);

@@ -22,6 +22,7 @@ struct OperandRecord {
   std::int64_t step = 0;
   LayerInfo layer;
   Operand operand = Operand::gradient;
+  bool non_negative = false;
   std::int64_t elements = 0;
   float max_abs = 0;
   MagnitudeHistogram histogram;

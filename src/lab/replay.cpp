@@ -24,7 +24,7 @@ class LayerReplay {
 
   /// The three operands of one step.
   void step(const std::map<Operand, const OperandRecord*>& records, std::vector<ReplayRow>& rows) {
-    if (slots_.size() == 0) add_slots();
+    if (slots_.size() == 0) add_slots(records);
     const std::int64_t step = records.begin()->second->step;
     controller_->begin_step(step);
     const std::size_t first = rows.size();
@@ -34,13 +34,17 @@ class LayerReplay {
   }
 
  private:
-  void add_slots() {
+  void add_slots(const std::map<Operand, const OperandRecord*>& records) {
     const LayerFormats& f = layers_[0].formats;
+    const bool unsigned_x = records.at(Operand::activation)->non_negative;
     const auto add = [&](const ProductFormat& product, Operand data, Operand other, const char* name) {
       if (!product.integer) return;
-      for (const auto& [operand, format] : {std::pair(data, product.data), std::pair(other, product.other)})
-        slots_.find_or_add(operand, layers_[0].info.name, format, layers_[0].info.name,
+      for (const auto& [operand, format] : {std::pair(data, product.data), std::pair(other, product.other)}) {
+        SlotFormat granted = format;
+        granted.unsigned_ok &= operand == Operand::activation && unsigned_x;
+        slots_.find_or_add(operand, layers_[0].info.name, granted, layers_[0].info.name,
                            layers_[0].info.name + "." + name);
+      }
     };
     add(f.forward, Operand::activation, Operand::weight, "forward");
     add(f.grad_input, Operand::gradient, Operand::weight, "grad_input");
@@ -49,7 +53,7 @@ class LayerReplay {
 
   /// Fills the slot as a quantize pass over the recorded values would.
   static ReplayRow show(Slot& slot, const OperandRecord& record) {
-    const double qmax = quantized_max(slot.format.bits), maximum = record.max_abs;
+    const double qmax = largest_integer(slot.format), maximum = record.max_abs;
     const bool held = slot.mode == ScaleMode::held && slot.clip > 0;
     double clip = held ? slot.clip : maximum;
     if (slot.format.power_of_two && clip > 0)

@@ -25,6 +25,7 @@ OpDef add_op() {
   OpDef op;
   op.type = "add";
   op.help = "sum of tensors of one shape: from [a, b, ...]";
+  op.keeps_non_negative = true;
   op.min_inputs = 2;
   op.max_inputs = 64;
   op.infer = infer;

@@ -100,6 +100,7 @@ OpDef avg_pool_op() {
   OpDef op;
   op.type = "avg_pool";
   op.help = "mean over windows: kernel, stride (kernel), pad 0, count_include_pad true";
+  op.keeps_non_negative = true;
   op.parse = [](AttrReader& reader) {
     auto window = read_window(reader);
     window->count_include_pad = reader.flag("count_include_pad", true);
@@ -116,6 +117,7 @@ OpDef global_avg_pool_op() {
   OpDef op;
   op.type = "global_avg_pool";
   op.help = "mean over all pixels: [N, H, W, C] -> [N, C]";
+  op.keeps_non_negative = true;
   op.infer = infer_global;
   op.forward = global_forward;
   op.backward = global_backward;

@@ -84,6 +84,7 @@ OpDef concat_op() {
   OpDef op;
   op.type = "concat";
   op.help = "joins tensors: from [a, b, ...], axis -1";
+  op.keeps_non_negative = true;
   op.min_inputs = 1;
   op.max_inputs = 1024;
   op.parse = parse;

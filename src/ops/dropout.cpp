@@ -27,6 +27,7 @@ OpDef dropout_op() {
   OpDef op;
   op.type = "dropout";
   op.help = "sets a share p of the elements to 0 in training: p";
+  op.keeps_non_negative = true;
   op.parse = [](AttrReader& reader) -> std::shared_ptr<const Attributes> {
     auto dropout = std::make_shared<Dropout>();
     dropout->p = reader.number("p", 0.5, 0, 0.999);

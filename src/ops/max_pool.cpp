@@ -63,6 +63,7 @@ OpDef max_pool_op() {
   OpDef op;
   op.type = "max_pool";
   op.help = "maximum over windows: kernel, stride (kernel), pad 0";
+  op.keeps_non_negative = true;
   op.parse = [](AttrReader& reader) { return read_window(reader); };
   op.infer = infer_window;
   op.saved = [](const Signature& s) { return std::vector<TensorType>{{DType::s32, s.outputs[0].shape}}; };

@@ -28,6 +28,7 @@ OpDef make(const char* type, const char* help, bool six) {
   op.infer = same_type;
   op.saved = [](const Signature& signature) { return std::vector{bit_mask(signature)}; };
   op.needs = {.inputs = false, .outputs = false};
+  op.non_negative = true;
   op.chain_forward = [six](OpContext& context, ChainBuilder& chain) { forward(context, chain, six); };
   op.chain_backward = backward;
   return op;

@@ -31,6 +31,7 @@ OpDef flatten_op() {
   OpDef op;
   op.type = "flatten";
   op.help = "[N, ...] -> [N, all]";
+  op.keeps_non_negative = true;
   op.infer = infer_flatten;
   op.is_reshape = true;
   return op;
@@ -40,6 +41,7 @@ OpDef reshape_op() {
   OpDef op;
   op.type = "reshape";
   op.help = "other sizes behind the batch axis: shape [...]";
+  op.keeps_non_negative = true;
   op.parse = [](AttrReader& reader) -> std::shared_ptr<const Attributes> {
     auto reshape = std::make_shared<Reshape>();
     reshape->sizes = reader.integers("shape", 1);

@@ -26,6 +26,14 @@ void require_free_axis(const LayerInfo& layer, const char* product, const SlotFo
           " product contracts the ", granularity_name(contracted), " axis, so no scale can lie on it");
   require(format.bits >= 2 && format.bits <= 24, Errc::config, "layer '", layer.name, "': ", format.bits,
           " bits; integer operands have 2 to 24");
+  require(!format.unsigned_ok || format.bits <= 8, Errc::config, "layer '", layer.name,
+          "': unsigned integers have at most 8 bits, not ", format.bits);
+}
+
+void require_weights_fit(const LayerInfo& layer, const char* product, const SlotFormat& format) {
+  require_free_axis(layer, product, format, ScaleGranularity::sample);
+  require_free_axis(layer, product, format, ScaleGranularity::sample_class);
+  require(!format.unsigned_ok, Errc::config, "layer '", layer.name, "': weights are signed");
 }
 
 void check_formats(const Layer& layer) {
@@ -35,16 +43,18 @@ void check_formats(const Layer& layer) {
           "': scales fold into the weights of grad_input alone");
   if (f.forward.integer) {
     require_free_axis(layer.info, "forward", f.forward.data, channel);
-    require_free_axis(layer.info, "forward", f.forward.other, sample);
+    require_weights_fit(layer.info, "forward", f.forward.other);
   }
   if (f.grad_input.integer) {
     if (!f.grad_input.fold_channels) require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
     require(!f.grad_input.fold_channels || f.grad_input.data.granularity == channel, Errc::config, "layer '",
             layer.info.name, "': only scales per channel can be folded into the weights");
-    require_free_axis(layer.info, "grad_input", f.grad_input.other, sample);
+    require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
   if (f.grad_weight.integer) {
     require_free_axis(layer.info, "grad_weight", f.grad_weight.data, sample);
+    require(f.grad_weight.data.granularity != sample_class, Errc::config, "layer '", layer.info.name,
+            "': classes of samples are for gradients alone, not for the activations of grad_weight");
     require_free_axis(layer.info, "grad_weight", f.grad_weight.other, sample);
   }
 }
@@ -70,7 +80,10 @@ void follow_range(Slot& slot) {
 void switch_product(ProductFormat& product, const std::string& setting) {
   if (setting == "fp32") product.integer = false;
   if (setting != "int16") return;
-  product.data.bits = product.other.bits = 16;
+  for (SlotFormat* format : {&product.data, &product.other}) {
+    format->bits = 16;
+    format->unsigned_ok = false;
+  }
 }
 
 const char* mode_name(ScaleMode mode) { return mode == ScaleMode::held ? "held" : "current_max"; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace octavo {
 
@@ -11,12 +12,13 @@ const char* operand_name(Operand operand) {
 }
 
 const char* granularity_name(ScaleGranularity granularity) {
-  static constexpr const char* names[] = {"tensor", "channel", "sample"};
+  static constexpr const char* names[] = {"tensor", "channel", "sample", "sample class"};
   return names[static_cast<int>(granularity)];
 }
 
 std::string format_name(const SlotFormat& format) {
-  return "s" + std::to_string(format.bits) + " " + granularity_name(format.granularity) +
+  return (format.unsigned_ok ? "u" : "s") + std::to_string(format.bits) + " " +
+         granularity_name(format.granularity) +
          (format.rounding == RoundingMode::stochastic ? " stochastic" : " nearest") +
          (format.power_of_two ? " 2^n" : "");
 }
@@ -25,6 +27,12 @@ float power_of_two_above(float scale) {
   int exponent = 0;
   const float mantissa = std::frexp(scale, &exponent);
   return std::ldexp(1.0f, mantissa == 0.5f ? exponent - 1 : exponent);
+}
+
+float scale_of_class(float smallest, int halves) {
+  const bool odd = halves % 2 != 0;
+  const float base = odd ? smallest * std::numbers::sqrt2_v<float> : smallest;
+  return std::ldexp(base, (halves - (odd ? 1 : 0)) / 2);
 }
 
 int SlotTable::find_or_add(Operand operand, const std::string& source, const SlotFormat& format,

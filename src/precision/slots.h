@@ -33,7 +33,9 @@ struct Slot {
 
   // Scales of the step in progress (1, channel or sample values), written by the quantize pass.
   std::vector<float> scale, inverse_scale;
-  std::vector<std::uint32_t> max_bits;  // current_max and channels: one per scale
+  std::vector<std::uint32_t> max_bits;     // current_max and channels: one per scale
+  std::vector<std::uint8_t> sample_class;  // sample_class: half octaves above the smallest scale
+  float class_scale = 1;                   // and that scale
 
   // Seen in the step in progress, all micro-steps together; reset by the controller.
   kernels::QuantizeStats stats;
@@ -64,7 +66,15 @@ const char* operand_name(Operand operand);
 const char* granularity_name(ScaleGranularity granularity);
 std::string format_name(const SlotFormat& format);  // "s8 tensor nearest_even"
 
-float power_of_two_above(float scale);  // the scale itself if it is one
+constexpr bool has_sample_scales(ScaleGranularity granularity) {
+  return granularity == ScaleGranularity::sample || granularity == ScaleGranularity::sample_class;
+}
+/// Largest integer of a format, once `unsigned_ok` says what the edge got.
+inline std::int32_t largest_integer(const SlotFormat& format) {
+  return format.unsigned_ok ? (1 << format.bits) - 1 : quantized_max(format.bits);
+}
+float power_of_two_above(float scale);             // the scale itself if it is one
+float scale_of_class(float smallest, int halves);  // smallest * 2^(halves / 2), the same on all machines
 
 /// A layer with products and what was decided for it.
 struct Layer {
