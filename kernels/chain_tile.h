@@ -278,32 +278,45 @@ bool changes_value(StepKind kind) {
   return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
 }
 
-std::uint32_t max_magnitude(const float* v, std::int64_t count) {
+inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &v, 4);
+  bits &= 0x7FFFFFFFu;
+  return bits > largest ? bits : largest;
+}
+
+void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t found) {
+  std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
+  seen = found > seen ? found : seen;
+}
+
+/// A pass that only looks ends with scale_shift: its values need not be stored to know their maximum.
+bool looks_scaled(const ChainPlan& plan) {
+  return plan.want_max && plan.max_granularity != Granularity::channel && plan.quantize == nullptr &&
+         !plan.want_histogram && plan.step_count > 0 &&
+         plan.steps[plan.step_count - 1].kind == StepKind::scale_shift;
+}
+
+[[gnu::noinline]] void count_scaled_max(const StepTile& s) {
   std::uint32_t largest = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, v + i, 4);
-    bits &= 0x7FFFFFFFu;
-    largest = bits > largest ? bits : largest;
+  for (std::int64_t first = 0; first < s.tile.count; first += s.plan.period) {
+    const std::int64_t left = s.tile.count - first, size = left < s.plan.period ? left : s.plan.period;
+    const float *a = s.a, *b = s.b, *in = s.in + first;
+    for (std::int64_t k = 0; k < size; ++k) largest = larger_magnitude(largest, a[k] * in[k] + b[k]);
   }
-  return largest;
+  note_tile_max(s.plan, s.tile, largest);
 }
 
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const float* v) {
   if (plan.max_granularity != Granularity::channel) {
-    std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
-    const std::uint32_t found = max_magnitude(v, tile.count);
-    seen = found > seen ? found : seen;
-    return;
+    std::uint32_t found = 0;
+    for (std::int64_t i = 0; i < tile.count; ++i) found = larger_magnitude(found, v[i]);
+    return note_tile_max(plan, tile, found);
   }
   std::uint32_t* largest = plan.channel_max(chunk);
-  each_in_period(tile.count, plan.period, [=](std::int64_t i, std::int64_t k) {
-    std::uint32_t bits;
-    std::memcpy(&bits, v + i, 4);
-    bits &= 0x7FFFFFFFu;
-    largest[k] = bits > largest[k] ? bits : largest[k];
-  });
+  each_in_period(tile.count, plan.period,
+                 [=](std::int64_t i, std::int64_t k) { largest[k] = larger_magnitude(largest[k], v[i]); });
 }
 
 [[gnu::noinline]] void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
@@ -320,6 +333,7 @@ std::uint32_t max_magnitude(const float* v, std::int64_t count) {
   if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
   for (std::int64_t i = 0; i < plan.step_count;) {
     const StepTile step(plan, tile, work, i, v);
+    if (i + 1 == plan.step_count && looks_scaled(plan)) return count_scaled_max(step);
     i += run_step(step, i, chunk);
     if (changes_value(step.step.kind)) v = work.values;
   }

@@ -296,6 +296,22 @@ TEST_CASE("a chain without quantize leaves the same floats, bits, sums and maxim
   }
 }
 
+TEST_CASE("maxima of scaled values are those of the reference") {
+  for (const Sizes& s : shapes) {
+    Inputs in(s);
+    if (s.elements() % 2 != 0) in.x = hostile_values(s.elements());
+    for (const Granularity granularity : {Granularity::tensor, Granularity::sample, Granularity::channel})
+      for (const float* b : {static_cast<const float*>(nullptr), static_cast<const float*>(in.b.data())}) {
+        const std::vector<Step> steps = {{.kind = StepKind::sums, .b = in.b.data(), .x = in.y.data()},
+                                         {.kind = StepKind::scale_shift, .a = in.a.data(), .b = b}};
+        const Outcome expected = run(Isa::ref, 1, in, steps, {granularity}, false);
+        CHECK(expected.max_bits[0] > 0);
+        for (Isa isa : {Isa::avx2, Isa::avx512vnni})
+          if (isa_supported(isa)) check_equal(run(isa, 2, in, steps, {granularity}, false), expected);
+      }
+  }
+}
+
 TEST_CASE("the reference quantizes as the formula says, and its views are those of write_view") {
   for (const Sizes& s : shapes)
     for (const Options& options : all_options) {
