@@ -1,4 +1,5 @@
 // Chains: every step and tail, on every instruction set and thread count, equals the reference bit for bit.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -299,13 +300,13 @@ TEST_CASE("a chain without quantize leaves the same floats, bits, sums and maxim
 TEST_CASE("maxima of scaled values are those of the reference") {
   for (const Sizes& s : shapes) {
     Inputs in(s);
-    if (s.elements() % 2 != 0) in.x = hostile_values(s.elements());
+    if (s.elements() % 2 != 0 && s.elements() > 1) in.x = hostile_values(s.elements());
     for (const Granularity granularity : {Granularity::tensor, Granularity::sample, Granularity::channel})
       for (const float* b : {static_cast<const float*>(nullptr), static_cast<const float*>(in.b.data())}) {
         const std::vector<Step> steps = {{.kind = StepKind::sums, .b = in.b.data(), .x = in.y.data()},
                                          {.kind = StepKind::scale_shift, .a = in.a.data(), .b = b}};
         const Outcome expected = run(Isa::ref, 1, in, steps, {granularity}, false);
-        CHECK(expected.max_bits[0] > 0);
+        CHECK(*std::max_element(expected.max_bits.begin(), expected.max_bits.end()) > 0);
         for (Isa isa : {Isa::avx2, Isa::avx512vnni})
           if (isa_supported(isa)) check_equal(run(isa, 2, in, steps, {granularity}, false), expected);
       }
