@@ -21,6 +21,8 @@ using Scales = std::vector<float>;
 struct IntegerOperand {
   Integers values;
   Scales scales;
+  std::vector<std::uint8_t> classes = {};  // of the samples, which then have the scale class_scale 2^(c / 2)
+  float class_scale = 1;
 };
 
 std::vector<float> copy_floats(const Program& program, const Plan& plan, ValueId id) {
@@ -40,7 +42,10 @@ struct Record {
     const Value& value = plan.graph.value(id);
     const kernels::View& view = value.view;
     const auto size = static_cast<std::size_t>(view.n * view.h * view.w * view.c);
-    IntegerOperand operand{Integers(size), program.slots[slot].scale};
+    const Slot& from = program.slots[slot];
+    IntegerOperand operand{Integers(size), from.scale};
+    if (from.format.granularity == ScaleGranularity::sample_class)
+      operand.classes = from.sample_class, operand.class_scale = from.class_scale;
     std::vector<std::int8_t> digits(size);
     std::int64_t base = 1;
     for (int plane = 0; plane < value.planes; ++plane, base *= 256) {
@@ -109,13 +114,15 @@ struct Expected {
 Expected expect(const Record& seen, const IntegerOperand& w_forward, const IntegerOperand& w_backward,
                 const float* bias) {
   const kernels::ConvShape& p = seen.shape;
-  std::vector<std::int64_t> y(seen.y.size()), dx(seen.dx.size()), dw(w_forward.values.size());
+  const IntegerOperand& g = seen.grad_weight_b;
+  std::vector<std::int64_t> y(seen.y.size()), dx(seen.dx.size()), dw(w_forward.values.size()), odd(dw.size());
   for_each_product(p, [&](std::int64_t ix, std::int64_t iw, std::int64_t iy) {
     const auto x = static_cast<std::size_t>(ix), w = static_cast<std::size_t>(iw),
                o = static_cast<std::size_t>(iy);
     y[o] += seen.a[0].values[x] * w_forward.values[w];
     dx[x] += seen.a[1].values[o] * w_backward.values[w];
-    dw[w] += seen.a[2].values[x] * seen.grad_weight_b.values[o];
+    const int halves = g.classes.empty() ? 0 : g.classes[static_cast<std::size_t>(iy / (p.ho * p.wo * p.k))];
+    (halves % 2 != 0 ? odd : dw)[w] += (seen.a[2].values[x] * g.values[o]) << (halves / 2);
   });
   Expected result;
   const std::int64_t c = p.c / p.groups, row = p.r * p.s * c, filters = p.k / p.groups;
@@ -129,9 +136,11 @@ Expected expect(const Record& seen, const IntegerOperand& w_forward, const Integ
     result.dx.push_back(static_cast<float>(dx[static_cast<std::size_t>(i)]) * scale);
   }
   for (std::int64_t i = 0; i < std::ssize(dw); ++i) {
-    const float scale =
-        at(seen.a[2].scales, i / row / filters * c + i % c) * at(seen.grad_weight_b.scales, i / row);
-    result.dw.push_back(static_cast<float>(dw[static_cast<std::size_t>(i)]) * scale);
+    const float scale = at(seen.a[2].scales, i / row / filters * c + i % c) *
+                        (g.classes.empty() ? at(g.scales, i / row) : g.class_scale);
+    float sum = static_cast<float>(dw[static_cast<std::size_t>(i)]);
+    if (!g.classes.empty()) sum += static_cast<float>(odd[static_cast<std::size_t>(i)]) * std::sqrt(2.0f);
+    result.dw.push_back(sum * scale);
   }
   return result;
 }
@@ -142,9 +151,9 @@ void check_rounding(const std::vector<float>& values, const IntegerOperand& oper
   std::int64_t wrong = 0;
   const std::int64_t sample = std::ssize(values) / samples;
   for (std::int64_t i = 0; i < std::ssize(values); ++i) {
-    const std::int64_t scale = granularity == ScaleGranularity::channel  ? i % channels
-                               : granularity == ScaleGranularity::sample ? i / sample
-                                                                         : 0;
+    const std::int64_t scale = granularity == ScaleGranularity::channel ? i % channels
+                               : has_sample_scales(granularity)         ? i / sample
+                                                                        : 0;
     const double exact = static_cast<double>(values[static_cast<std::size_t>(i)]) /
                          operand.scales.at(static_cast<std::size_t>(scale));
     // v / scale in float is off by some units in its last place.
@@ -190,19 +199,48 @@ LayerFormats widths(int w, int x, int g) {
   return {{true, activation, weight}, {true, gradient, weight}, {true, activation, gradient}};
 }
 
+// What `auto` uses: scale classes of samples for G, unsigned X behind ReLU.
+LayerFormats class_formats(int gradient_bits) {
+  using enum ScaleGranularity;
+  SlotFormat x;
+  x.unsigned_ok = true;
+  const SlotFormat w{8, channel}, g{gradient_bits, sample_class, RoundingMode::nearest_even};
+  return {{true, x, w}, {true, g, w}, {true, x, g}};
+}
+
+// The scale of a sample is its own, at most half an octave larger.
+void check_classes(const std::vector<float>& values, const IntegerOperand& g, float qmax) {
+  const std::size_t size = values.size() / g.classes.size();
+  for (std::size_t n = 0; n < g.classes.size(); ++n) {
+    float largest = 0;
+    for (std::size_t i = 0; i < size; ++i) largest = std::max(largest, std::fabs(values[n * size + i]));
+    CHECK(g.scales[n] * qmax >= largest * (1 - 1e-5f));
+    CHECK(g.scales[n] * qmax <= largest * std::sqrt(2.0f) * (1 + 1e-5f));
+    CHECK(g.scales[n] == Approx(g.class_scale * std::exp2(0.5 * g.classes[n])));
+  }
+}
+
 void check_case(const Case& c, const LayerFormats& f, int threads) {
   Tensor x = Tensor::empty(c.x);
   randomize(x, 1);
   Runtime runtime(threads, 1);
-  const std::string text = "input in\ninput up\nx test_offset in\nnode " +
+  const bool rectified = f.forward.data.unsigned_ok;
+  const std::string entry = rectified ? "first test_offset in\nx relu first" : "x test_offset in";
+  const std::string text = "input in\ninput up\n" + entry + "\nnode " +
                            std::string(c.node).insert(std::string(c.node).find('{'), "x ") +
                            "\nsum test_weighted_sum node,up\nloss sum\n";
   const BatchTypes probe{{"in", x.type()}, {"up", {DType::f32, {}}}};
   Graph graph = build(text);
   Program sized(graph, probe, runtime);
-  const Shape y_shape = sized.graph().nodes[1].signature->outputs[0].shape;
+  const Shape y_shape = sized.graph().nodes[rectified ? 2 : 1].signature->outputs[0].shape;
   Tensor up = Tensor::empty(y_shape);
   randomize(up, 2);
+  if (f.grad_weight.other.granularity == ScaleGranularity::sample_class) {
+    auto values = up.as<float>();
+    const std::size_t sample = values.size() / static_cast<std::size_t>(y_shape[0]);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] *= std::exp2(-1.3f * static_cast<float>(i / sample));
+  }
   const BatchTypes types{{"in", x.type()}, {"up", up.type()}};
   Program program(std::move(graph), types, runtime);
   for (Layer& layer : program.layers) layer.formats = f;
@@ -220,12 +258,17 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   const std::vector<float> w(weights.begin(), weights.end());
   const IntegerOperand w_forward = quantize_weights_again(w, seen.shape, f.forward.other, true);
   const IntegerOperand w_backward = quantize_weights_again(w, seen.shape, f.grad_input.other, false);
-  const std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end()),
-      g_values(up.as<float>().begin(), up.as<float>().end());
+  std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end());
+  if (rectified)
+    for (float& v : x_values) v = std::max(v, 0.0f);
+  const std::vector<float> g_values(up.as<float>().begin(), up.as<float>().end());
   const kernels::ConvShape& p = seen.shape;
   check_rounding(x_values, seen.a[0], f.forward.data.granularity, p.n, p.c);
   check_rounding(g_values, seen.a[1], f.grad_input.data.granularity, p.n, p.k);
   check_rounding(g_values, seen.grad_weight_b, f.grad_weight.other.granularity, p.n, p.k);
+  if (!seen.grad_weight_b.classes.empty())
+    check_classes(g_values, seen.grad_weight_b, static_cast<float>(quantized_max(f.grad_weight.other.bits)));
+  if (rectified) CHECK(*std::max_element(seen.a[0].values.begin(), seen.a[0].values.end()) == 255);
   const Expected expected =
       expect(seen, w_forward, w_backward,
              has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
@@ -267,6 +310,11 @@ TEST_CASE("integer products through the program equal the exact sums times both 
       for (const auto& [w, x, g] : {std::array{8, 8, 16}, {16, 8, 8}, {8, 16, 24}, {24, 16, 12}}) {
         INFO(kernels::isa_name(isa) << " " << c.node << " bits of W, X, G " << w << " " << x << " " << g);
         check_case(c, widths(w, x, g), 2);
+      }
+    for (const Case& c : cases)
+      for (int bits : {8, 16, 5}) {
+        INFO(kernels::isa_name(isa) << " " << c.node << " scale classes, gradients of " << bits << " bits");
+        check_case(c, class_formats(bits), 2);
       }
     kernels::force_isa(before);
   }

@@ -18,14 +18,14 @@ struct Seen {
   std::int64_t step = 0, elements = 40000;
   float max_abs = 1, clip = 1;
   double saturated = 0, mean_square = 100;
-  std::vector<float> channel_max, channel_clip;
+  std::vector<float> channel_max, channel_clip, sample_max;
   std::vector<ChannelSummary> channels;
   Operand operand = Operand::gradient;
 
   SlotDecision decide(const Policy& policy, std::vector<double>& memory,
                       const MagnitudeHistogram* histogram = nullptr) const {
     return policy.decide({layer, operand, format, step, elements, max_abs, clip, saturated, mean_square,
-                          histogram, memory, channel_max, channel_clip, channels});
+                          histogram, memory, channel_max, channel_clip, channels, sample_max});
   }
 };
 
@@ -249,4 +249,79 @@ TEST_CASE("auto: width from the energy that rounding adds") {
   CHECK(seen.decide(*own, memory).bits == 8);
   seen.mean_square = 0;
   CHECK(seen.decide(*own, memory).deviation == 0);
+}
+
+TEST_CASE("auto: the narrowest width that meets the limit, below 8 bits where that is allowed") {
+  const auto own = policy("auto", {{"error_limit", "0.02"}, {"patience", "1"}, {"min_bits", "2"}});
+  const auto next = [&](int bits, double error) {
+    std::vector<double> memory;
+    Seen seen;
+    seen.format = {bits, ScaleGranularity::sample_class, RoundingMode::stochastic};
+    seen.mean_square = 1 / (12 * error);
+    return seen.decide(*own, memory).bits;
+  };
+  CHECK(next(8, 0.0001) == 5);   // (127 / 15)^2 = 72 times: 0.0072; at 4 bits 0.033
+  CHECK(next(8, 0.0006) == 7);   // (127 / 31)^2 = 16.8 times is 0.0101, above half of the limit
+  CHECK(next(8, 0.00059) == 6);  // 0.0099
+  CHECK(next(4, 0.03) == 5);     // (7 / 15)^2 of it: 0.0065
+  CHECK(next(4, 0.2) == 6);      // 0.044 at 5 bits, 0.010 at 6
+  CHECK(next(8, 0.9) == 16);
+  CHECK(next(16, 1e-9) == 5);  // (32639 / 15)^2 times: 0.0047; at 4 bits 0.022
+}
+
+TEST_CASE("auto: where no width is left, samples are capped at the least cosine distance") {
+  const auto own = policy("auto", {{"error_limit", "0.02"},
+                                   {"max_bits", "8"},
+                                   {"search_interval", "4"},
+                                   {"longest_interval", "10"},
+                                   {"alpha", "5"}});
+  MagnitudeHistogram histogram;
+  add(histogram, 1.0f, 1);
+  add(histogram, 0.05f, 20000);
+  Seen seen;
+  seen.format.granularity = ScaleGranularity::sample_class;
+  seen.max_abs = seen.clip = 1;
+  seen.sample_max = {1.0f, 0.05f, 0.05f, 0.05f};
+  seen.mean_square = 1 / (12 * 0.03);
+  seen.step = 7;
+  std::vector<double> memory;
+  SlotDecision decision = seen.decide(*own, memory);
+  CHECK((decision.bits == 0 && decision.mode == ScaleMode::current_max));
+  CHECK(decision.learning_rate_factor == Approx(std::exp(-5 * 0.03)));
+  CHECK(own->wants({layer, Operand::gradient, seen.format, 8, memory}).histogram);
+  seen.step = 8;
+  decision = seen.decide(*own, memory, &histogram);
+
+  // The same distance from the values themselves, over a fine grid of caps.
+  double least = 1, best = 0;
+  for (double cap = 1.0 / 64; cap <= 1; cap *= 1.002) {
+    const double small = std::min(0.05, cap), large = std::min(1.0, cap);
+    const double energy = 1 + 20000 * 0.05 * 0.05, product = large + 20000 * 0.05 * small;
+    const double ranges = (large * large + 3 * small * small) / (1 + 3 * 0.05 * 0.05);
+    const double clipped = large * large + 20000 * small * small + 2 * 0.03 * energy * ranges;
+    const double distance = 1 - product / std::sqrt(energy * clipped);
+    if (distance < least) least = distance, best = cap;
+  }
+  CHECK(decision.mode == ScaleMode::held);
+  CHECK(decision.clip == Approx(best).epsilon(0.1));
+  CHECK(decision.deviation == Approx(least).epsilon(0.02));
+  CHECK(decision.deviation < 0.02);
+  CHECK(decision.learning_rate_factor == 1);
+
+  // The interval doubles while the cap stays, up to the longest.
+  std::vector<std::int64_t> searches;
+  seen.clip = decision.clip;
+  seen.mean_square = 1 / (12 * 0.012);  // above half of the limit: the deviation stays
+  for (seen.step = 9; seen.step < 50; ++seen.step) {
+    const bool wanted = own->wants({layer, Operand::gradient, seen.format, seen.step, memory}).histogram;
+    if (wanted) searches.push_back(seen.step);
+    CHECK(seen.decide(*own, memory, wanted ? &histogram : nullptr).mode == ScaleMode::held);
+  }
+  REQUIRE(searches.size() >= 3);
+  CHECK(searches[0] == 12);
+  CHECK(searches[1] - searches[0] >= 4);
+  CHECK(searches.back() - searches[searches.size() - 2] == 10);
+  seen.mean_square = 1 / (12 * 0.009);
+  CHECK(seen.decide(*own, memory).mode == ScaleMode::current_max);
+  CHECK_FALSE(own->wants({layer, Operand::gradient, seen.format, 200, memory}).histogram);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "octavo/error.h"
 #include "support/precision.h"
@@ -254,7 +255,11 @@ TEST_CASE("a held scale that clips too much gives way to the maximum for one ste
 }
 
 TEST_CASE("decisions and weights are the same on every instruction set and for every number of threads") {
-  PrecisionSettings settings = precision_settings("unified_int8", {{"period", "2"}});
+  PrecisionSettings settings =
+      GENERATE(precision_settings("unified_int8", {{"period", "2"}}),
+               precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}, {"max_bits", "8"}}),
+               precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}}),
+               precision_settings("auto", {{"patience", "2"}, {"min_bits", "2"}}));
   settings.keep_fp32 = {};
   const auto run = [&](kernels::Isa isa, int threads) {
     const kernels::Isa before = kernels::active_isa();
@@ -275,6 +280,49 @@ TEST_CASE("decisions and weights are the same on every instruction set and for e
     CHECK(other->controller.state() == reference->controller.state());
     CHECK((all_weights(other->program) == all_weights(reference->program)));
   }
+}
+
+TEST_CASE("auto trains: widths rise and fall, ranges of samples are capped where no width is left") {
+  const auto gradient_slots = [](Training& training) {
+    std::vector<Slot*> slots;
+    for (int i = 0; i < training.program.slots.size(); ++i)
+      if (training.program.slots[i].operand == Operand::gradient) slots.push_back(&training.program.slots[i]);
+    return slots;
+  };
+  const auto all_bits = [&](Training& training) {
+    std::set<int> bits;
+    for (const Slot* slot : gradient_slots(training)) bits.insert(slot->format.bits);
+    return bits;
+  };
+  const std::map<std::string, std::string> strict = {{"error_limit", "1e-6"}, {"patience", "2"}};
+  Training wide(precision_settings("auto", strict));
+  bool changed = false;
+  for (int step = 0; step < 2; ++step) {
+    CHECK(all_bits(wide) == std::set<int>{8});
+    changed = wide.step();
+  }
+  CHECK(changed);
+  CHECK(all_bits(wide) == std::set<int>{16});
+
+  Training narrow(precision_settings("auto", {{"patience", "2"}, {"min_bits", "2"}}));
+  for (int step = 0; step < 2; ++step) narrow.step();
+  CHECK(*all_bits(narrow).begin() < 8);
+  CHECK(*all_bits(narrow).rbegin() <= 8);
+
+  std::map<std::string, std::string> capped = strict;
+  capped["max_bits"] = "8";
+  Training training(precision_settings("auto", capped));
+  for (int step = 0; step < 2; ++step) training.step();
+  CHECK(all_bits(training) == std::set<int>{8});
+  for (const Slot* slot : gradient_slots(training)) {
+    INFO(slot->key);
+    CHECK(slot->mode == ScaleMode::held);
+    CHECK(slot->learning_rate_factor < 1);
+    CHECK(slot->sample_max.size() == slot->scale.size());
+  }
+  training.step();
+  for (const Slot* slot : gradient_slots(training))
+    CHECK(slot->step_clip <= slot->clip * std::sqrt(2.0f) * 1.001f);
 }
 
 TEST_CASE("weights with a held range: clipped there, counted, and found when not finite") {

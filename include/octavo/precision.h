@@ -115,12 +115,14 @@ struct SlotObservation {
   /// Only in steps that the policy asked for: one per channel of a slot of channel granularity, else one of
   /// all.
   std::span<const ChannelSummary> channels = {};
+  /// With a histogram, slots with sample scales: the samples' maxima.
+  std::span<const float> sample_max = {};
 };
 
 /// What the slot does from the next step on.
 struct SlotDecision {
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;                   ///< held: values are limited to +-clip
+  float clip = 0;                   ///< held: values are limited to +-clip, scales per sample follow below it
   std::vector<float> channel_clip;  ///< held, channel granularity: one per channel
   int bits = 0;                     ///< width from the next step on; 0: as it is
   double saturation_limit = 1;      ///< a larger saturated share sends the slot to current_max for one step

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "core/check.h"
 #include "precision/statistics.h"
@@ -80,9 +81,13 @@ void run(Runtime& runtime, kernels::Chain& chain) {
 }
 
 void scales_from_maxima(Slot& slot, const Runtime& runtime) {
+  // A held range cannot be each sample's: it is the most that any of them covers.
+  const bool capped =
+      slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
+  const float most = capped ? slot.clip : std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < slot.max_bits.size(); ++i) {
     refuse_non_finite(slot, runtime, slot.max_bits[i]);
-    set_scale(slot, i, std::bit_cast<float>(slot.max_bits[i]));
+    set_scale(slot, i, std::min(most, std::bit_cast<float>(slot.max_bits[i])));
   }
   if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot);
 }
@@ -169,6 +174,11 @@ void observe(Slot& slot, Runtime& runtime, const kernels::Chain& chain) {
   merge_channels(slot, summarize_channels(values, pixels * chain.c / summaries, summaries, runtime.parallel));
 }
 
+void keep_sample_maxima(Slot& slot) {
+  if (!slot.wanted.histogram || !has_sample_scales(slot.format.granularity)) return;
+  for (const std::uint32_t bits : slot.max_bits) slot.sample_max.push_back(std::bit_cast<float>(bits));
+}
+
 void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
   slot.channel_max.resize(bits.size());
   for (std::size_t i = 0; i < bits.size(); ++i)
@@ -197,6 +207,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
   slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
   if (channel_maxima) merge_maxima(slot, slot.max_bits);
+  keep_sample_maxima(slot);
   observe(slot, runtime, chain);
 }
 

@@ -68,6 +68,8 @@ class LayerReplay {
       slot.stats.sum_square = static_cast<std::int64_t>(rms * rms * static_cast<double>(record.elements));
     }
     if (slot.wanted.histogram) slot.histogram = record.histogram;
+    if (slot.wanted.histogram && has_sample_scales(slot.format.granularity))
+      slot.sample_max = record.sample_max;
     const bool channels = slot.format.granularity == ScaleGranularity::channel;
     if (channels) {
       slot.channel_max.clear();

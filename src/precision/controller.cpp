@@ -184,6 +184,7 @@ void Controller::begin_step(std::int64_t step) {
     slot.elements = 0;
     slot.step_clip = 0;
     slot.channel_max.clear();
+    slot.sample_max.clear();
     slot.channels.clear();
     slot.channel_passes = 0;
     slot.wanted = policy_->wants({slot.layer, slot.operand, slot.format, step, slot.memory});
@@ -209,7 +210,7 @@ bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   SlotDecision decision = policy_->decide(
       {slot.layer, slot.operand, slot.format, step, slot.elements, std::bit_cast<float>(slot.stats.max_bits),
        slot.step_clip, saturated, mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,
-       slot.channel_max, slot.channel_clip, slot.channels});
+       slot.channel_max, slot.channel_clip, slot.channels, slot.sample_max});
   const ScaleMode mode_before = slot.mode;
   const SlotFormat before = slot.format;
   const bool overrun = slot.mode == ScaleMode::held && saturated > slot.saturation_limit;

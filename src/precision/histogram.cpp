@@ -156,6 +156,18 @@ double mean_shift(const MagnitudeHistogram& histogram, double step, double qmax,
   return m.x > 0 ? std::log2(std::fabs(m.x - m.q) / m.x + 1) : 0;
 }
 
+ClippedSums clipped_sums(const MagnitudeHistogram& histogram, double clip, double maximum) {
+  ClippedSums sums;
+  each_bin(histogram, zero_bins, maximum, [&](const Bin& bin) {
+    const double value = bin.low + bin.mean * bin.width();
+    const double square = value * value + bin.width() * bin.width() / 12;
+    sums.energy += bin.count * square;
+    sums.product += bin.count * (value <= clip ? square : value * clip);
+    sums.clipped += bin.count * (value <= clip ? square : clip * clip);
+  });
+  return sums;
+}
+
 ChannelSummary summarize(const MagnitudeHistogram& histogram, float maximum) {
   double squares = 0, count = 0, above = 0;
   each_bin(histogram, 0, maximum, [&](const Bin& bin) {

@@ -23,6 +23,12 @@ double cosine_distance(const MagnitudeHistogram& histogram, double clip, double 
 double mean_shift(const MagnitudeHistogram& histogram, double step, double qmax,
                   double maximum = unknown_maximum);
 
+/// Sums over all v of v^2, |v| min(|v|, clip) and min(|v|, clip)^2: what clipping alone does to a direction.
+struct ClippedSums {
+  double energy = 0, product = 0, clipped = 0;
+};
+ClippedSums clipped_sums(const MagnitudeHistogram& histogram, double clip, double maximum = unknown_maximum);
+
 /// sqrt(mean v^2), and the share of |v| above it; `maximum` is the largest |v|.
 ChannelSummary summarize(const MagnitudeHistogram& histogram, float maximum);
 

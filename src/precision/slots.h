@@ -23,7 +23,7 @@ struct Slot {
 
   // Set by the controller between steps.
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;                   // held: per tensor
+  float clip = 0;                   // held: per tensor; the most that scales per sample cover
   std::vector<float> channel_clip;  // held: channel granularity
   double saturation_limit = 1;
   StatisticsRequest wanted;
@@ -39,7 +39,7 @@ struct Slot {
 
   // Seen in the step in progress, all micro-steps together; reset by the controller.
   kernels::QuantizeStats stats;
-  std::vector<float> channel_max;
+  std::vector<float> channel_max, sample_max;
   MagnitudeHistogram histogram;
   std::vector<ChannelSummary> channels;
   int channel_passes = 0;

@@ -4,22 +4,55 @@
 //     negative; G per sample. In the weight gradient, which contracts the samples, they fall into classes of
 //     half octaves, and the reduction runs class by class.
 //   - Gradients are rounded stochastically, W and X to nearest.
-//   - Rounding adds 1 / (12 m) of a slot's energy, m the mean square of its integers (twice that where
-//   rounding
-//     is stochastic): known exactly after each step, without another pass. Where it stays above `error_limit`
-//     for `patience` steps the slot gets 16 bits, and 8 again when 8 would stay below half of the limit.
+//   - Width: rounding is a cosine distance of 1 / (12 m), m the mean square of the integers, known after
+//     each step without another pass. Above `error_limit` the slot gets the next width that would meet it;
+//     it gets a narrower one back when that would stay below half of the limit.
+//   - Where no width is left, and only there: samples are capped at the range with the least cosine distance
+//     (the rule of Unified INT8, over scales per sample), and what stays lowers the layer's learning rate.
+#include <array>
+#include <cmath>
+
+#include "core/check.h"
+#include "precision/clip_search.h"
+#include "precision/histogram.h"
 #include "precision/policies/common.h"
 
 namespace octavo {
 namespace {
+
+constexpr std::array widths = {2, 3, 4, 5, 6, 7, 8, 16, 24};
+
+/// A slot's numbers between steps, kept as SlotObservation::memory.
+struct Memory {
+  explicit Memory(std::vector<double>& values) : values_(values) {
+    if (values_.size() != 5) values_ = {0, 0, 0, 0, 0};
+  }
+  double& steps_asking() { return values_[0]; }  // in a row, for another width
+  double& interval() { return values_[1]; }      // between clip searches; 0: no deviation stays
+  double& next_search() { return values_[2]; }
+  double& cap() { return values_[3]; }
+  double& distance() { return values_[4]; }  // left at the cap
+  void forget_cap() { interval() = next_search() = cap() = distance() = 0; }
+
+ private:
+  std::vector<double>& values_;
+};
 
 class Auto final : public Policy {
  public:
   explicit Auto(const PolicyRequest& request)
       : error_limit_(request.number("error_limit")),
         patience_(request.number("patience")),
+        min_bits_(static_cast<int>(request.number("min_bits"))),
+        max_bits_(static_cast<int>(request.number("max_bits"))),
+        search_interval_(request.number("search_interval")),
+        longest_interval_(request.number("longest_interval")),
+        alpha_(request.number("alpha")),
+        beta_(request.number("beta")),
         decay_(static_cast<float>(request.number("range_decay"))),
         saturation_limit_(request.number("saturation_limit")) {
+    require(min_bits_ <= max_bits_, Errc::config, "precision.options: min_bits ", min_bits_,
+            " is above max_bits ", max_bits_);
     const SlotFormat w{.bits = static_cast<int>(request.bits.weight),
                        .granularity = ScaleGranularity::channel};
     SlotFormat x{.bits = static_cast<int>(request.bits.activation)};
@@ -32,36 +65,116 @@ class Auto final : public Policy {
 
   LayerFormats formats(const LayerInfo&) const override { return formats_; }
 
+  StatisticsRequest wants(const SlotState& slot) const override {
+    const bool searching = slot.memory.size() == 5 && slot.memory[1] > 0;
+    return {.histogram = searching && static_cast<double>(slot.step) >= slot.memory[2]};
+  }
+
   SlotDecision decide(const SlotObservation& seen) const override {
     if (seen.operand == Operand::weight || !(seen.max_abs > 0)) return {};
     if (seen.operand == Operand::activation)
       return hold(following_range(seen.clip, seen.max_abs, decay_), saturation_limit_);
+    Memory memory(seen.memory);
+    const double error = rounding_error(seen);
     SlotDecision decision;
-    decision.deviation = rounding_error(seen);
-    decision.bits = next_width(seen, decision.deviation);
-    return decision;
+    decision.deviation = error;
+    const int wanted = wanted_width(seen.format.bits, error);
+    memory.steps_asking() = wanted != seen.format.bits ? memory.steps_asking() + 1 : 0;
+    if (memory.steps_asking() >= patience_) {
+      memory.steps_asking() = 0;
+      memory.forget_cap();
+      decision.bits = wanted;
+      return decision;
+    }
+    // Without a cap the error is what it is; with one it has been lowered by it, so it must fall further.
+    const bool stays = wanted == seen.format.bits && error > (memory.interval() > 0 ? 0.5 : 1) * error_limit_;
+    if (!stays) memory.forget_cap();
+    return stays ? cap(seen, memory, std::move(decision)) : decision;
   }
 
  private:
-  /// Cosine distance that stochastic rounding makes: half of its energy, 1/6 of a step squared.
   static double rounding_error(const SlotObservation& seen) {
     return seen.mean_square > 0 ? 1 / (12 * seen.mean_square) : 0;
   }
 
-  int next_width(const SlotObservation& seen, double error) const {
-    std::vector<double>& memory = seen.memory;  // steps in a row that asked for another width
-    if (memory.empty()) memory = {0};
-    const double narrower = error * 257 * 257;  // the integers of 8 bits are 257 times smaller
-    const bool wide = seen.format.bits > 8;
-    const bool change = wide ? narrower < 0.5 * error_limit_ : error > error_limit_;
-    memory[0] = change ? memory[0] + 1 : 0;
-    if (memory[0] < patience_) return 0;
-    memory[0] = 0;
-    return wide ? 8 : 16;
+  bool allowed(int bits) const { return bits >= min_bits_ && bits <= max_bits_; }
+
+  /// The narrowest width that meets the limit when the present one does not, the widest there is when none
+  /// does; a narrower one when it would stay below half of the limit, so that no slot swings.
+  int wanted_width(int bits, double error) const {
+    const auto error_at = [&](int width) {
+      const double ratio = static_cast<double>(quantized_max(bits)) / quantized_max(width);
+      return error * ratio * ratio;
+    };
+    int wanted = bits;
+    for (const int width : widths) {
+      if (!allowed(width)) continue;
+      if (width < bits && error_at(width) < 0.5 * error_limit_) return width;
+      if (width <= bits || error <= error_limit_) continue;
+      wanted = width;
+      if (error_at(width) <= error_limit_) break;
+    }
+    return wanted;
   }
+
+  /// Searches the cap where a histogram is at hand; the interval doubles while the cap stays where it is.
+  SlotDecision cap(const SlotObservation& seen, Memory& memory, SlotDecision decision) const {
+    if (memory.interval() == 0) {
+      memory.interval() = search_interval_;
+      memory.next_search() = static_cast<double>(seen.step) + 1;
+      memory.distance() = decision.deviation;
+    }
+    if (seen.histogram != nullptr) {
+      const SampleRanges ranges(seen);
+      const auto distance = [&](double cap) {
+        return ranges.distance(*seen.histogram, cap, decision.deviation);
+      };
+      const Clip found = search_clip(distance, seen.max_abs, 16);
+      const bool still = std::fabs(found.value - memory.cap()) <= 0.1 * memory.cap();
+      memory.interval() = still ? std::min(2 * memory.interval(), longest_interval_) : search_interval_;
+      memory.next_search() = static_cast<double>(seen.step) + memory.interval();
+      memory.cap() = found.value;
+      memory.distance() = found.distance;
+    }
+    decision.deviation = memory.distance();
+    if (decision.deviation > error_limit_)
+      decision.learning_rate_factor =
+          static_cast<float>(std::max(std::exp(-alpha_ * decision.deviation), beta_));
+    if (!(memory.cap() > 0)) return decision;
+    decision.mode = ScaleMode::held;
+    decision.clip = static_cast<float>(memory.cap());
+    decision.saturation_limit = saturation_limit_;
+    return decision;
+  }
+
+  /// The ranges of the samples, and what another cap would make of them.
+  class SampleRanges {
+   public:
+    explicit SampleRanges(const SlotObservation& seen) : seen_(seen) {}
+
+    /// Cosine distance at `cap`: what clipping turns, and rounding noise that falls with the ranges. `error`
+    /// is the rounding error at the present cap.
+    double distance(const MagnitudeHistogram& histogram, double cap, double error) const {
+      const ClippedSums sums = clipped_sums(histogram, cap, seen_.max_abs);
+      if (!(sums.energy > 0)) return 0;
+      const double noise = 2 * error * sums.energy * squares(cap) / squares(seen_.clip);
+      return std::max(0.0, 1 - sums.product / std::sqrt(sums.energy * (sums.clipped + noise)));
+    }
+
+   private:
+    double squares(double cap) const {
+      double sum = 0;
+      for (const float range : seen_.sample_max)
+        sum += std::min<double>(range, cap) * std::min<double>(range, cap);
+      return sum > 0 ? sum : std::min<double>(seen_.max_abs, cap) * std::min<double>(seen_.max_abs, cap);
+    }
+    const SlotObservation& seen_;
+  };
 
   LayerFormats formats_;
   double error_limit_, patience_;
+  int min_bits_, max_bits_;
+  double search_interval_, longest_interval_, alpha_, beta_;
   float decay_;
   double saturation_limit_;
 };
@@ -73,9 +186,15 @@ PolicyDef auto_policy() {
   def.name = "auto";
   def.help = "octavo's own: scales on every free axis, samples in scale classes, widths from measured error";
   def.options = {
-      number_option("error_limit", 1e-6, 1, "0.02", "cosine distance of a gradient that asks for 16 bits"),
+      number_option("error_limit", 1e-6, 1, "0.02", "cosine distance of a gradient that asks for more bits"),
       integer_option("patience", 1, 1e6, "10", "steps in a row before a width changes"),
+      integer_option("min_bits", 2, 24, "8", "narrowest gradients; below 8 bits they are stored in 8"),
+      integer_option("max_bits", 2, 24, "16", "widest gradients"),
       flag_option("unsigned_activations", true, "256 levels where activations are never negative"),
+      integer_option("search_interval", 1, 1e6, "10", "steps between cap searches where no width is left"),
+      integer_option("longest_interval", 1, 1e6, "1000", "it doubles up to this while the cap stays"),
+      number_option("alpha", 0, 1e4, "20", "decay of the learning-rate factor exp(-alpha d) there"),
+      number_option("beta", 0, 1, "0.1", "smallest learning-rate factor"),
       number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
       number_option("saturation_limit", 0, 1, "0.01",
                     "a larger clipped share takes the maximum in the next step"),

@@ -7,44 +7,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "precision/clip_search.h"
 #include "precision/histogram.h"
 #include "precision/policies/common.h"
 
 namespace octavo {
 namespace {
-
-struct Clip {
-  double value, distance;
-};
-
-// d_c(r) is unimodal in practice but not provably so: find the best of `scan` ratios in [1/64, 1], then
-// refine.
-Clip search_clip(const MagnitudeHistogram& histogram, double maximum, double qmax, int scan) {
-  const auto distance = [&](double ratio) {
-    return cosine_distance(histogram, ratio * maximum, qmax, maximum);
-  };
-  const auto ratio_at = [&](double i) { return std::exp2(-6.0 * i / (scan - 1)); };
-  int best = 0;
-  double best_distance = distance(1);
-  for (int i = 1; i < scan; ++i)
-    if (const double d = distance(ratio_at(i)); d < best_distance) {
-      best = i;
-      best_distance = d;
-    }
-  double low = std::log(ratio_at(std::min(best + 1, scan - 1))),
-         high = std::log(ratio_at(std::max(best - 1, 0)));
-  constexpr double golden = 0.6180339887498949;
-  for (int i = 0; i < 12; ++i) {
-    const double a = high - golden * (high - low), b = low + golden * (high - low);
-    if (distance(std::exp(a)) < distance(std::exp(b)))
-      high = b;
-    else
-      low = a;
-  }
-  const double ratio = std::exp(0.5 * (low + high)), refined = distance(ratio);
-  if (refined < best_distance) return {ratio * maximum, refined};
-  return {ratio_at(best) * maximum, best_distance};
-}
 
 class UnifiedInt8 final : public Policy {
  public:
@@ -78,8 +46,10 @@ class UnifiedInt8 final : public Policy {
     std::vector<double>& memory = seen.memory;  // clip, distance
     if (seen.histogram != nullptr) {
       const double maximum = seen.max_abs, qmax = quantized_max(seen.format.bits);
-      const Clip found = clip_ ? search_clip(*seen.histogram, maximum, qmax, scan_)
-                               : Clip{maximum, cosine_distance(*seen.histogram, maximum, qmax, maximum)};
+      const auto distance = [&](double clip) {
+        return cosine_distance(*seen.histogram, clip, qmax, maximum);
+      };
+      const Clip found = clip_ ? search_clip(distance, maximum, scan_) : Clip{maximum, distance(maximum)};
       memory = {found.value, found.distance};
     }
     if (memory.size() != 2 || !(memory[0] > 0)) return {};
