@@ -50,11 +50,11 @@ struct ChainPlan {
   const View* views;
   void* const* targets;
   std::int64_t view_count;
-  bool want_max, want_histogram, want_sums;
+  bool want_max, want_sums;
   Granularity max_granularity;
 
   // Offsets into the scratch, bytes; see chain_plan.cpp.
-  std::int64_t counts_at, sums_at, channel_max_at, tile_max_at, histogram_at, vectors_at, tables_at, work_at;
+  std::int64_t counts_at, sums_at, channel_max_at, tile_max_at, vectors_at, tables_at, work_at;
   std::int64_t work_bytes;  // of one chunk; 0 when a tile fits the stack
   std::int64_t scratch_bytes;
   char* scratch;
@@ -67,9 +67,6 @@ struct ChainPlan {
     return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * period;
   }
   std::uint32_t* tile_max() const { return reinterpret_cast<std::uint32_t*>(scratch + tile_max_at); }
-  std::uint32_t* histogram(std::int64_t chunk) const {
-    return reinterpret_cast<std::uint32_t*>(scratch + histogram_at) + chunk * Histogram::bins;
-  }
   /// `which` of a, b, d of a step, repeated to `period`; a null vector reads as 1 (a) or 0 (b, d).
   float* vector(std::int64_t step, int which) const {
     return reinterpret_cast<float*>(scratch + vectors_at) + (step * 3 + which) * period;

@@ -293,8 +293,7 @@ void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t f
 /// A pass that only looks ends with scale_shift: its values need not be stored to know their maximum.
 bool looks_scaled(const ChainPlan& plan) {
   return plan.want_max && plan.max_granularity != Granularity::channel && plan.quantize == nullptr &&
-         !plan.want_histogram && plan.step_count > 0 &&
-         plan.steps[plan.step_count - 1].kind == StepKind::scale_shift;
+         plan.step_count > 0 && plan.steps[plan.step_count - 1].kind == StepKind::scale_shift;
 }
 
 [[gnu::noinline]] void count_scaled_max(const StepTile& s) {
@@ -319,14 +318,6 @@ bool looks_scaled(const ChainPlan& plan) {
                  [=](std::int64_t i, std::int64_t k) { largest[k] = larger_magnitude(largest[k], v[i]); });
 }
 
-[[gnu::noinline]] void count_bins(std::uint32_t* bins, const float* v, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, v + i, 4);
-    ++bins[(bits & 0x7FFFFFFFu) >> 19];
-  }
-}
-
 [[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const ChainWork& work, std::int8_t* integers) {
   const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
@@ -338,7 +329,6 @@ bool looks_scaled(const ChainPlan& plan) {
     if (changes_value(step.step.kind)) v = work.values;
   }
   if (plan.want_max) count_max(plan, chunk, tile, v);
-  if (plan.want_histogram) count_bins(plan.histogram(chunk), v, tile.count);
   if (plan.quantize == nullptr) return;
   quantize_block(plan, plan.counts()[chunk], tile, v, work, integers);
 }

@@ -223,12 +223,6 @@ struct QuantizeStats {
   void merge(const QuantizeStats& other);
 };
 
-/// Counts of |v| in fixed bins of the float's exponent and top four mantissa bits; bin = bits(|v|) >> 19.
-struct Histogram {
-  static constexpr int bins = 4096;
-  std::vector<std::uint64_t> counts = std::vector<std::uint64_t>(bins);
-};
-
 /// q = round(clamp(v * inverse_scale, -qmax, qmax)), written to all views in one pass, borders included.
 /// Stochastic: floor(t + u), t = clamp(...), u = random_bits16(key, first_index + element) / 65536; with
 /// several planes, where t + u would lose bits, floor(t) + floor((t - floor(t)) + u). A NaN gives 0.
@@ -260,7 +254,6 @@ struct Chain {
   QuantizeStats* stats = nullptr;     // one, merged into; needs quantize
   std::uint32_t* max_bits = nullptr;  // want_max: 1, c or n values by max_granularity, merged into
   Granularity max_granularity = Granularity::tensor;
-  Histogram* histogram = nullptr;  // counts |v| of the final value, added to
   // `sums`, c values each, overwritten (or null): FP32 inside a tile, in fixed lanes that take every P-th
   // pixel and are then added in order; FP64 across tiles, in the order of tiles, then of chunks.
   double* sum_v = nullptr;

@@ -87,6 +87,9 @@ TEST_CASE("errors that show when a model is built carry the place of their key")
   };
   CHECK_THAT(check(shapes, "precision: {policy: unified_int8, keep_fp32: [haed]}\n"),
              ContainsSubstring("a.yaml:5:46: precision.keep_fp32: 'haed'") && ContainsSubstring("'head'"));
+  CHECK_THAT(check(shapes, "precision: {policy: unified_int8, keep_fp32: [haed, head, 'x*']}\n"),
+             ContainsSubstring("a.yaml:5:46: precision.keep_fp32: 'haed'") &&
+                 ContainsSubstring("a.yaml:5:46: precision.keep_fp32: 'x*' matches no layer"));
   CHECK_THAT(check("{set: shapes, size: 8, normalize: {mean: [0.5], std: [0.2]}}", ""),
              ContainsSubstring("a.yaml:2:48: data.normalize.mean: 1 values for the 3 channels"));
   const std::string both = check(shapes, "schedule: {type: cosine, warmup: 8 steps}\noptimiser: {}\n");

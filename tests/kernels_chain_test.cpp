@@ -83,7 +83,6 @@ struct Outcome {
   std::vector<std::vector<char>> views;
   QuantizeStats stats;
   std::vector<std::uint32_t> max_bits;
-  Histogram histogram;
   std::vector<double> sum_v, sum_vx;
 };
 
@@ -113,7 +112,6 @@ void check_equal(const Outcome& a, const Outcome& b) {
   CHECK(a.stats.sum_abs == b.stats.sum_abs);
   CHECK(a.stats.sum_square == b.stats.sum_square);
   CHECK(a.max_bits == b.max_bits);
-  CHECK(a.histogram.counts == b.histogram.counts);
   CHECK(same_doubles(a.sum_v, b.sum_v));
   CHECK(same_doubles(a.sum_vx, b.sum_vx));
 }
@@ -143,7 +141,6 @@ struct Options {
   Granularity granularity = Granularity::tensor;
   Rounding rounding = Rounding::nearest;
   std::uint64_t first_index = 0;
-  bool statistics = false;
   int planes = 1;
   std::int64_t extra_stride = 0;  // bytes between planes beyond plane_stride()
   bool is_unsigned = false;
@@ -201,7 +198,6 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
               .stats = &out.stats,
               .max_bits = out.max_bits.data(),
               .max_granularity = options.granularity,
-              .histogram = options.statistics ? &out.histogram : nullptr,
               .sum_v = out.sum_v.data(),
               .sum_vx = out.sum_vx.data()};
   Buffer scratch(chain_scratch_bytes(chain));
@@ -240,16 +236,16 @@ std::vector<Step> backward_steps(const Inputs& in) {
 }
 
 const Options all_options[] = {
-    {Granularity::tensor, Rounding::nearest, 0, true},
-    {Granularity::channel, Rounding::stochastic, 12345, false},
-    {Granularity::sample, Rounding::stochastic, (std::uint64_t{5} << 33) - 77, true},
-    {Granularity::channel, Rounding::nearest, 0, true},
-    {Granularity::tensor, Rounding::stochastic, 1, false, 2},
-    {Granularity::channel, Rounding::nearest, 0, false, 2, 64},
-    {Granularity::sample, Rounding::nearest, 0, false, 3},
-    {Granularity::channel, Rounding::stochastic, 77, false, 3},
-    {Granularity::tensor, Rounding::nearest, 0, true, 1, 0, true},
-    {Granularity::channel, Rounding::stochastic, 5, false, 1, 0, true},
+    {Granularity::tensor, Rounding::nearest, 0},
+    {Granularity::channel, Rounding::stochastic, 12345},
+    {Granularity::sample, Rounding::stochastic, (std::uint64_t{5} << 33) - 77},
+    {Granularity::channel, Rounding::nearest, 0},
+    {Granularity::tensor, Rounding::stochastic, 1, 2},
+    {Granularity::channel, Rounding::nearest, 0, 2, 64},
+    {Granularity::sample, Rounding::nearest, 0, 3},
+    {Granularity::channel, Rounding::stochastic, 77, 3},
+    {Granularity::tensor, Rounding::nearest, 0, 1, 0, true},
+    {Granularity::channel, Rounding::stochastic, 5, 1, 0, true},
 };
 
 void check_all(const Inputs& in, const std::vector<Step>& steps) {

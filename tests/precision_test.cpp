@@ -107,7 +107,11 @@ TEST_CASE("layers kept in fp32: by name, glob, kind, and the policy's own") {
         Names{"stage2.0.shortcut_conv", "stage3.0.shortcut_conv", "head"});
   CHECK(Training(keeping({"@policy"}, "unified_int8")).kept() == Names{"conv1", "head"});
   CHECK(Training(keeping({"@policy"})).kept().empty());
-  CHECK_THROWS_WITH(Training(keeping({"stage9.*"})), ContainsSubstring("'stage9.*' matches no layer"));
+  CHECK_THROWS_WITH(
+      Training(keeping({"stage9.*", "conv1", "stage1.0.conv9"})),
+      ContainsSubstring("precision.keep_fp32: 'stage9.*' matches no layer") &&
+          ContainsSubstring("\nprecision.keep_fp32: 'stage1.0.conv9' matches no layer of the model; "
+                            "did you mean 'stage1.0.conv"));
 }
 
 TEST_CASE("each product can be switched off alone") {

@@ -84,6 +84,19 @@ TEST_CASE("sources carry no marks of unfinished work") {
   }
 }
 
+TEST_CASE("names of test cases survive CTest, which takes a semicolon for the end of one") {
+  const std::regex name("TEST_CASE\\(([^{]*)\\) \\{");
+  std::size_t cases = 0;
+  for (const auto& path : files_below(root / "tests", {".cpp"})) {
+    const std::string text = text_of(path);
+    for (std::sregex_iterator match(text.begin(), text.end(), name), end; match != end; ++match, ++cases) {
+      CAPTURE(path.string(), (*match)[1].str());
+      CHECK((*match)[1].str().find(';') == std::string::npos);
+    }
+  }
+  CHECK(cases > 200);
+}
+
 TEST_CASE("documents name files that exist") {
   std::vector<fs::path> documents = files_below(root / "docs", {".md"});
   for (const char* name : {"README.md", "CONTRIBUTING.md", "third_party/README.md"})

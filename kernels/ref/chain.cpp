@@ -101,15 +101,12 @@ void run_steps(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   }
 }
 
-void count_values(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
+void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, const float* v) {
   for (std::int64_t i = 0; i < tile.count; ++i) {
-    const std::uint32_t bits = magnitude_bits(v[i]);
-    if (plan.want_histogram) ++plan.histogram(chunk)[bits >> 19];
-    if (!plan.want_max) continue;
     std::uint32_t& seen = plan.max_granularity == Granularity::channel
                               ? plan.channel_max(chunk)[i % plan.period]
                               : plan.tile_max()[tile.sample * plan.tiles + tile.index];
-    seen = std::max(seen, bits);
+    seen = std::max(seen, magnitude_bits(v[i]));
   }
 }
 
@@ -223,7 +220,7 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
       else
         std::fill(work.values, work.values + block.count, 0.0f);
       run_steps(plan, chunk, block, work);
-      count_values(plan, chunk, block, work.values);
+      if (plan.want_max) count_max(plan, chunk, block, work.values);
       if (plan.quantize != nullptr)
         quantize_block(plan, plan.counts()[chunk], block, work, work.integers + done);
     });

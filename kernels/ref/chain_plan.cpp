@@ -69,7 +69,6 @@ void place_scratch(ChainPlan& plan) {
   const bool by_channel = plan.max_granularity == Granularity::channel;
   plan.channel_max_at = take(plan.want_max && by_channel ? plan.chunks * plan.period * 4 : 0);
   plan.tile_max_at = take(plan.want_max && !by_channel ? plan.n * plan.tiles * 4 : 0);
-  plan.histogram_at = take(plan.want_histogram ? plan.chunks * Histogram::bins * 4 : 0);
   plan.vectors_at = take((plan.step_count * 3 + 1) * plan.period * 4);
   plan.tables_at = at;
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
@@ -172,7 +171,6 @@ ChainPlan plan_chain(const Chain& chain) {
   }
   plan.want_max = chain.want_max;
   plan.max_granularity = chain.max_granularity;
-  plan.want_histogram = chain.histogram != nullptr;
   for (const Step& step : chain.steps) plan.want_sums |= step.kind == StepKind::sums;
   plan.lanes = lane_floats(plan.c);
   plan.period = round_up(512, plan.lanes);  // inner loops should be long
@@ -213,9 +211,6 @@ void finish_chain(const ChainPlan& plan, const Chain& chain) {
     const ChunkCounts& counts = plan.counts()[chunk];
     if (chain.stats != nullptr)
       chain.stats->merge({counts.max_bits, counts.saturated, counts.sum_abs, counts.sum_square});
-    if (chain.histogram != nullptr)
-      for (int bin = 0; bin < Histogram::bins; ++bin)
-        chain.histogram->counts[static_cast<std::size_t>(bin)] += plan.histogram(chunk)[bin];
   }
 }
 

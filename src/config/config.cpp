@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <sstream>
 
 #include "config/config_impl.h"
 #include "config/field.h"
@@ -114,9 +115,13 @@ Config& Config::set(std::string_view key, std::string_view value) {
 }
 
 Error at_key(const Config& config, const Error& error) {
-  const std::string text = error.what(), key = text.substr(0, text.find(": "));
-  const YamlNode* node = find_path(config.impl().document, key);
-  return node == nullptr ? error : Error(error.code(), node->position.str() + ": " + text);
+  std::istringstream lines(error.what());
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    const YamlNode* node = find_path(config.impl().document, line.substr(0, line.find(": ")));
+    text += (text.empty() ? "" : "\n") + (node == nullptr ? "" : node->position.str() + ": ") + line;
+  }
+  return {error.code(), text};
 }
 
 std::string Config::dump() const { return write_settings(impl_->settings, impl_->catalog); }

@@ -143,14 +143,15 @@ Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& la
   const PolicyDef& def = find_policy(settings.policy);
   policy_ = def.make({settings.options, settings.bits, steps_per_epoch});
   resolve(settings);
+  std::string unmatched;
   for (const std::string& pattern : settings.keep_fp32) {
-    if (pattern != "@policy") {
-      keep_fp32(pattern, true);
-      continue;
-    }
-    // The policy's own exemptions may name kinds of layers that this model does not have.
-    for (const std::string& own : def.keep_fp32) keep_fp32(own, false);
+    if (pattern == "@policy")  // its own exemptions may name kinds of layers that this model does not have
+      for (const std::string& own : def.keep_fp32) keep_fp32(own);
+    else if (!keep_fp32(pattern))
+      unmatched +=
+          (unmatched.empty() ? "precision.keep_fp32: " : "\nprecision.keep_fp32: ") + no_such_layer(pattern);
   }
+  require(unmatched.empty(), Errc::config, unmatched);
 }
 
 void Controller::resolve(const PrecisionSettings& settings) {
@@ -163,18 +164,21 @@ void Controller::resolve(const PrecisionSettings& settings) {
   }
 }
 
-void Controller::keep_fp32(const std::string& pattern, bool must_match) {
+bool Controller::keep_fp32(const std::string& pattern) {
   bool any = false;
-  std::vector<std::string> names;
   for (Layer& layer : layers_) {
-    names.push_back(layer.info.name);
     if (!matches(pattern, layer.info)) continue;
     any = true;
     layer.kept_fp32 = true;
     layer.kept_by = pattern;
   }
-  require(any || !must_match, Errc::config, "precision.keep_fp32: '", pattern,
-          "' matches no layer of the model", suggestion(pattern, names));
+  return any;
+}
+
+std::string Controller::no_such_layer(const std::string& pattern) const {
+  std::vector<std::string> names;
+  for (const Layer& layer : layers_) names.push_back(layer.info.name);
+  return "'" + pattern + "' matches no layer of the model" + suggestion(pattern, names);
 }
 
 void Controller::begin_step(std::int64_t step) {
@@ -235,8 +239,10 @@ float Controller::learning_rate_factor(int layer) const {
   float factor = 1;
   for (int i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
-    const bool reads = std::any_of(slot.members.begin(), slot.members.end(), [&](const std::string& member) {
-      return member == name + ".grad_input" || member == name + ".grad_weight";
+    const bool reads = std::any_of(slot.members.begin(), slot.members.end(), [&](std::string_view member) {
+      if (!member.starts_with(name)) return false;
+      member.remove_prefix(name.size());
+      return member == ".grad_input" || member == ".grad_weight";
     });
     if (slot.operand == Operand::gradient && reads) factor = std::min(factor, slot.learning_rate_factor);
   }

@@ -35,7 +35,8 @@ class Controller {
 
  private:
   void resolve(const PrecisionSettings& settings);
-  void keep_fp32(const std::string& pattern, bool must_match);
+  bool keep_fp32(const std::string& pattern);  // whether any layer matches
+  std::string no_such_layer(const std::string& pattern) const;
   bool decide(Slot& slot, std::int64_t step, const EventSink& sink);
 
   std::unique_ptr<Policy> policy_;
