@@ -52,9 +52,11 @@ TEST_CASE("a training leaves a complete run folder") {
       {"policy", "unified_int8"}, {"model", "resnet8"}, {"data", "shapes"}, {"procedural", true},
       {"device", "cpu"},          {"seed", 3},          {"steps", 12},      {"metric_name", "accuracy"}};
   for (const auto& [key, value] : expected) CHECK(summary.at(key) == value);
-  for (const char* key :
-       {"metric", "loss", "numerics_version", "step_ms_median", "samples_per_second", "peak_bytes"})
+  for (const char* key : {"metric", "loss", "numerics_version", "step_ms_median", "precision_share",
+                          "samples_per_second", "peak_bytes"})
     CHECK(summary.at(key).is_number());
+  CHECK(summary.at("precision_share").get<double>() > 0);
+  CHECK(summary.at("precision_share").get<double>() < 1);
   CHECK(!summary.at("isa").get<std::string>().empty());
   for (const char* product : {"forward", "grad_input", "grad_weight"})
     CHECK(summary.at("int8_mac_share").at(product).get<double>() >= 0.95);

@@ -30,6 +30,8 @@ TEST_CASE("list, doctor, bench, help and version") {
   const auto bench = nlohmann::json::parse(
       octavo_good(folder, {"bench", "a.yaml", "--json", "--steps", "3", "--warmup", "1"}).out);
   CHECK(bench.at("step_ms_median").get<double>() > 0);
+  CHECK(bench.at("precision_ms").get<double>() > 0);
+  CHECK(bench.at("precision_ms").get<double>() < bench.at("step_ms_mean").get<double>());
   CHECK(bench.at("nodes").size() > 10);
   CHECK(bench.at("int8_mac_share").at("forward").get<double>() > 0.95);
   const std::string kernels =

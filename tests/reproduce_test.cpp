@@ -320,12 +320,14 @@ TEST_CASE("results come back from disk, those of other numerics do not count") {
   RunRecord record = record_for(run, 0.875);
   record.overrides = {"optimizer.lr=0.1"};
   record.step_ms = 12.5;
+  record.precision_share = 0.0125;
   written.add(record);
   const Records read(folder / "results");
   REQUIRE(read.find(run) != nullptr);
   CHECK(read.find(run)->metric == 0.875);
   CHECK(read.find(run)->overrides == record.overrides);
   CHECK(read.find(run)->step_ms == 12.5);
+  CHECK(read.find(run)->precision_share == 0.0125);
   CHECK(read.find(run)->settings == run.settings);
   CHECK_FALSE(read.outdated(run));
 

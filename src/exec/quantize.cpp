@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/timed.h"
 #include "precision/statistics.h"
 
 namespace octavo {
@@ -93,6 +94,7 @@ void scales_from_maxima(Slot& slot, const Runtime& runtime) {
 }
 
 void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
+  const Timed timed(runtime.precision_seconds);
   kernels::Chain pass = looking(chain);
   slot.max_bits.assign(count, 0);
   pass.want_max = true;
@@ -167,6 +169,7 @@ void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
 void observe(Slot& slot, Runtime& runtime, const kernels::Chain& chain) {
   const std::int64_t pixels = chain.n * chain.h * chain.w;
   if (!slot.wanted.histogram && !slot.wanted.channels) return;
+  const Timed timed(runtime.precision_seconds);
   const float* values = final_values(runtime, chain);
   if (slot.wanted.histogram) count_magnitudes(values, pixels * chain.c, slot.histogram, runtime.parallel);
   if (!slot.wanted.channels) return;

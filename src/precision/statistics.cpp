@@ -13,8 +13,45 @@ constexpr std::int64_t lanes = 16;  // channels of one block: their counters fit
 
 std::uint32_t magnitude_bits(float v) { return std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu; }
 
-struct Counts {
+/// Counts and sums of one part. One word per bin holds both, so that a value is one addition; two tables take
+/// turns, so that equal neighbours do not wait for each other.
+class Part {
+ public:
+  void add(const float* values, std::int64_t count) {
+    for (std::int64_t first = 0; first < count; first += most) {
+      const std::int64_t end = std::min(first + most, count);
+      std::int64_t i = first;
+      for (; i + 2 <= end; i += 2) {
+        add_one(even_, values[i]);
+        add_one(odd_, values[i + 1]);
+      }
+      if (i < end) add_one(even_, values[i]);
+      flush();
+    }
+  }
+
   std::vector<std::uint64_t> counts = std::vector<std::uint64_t>(bins), sums = counts;
+
+ private:
+  static constexpr int sum_bits = 40;
+  static constexpr std::int64_t most = std::int64_t{1} << (sum_bits - 19);  // the sums of so many values fit
+
+  static void add_one(std::vector<std::uint64_t>& table, float v) {
+    const std::uint32_t bits = magnitude_bits(v);
+    table[bits >> 19] += (std::uint64_t{1} << sum_bits) + (bits & 0x7FFFFu);
+  }
+
+  void flush() {
+    for (std::size_t i = 0; i < bins; ++i) {
+      for (const std::uint64_t word : {even_[i], odd_[i]}) {
+        counts[i] += word >> sum_bits;
+        sums[i] += word & ((std::uint64_t{1} << sum_bits) - 1);
+      }
+      even_[i] = odd_[i] = 0;
+    }
+  }
+
+  std::vector<std::uint64_t> even_ = counts, odd_ = counts;
 };
 
 /// Channels [first, first + lanes) of all pixels.
@@ -42,18 +79,14 @@ void summarize_block(const float* values, std::int64_t pixels, std::int64_t chan
 void count_magnitudes(const float* values, std::int64_t count, MagnitudeHistogram& histogram,
                       const kernels::Parallel& parallel) {
   const std::int64_t chunks = std::clamp<std::int64_t>(count / 65536, 1, 16);
-  std::vector<Counts> parts(static_cast<std::size_t>(chunks));
+  std::vector<Part> parts(static_cast<std::size_t>(chunks));
   parallel(chunks, [&](std::int64_t chunk) {
-    Counts& part = parts[static_cast<std::size_t>(chunk)];
-    for (std::int64_t i = count * chunk / chunks; i < count * (chunk + 1) / chunks; ++i) {
-      const std::uint32_t bits = magnitude_bits(values[i]);
-      ++part.counts[bits >> 19];
-      part.sums[bits >> 19] += bits & 0x7FFFFu;
-    }
+    const std::int64_t begin = count * chunk / chunks, end = count * (chunk + 1) / chunks;
+    parts[static_cast<std::size_t>(chunk)].add(values + begin, end - begin);
   });
   histogram.counts.resize(bins);
   histogram.sums.resize(bins);
-  for (const Counts& part : parts)
+  for (const Part& part : parts)
     for (std::size_t i = 0; i < bins; ++i) {
       histogram.counts[i] += part.counts[i];
       histogram.sums[i] += part.sums[i];

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "core/timed.h"
 #include "graph/build.h"
 #include "optim/gradient_norm.h"
 #include "train/strict_precision.h"
@@ -115,7 +116,10 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
   StepReport report;
   report.epoch = train_data_->cursor().epoch;
   report.learning_rate = learning_rate(schedule_, runtime_.step);
-  controller_->begin_step(runtime_.step);
+  {
+    const Timed timed(runtime_.precision_seconds);
+    controller_->begin_step(runtime_.step);
+  }
   for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
     report.loss += forward_backward() / static_cast<double>(runtime_.micro_steps);
   runtime_.micro_step = 0;
@@ -125,7 +129,10 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
     if (!data.frozen) gradients.push_back(data.gradient.as<float>());
   report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
   update(report.learning_rate, report.gradient_norm);
-  if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
+  {
+    const Timed timed(runtime_.precision_seconds);
+    if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
+  }
   report.step = ++runtime_.step;
   report.samples = config_.data().batch * runtime_.micro_steps;
   report.seconds = seconds_since(start);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iomanip>
+#include <numeric>
 #include <sstream>
 
 #include "core/check.h"
@@ -142,6 +143,7 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
                                    std::vector<double> step_seconds) {
   const Config& config = engine.config();
   const Int8MacShare macs = mac_share(engine.macs());
+  const double all = std::accumulate(step_seconds.begin(), step_seconds.end(), 0.0);
   std::sort(step_seconds.begin(), step_seconds.end());
   const double median = step_seconds.empty() ? 0 : step_seconds[step_seconds.size() / 2];
   rusage usage{};
@@ -165,6 +167,7 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"int8_mac_share",
        {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},
       {"step_ms_median", 1000 * median},
+      {"precision_share", all > 0 ? engine.program().runtime().precision_seconds / all : 0},
       {"samples_per_second",
        median > 0 ? static_cast<double>(config.data().batch * config.gradient().accumulate) / median : 0},
       {"peak_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};

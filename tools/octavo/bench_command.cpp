@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "bench_kernels.h"
 #include "commands.h"
@@ -101,15 +102,23 @@ void print(const nlohmann::ordered_json& result) {
     std::cout << row.at("node").get<std::string>() << '\n';
   }
   std::cout << "step: median " << result.at("step_ms_median").get<double>() << " ms, minimum "
-            << result.at("step_ms_min").get<double>() << " ms; a new plan "
-            << result.at("plan_ms").get<double>() << " ms\n";
+            << result.at("step_ms_min").get<double>() << " ms, mean "
+            << result.at("step_ms_mean").get<double>()
+            << " ms\nprecision: " << result.at("precision_ms").get<double>() << " ms of a step on average ("
+            << std::setprecision(2) << 100 * result.at("precision_share").get<double>()
+            << "%): passes that only look at values, searches, decisions; a new plan takes "
+            << std::setprecision(3) << result.at("plan_ms").get<double>() << " ms\n";
 }
 
 int bench_command(const BenchArguments& arguments) {
   Engine engine(arguments.config.load());
   for (int i = 0; i < arguments.warmup; ++i) engine.step();
   std::vector<double> steps;
+  double& precision_seconds = engine.program().runtime().precision_seconds;
+  precision_seconds = 0;
   for (int i = 0; i < arguments.steps; ++i) steps.push_back(1000 * engine.step().seconds);
+  const double mean = std::accumulate(steps.begin(), steps.end(), 0.0) / arguments.steps;
+  const double precision_ms = 1000 * precision_seconds / arguments.steps;
   const Int8MacShare macs = mac_share(engine.macs());
   const nlohmann::ordered_json result{
       {"config", arguments.config.path},
@@ -118,6 +127,9 @@ int bench_command(const BenchArguments& arguments) {
       {"threads", engine.program().runtime().pool.threads()},
       {"batch", engine.config().data().batch},
       {"step_ms_median", median(steps)},
+      {"step_ms_mean", mean},
+      {"precision_ms", precision_ms},
+      {"precision_share", precision_ms / mean},
       {"step_ms_min", *std::min_element(steps.begin(), steps.end())},
       {"int8_mac_share",
        {{"forward", macs.forward}, {"grad_input", macs.grad_input}, {"grad_weight", macs.grad_weight}}},

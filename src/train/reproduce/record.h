@@ -32,6 +32,7 @@ struct RunRecord {
   Int8MacShare int8_mac_share;
   std::vector<std::string> in_float;  ///< "conv0 forward: why", where a share is below 95%
   double step_ms = 0;                 ///< median
+  double precision_share = 0;         ///< of the steps: passes that only look at values, searches, decisions
   std::string note;
 };
 
