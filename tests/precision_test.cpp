@@ -286,6 +286,26 @@ TEST_CASE("decisions and weights are the same on every instruction set and for e
   }
 }
 
+TEST_CASE("range_bn trains with two copies of each gradient: 8 bits for dX, 16 for dW") {
+  Training training(precision_settings("range_bn"));
+  std::map<std::string, std::set<int>> bits;  // by layer
+  for (int step = 0; step < 3; ++step) training.step();
+  for (int i = 0; i < training.program.slots.size(); ++i) {
+    const Slot& slot = training.program.slots[i];
+    if (slot.operand == Operand::activation) CHECK(slot.mode == ScaleMode::held);
+    if (slot.operand != Operand::gradient) continue;
+    bits[slot.layer].insert(slot.format.bits);
+    const bool narrow = slot.format.bits == 8;
+    CHECK((slot.format.rounding == RoundingMode::stochastic) == narrow);
+    for (const std::string& member : slot.members)
+      CHECK(member.ends_with(narrow ? ".grad_input" : ".grad_weight"));
+  }
+  CHECK(bits.at("stage2.0.conv1") == std::set<int>{8, 16});
+  CHECK(bits.at("conv1") == std::set<int>{16});  // the images need no gradient
+  for (const ParameterData& data : training.program.parameters)
+    for (float v : data.gradient.as<float>()) REQUIRE(std::isfinite(v));
+}
+
 TEST_CASE("auto trains: widths rise and fall, ranges of samples are capped where no width is left") {
   const auto gradient_slots = [](Training& training) {
     std::vector<Slot*> slots;

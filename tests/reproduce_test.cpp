@@ -187,7 +187,7 @@ TEST_CASE("a model that uses another one has the text of both in its identity") 
   };
   const std::string before = hash(), used = read_text(folder / "models/resnet_cifar.yaml");
   std::string changed = used;
-  changed.replace(changed.find("label_smoothing: 0}"), 19, "label_smoothing: 0.1}");
+  changed.replace(changed.find("label_smoothing: 0,"), 19, "label_smoothing: 0.1,");
   write_text(folder / "models/resnet_cifar.yaml", changed);
   CHECK(hash() != before);
   write_text(folder / "models/resnet_cifar.yaml", used);

@@ -62,6 +62,30 @@ std::vector<double> normalize(const std::vector<Array>& operands) {
   return y;
 }
 
+// By ranges, as Banner et al. define it: the factor and the mean range over chunks from their own formula.
+std::vector<double> range_normalize(const std::vector<Array>& operands, std::size_t most_chunks) {
+  const auto &x = operands[0].values, &gamma = operands[1].values, &beta = operands[2].values;
+  const std::size_t c = gamma.size(), m = x.size() / c;
+  const std::size_t chunks = std::clamp<std::size_t>(m / 2, 1, most_chunks);
+  const double n = static_cast<double>(m) / static_cast<double>(chunks);
+  const double factor =
+      0.5 * 0.35 * (1 + std::sqrt(3.141592653589793 * std::log(4))) / std::sqrt(2 * std::log(n));
+  std::vector<double> y(x.size());
+  for (std::size_t ch = 0; ch < c; ++ch) {
+    double mean = 0, range = 0;
+    for (std::size_t i = 0; i < m; ++i) mean += x[i * c + ch] / static_cast<double>(m);
+    for (std::size_t k = 0; k < chunks; ++k) {
+      double low = std::numeric_limits<double>::infinity(), high = -low;
+      for (std::size_t i = m * k / chunks; i < m * (k + 1) / chunks; ++i)
+        low = std::min(low, x[i * c + ch]), high = std::max(high, x[i * c + ch]);
+      range += (high - low) / static_cast<double>(chunks);
+    }
+    for (std::size_t i = 0; i < m; ++i)
+      y[i * c + ch] = gamma[ch] * (x[i * c + ch] - mean) / (range * factor + 1e-5) + beta[ch];
+  }
+  return y;
+}
+
 std::vector<double> cross_entropy(const Array& x, const std::vector<std::int64_t>& labels, double smoothing) {
   const auto n = static_cast<std::size_t>(x.shape[0]), k = static_cast<std::size_t>(x.shape[1]);
   double loss = 0;
@@ -168,6 +192,64 @@ TEST_CASE("batch_norm: running statistics, and evaluation by them") {
                  v = program.states[1].value.as<float>()[i % 2];
     const double normal = (x.as<float>()[i] - m) / std::sqrt(v + 1e-5);
     CHECK(y.as<float>()[i] == Approx(i % 2 == 0 ? 2 * normal + 0.5 : 3 - normal).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("range_batch_norm in training") {
+  for (const auto& [shape, chunks] : {std::pair(std::vector<std::int64_t>{3, 2, 4, 5}, 16),
+                                      {{9, 3}, 16},
+                                      {{2, 5, 17}, 3},
+                                      {{40, 2, 7}, 1}}) {
+    OpCase op;
+    op.node = "range_batch_norm {chunks: " + std::to_string(chunks) + "}";
+    op.shapes = {shape};
+    op.terms = 80;
+    op.linear = false;
+    op.reference = [count = static_cast<std::size_t>(chunks)](const std::vector<Array>& operands) {
+      return range_normalize(operands, count);
+    };
+    op.value = [](int number, std::int64_t i) {
+      return number == 0
+                 ? distinct(0, i) / 20
+                 : golden::formula(static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(i), 1, 1);
+    };
+    check_op(op);
+  }
+}
+
+TEST_CASE("range_batch_norm: running statistics, evaluation by them, equal values, a single row") {
+  Tensor x = Tensor::empty({6, 2});
+  assign(x, std::vector<float>{1, -4, 2, 0, 3, 4, 4, -2, 5, 2, 9, 6});
+  Runtime runtime(1, 1);
+  const BatchTypes types{{"in", x.type()}};
+  Program program(build("input in\ny range_batch_norm in {momentum: 0.25, chunks: 2}\noutput y y\n"), types,
+                  runtime);
+  assign(parameter(program, "y.weight").value, std::vector<float>{2, -1});
+  assign(parameter(program, "y.bias").value, std::vector<float>{0.5f, 3});
+  program.forward(program.plan(types, Phase::train), {{"in", x.data()}});
+  // Ranges of the halves: 2 and 5, 8 and 8.
+  const double factor = 0.175 * (1 + std::sqrt(3.141592653589793 * std::log(4))) / std::sqrt(2 * std::log(3));
+  const double mean[] = {4, 1}, deviation[] = {3.5 * factor, 8 * factor};
+  for (std::size_t c = 0; c < 2; ++c) {
+    CHECK(program.states[0].value.as<float>()[c] == Approx(0.25 * mean[c]));
+    CHECK(program.states[1].value.as<float>()[c] == Approx(0.75 + 0.25 * deviation[c]));
+  }
+  Plan& plan = program.plan(types, Phase::eval);
+  program.forward(plan, {{"in", x.data()}});
+  const Tensor y = program.output(plan, "y");
+  for (std::size_t i = 0; i < 12; ++i) {
+    const double normal = (x.as<float>()[i] - 0.25 * mean[i % 2]) / (0.75 + 0.25 * deviation[i % 2] + 1e-5);
+    CHECK(y.as<float>()[i] == Approx(i % 2 == 0 ? 2 * normal + 0.5 : 3 - normal).epsilon(1e-5));
+  }
+  for (std::int64_t rows : {1, 5}) {
+    Tensor equal = Tensor::empty({rows, 2});
+    std::fill_n(equal.as<float>().data(), 2 * rows, 7.0f);
+    const BatchTypes few{{"in", equal.type()}};
+    Plan& train = program.plan(few, Phase::train);
+    program.forward(train, {{"in", equal.data()}});
+    const Tensor out = program.output(train, "y");
+    for (std::int64_t i = 0; i < 2 * rows; ++i)
+      CHECK(out.as<float>()[static_cast<std::size_t>(i)] == (i % 2 == 0 ? 0.5f : 3.0f));
   }
 }
 
