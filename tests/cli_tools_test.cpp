@@ -1,4 +1,6 @@
 // The commands that only tell something, each run once.
+#include <map>
+
 #include "cli_support.h"
 
 using namespace octavo::testing;
@@ -44,6 +46,21 @@ TEST_CASE("list, doctor, bench, help and version") {
   CHECK(octavo_run(folder, {"bench", "kernels", "--fliter", "x"}).code == 2);
   CHECK_THAT(octavo_good(folder, {"--help"}).out, ContainsSubstring("train"));
   CHECK_THAT(octavo_good(folder, {"--version"}).out, ContainsSubstring("."));
+}
+
+TEST_CASE("summary: parameters of the models are those of the published networks") {
+  const TemporaryFolder folder;
+  // torchvision's counts with a head of 10 classes: InceptionV3 without its auxiliary head.
+  const std::map<std::string, std::string> expected = {{"cifar10_resnet20", "272474"},
+                                                       {"cifar10_mobilenetv2", "2236682"},
+                                                       {"cifar10_inception_v3", "21806058"}};
+  for (const auto& [name, count] : expected) {
+    INFO(name);
+    const std::string text =
+        octavo_good(folder, {"summary", OCTAVO_SOURCE_DIR "/configs/" + name + ".yaml", "data.set=shapes"})
+            .out;
+    CHECK_THAT(text.substr(text.find("\ntotal")), ContainsSubstring(" " + count + " "));
+  }
 }
 
 TEST_CASE("the saved configuration runs again from anywhere with the same result") {
