@@ -47,6 +47,7 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
   if (vector) std::memcpy(scales, inverse + i, left * sizeof(float));
   if (stochastic) std::memcpy(bits, random + i, left * sizeof(std::uint16_t));
   block(values, vector ? scales : nullptr, bits, {integers, digits.planes, 16});
+  if (wide) quantizer.leave_out(16 - (count - i));
   for (int plane = 0; plane < (wide ? digits.planes : 1); ++plane)
     std::memcpy(digits.out + plane * digits.pitch + i, integers + plane * 16, left);
 }
@@ -62,8 +63,7 @@ template <bool stochastic, bool wide>
   const Digits digits{out, q.planes, plan.integer_pitch};
   if (stochastic) fill_random(q, tile, work.random);
   constexpr std::int64_t most = 1 << 20;  // elements that the counters of a quantizer hold
-  typename Simd::Quantizer quantizer(q.qmax, q.is_unsigned,
-                                     by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
+  typename Simd::Quantizer quantizer(q, by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
   for (std::int64_t i = 0, size = 0, counted = 0; i < tile.count; i += size) {
     const std::int64_t phase = by_channel ? i % plan.period : 0,
                        piece = by_channel ? plan.period - phase : most;

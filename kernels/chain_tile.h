@@ -53,35 +53,35 @@ struct StepTile {
 };
 
 inline float positive(float v) { return v < 0.0f ? 0.0f : v; }
-inline float positive_to_six(float v) {
+inline float clamped(float v, float hi) {
   const float p = positive(v);
-  return p > 6.0f ? 6.0f : p;
+  return p > hi ? hi : p;
 }
 
 /// The step itself and, in the same pass, a ReLU that follows it: same arithmetic, one pass less.
 template <class Body>
-bool with_activation(const StepKind* next, std::int64_t count, std::int64_t period, float* out,
+bool with_activation(const Step* next, std::int64_t count, std::int64_t period, float* out,
                      const Body& body) {
-  if (next != nullptr && *next == StepKind::relu) {
+  if (next != nullptr && next->kind == StepKind::relu) {
     each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = positive(body(i, k)); });
     return true;
   }
-  if (next != nullptr && *next == StepKind::clamp6) {
-    each_in_period(count, period,
-                   [=](std::int64_t i, std::int64_t k) { out[i] = positive_to_six(body(i, k)); });
+  if (next != nullptr && next->kind == StepKind::clamp) {
+    const float hi = next->hi;
+    each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = clamped(body(i, k), hi); });
     return true;
   }
   each_in_period(count, period, [=](std::int64_t i, std::int64_t k) { out[i] = body(i, k); });
   return false;
 }
 
-[[gnu::noinline]] bool scale_shift(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool scale_shift(const StepTile& s, const Step* next) {
   const float *a = s.a, *b = s.b, *in = s.in;
   return with_activation(next, s.tile.count, s.plan.period, s.out,
                          [=](std::int64_t i, std::int64_t k) { return a[k] * in[i] + b[k]; });
 }
 
-[[gnu::noinline]] bool add(const StepTile& s, const StepKind* next) {
+[[gnu::noinline]] bool add(const StepTile& s, const Step* next) {
   const float *x = s.x, *in = s.in;
   return with_activation(next, s.tile.count, s.tile.count, s.out,
                          [=](std::int64_t i, std::int64_t) { return in[i] + x[i]; });
@@ -234,7 +234,7 @@ void fill_lanes(const StepTile& s, float* first, float* second) {
 
 /// Runs step `index` (and perhaps the one after it); answers how many it ran.
 int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
-  const StepKind* next = index + 1 < s.plan.step_count ? &s.plan.steps[index + 1].kind : nullptr;
+  const Step* next = index + 1 < s.plan.step_count ? &s.plan.steps[index + 1] : nullptr;
   const float* in = s.in;
   float* out = s.out;
   switch (s.step.kind) {
@@ -245,11 +245,11 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
     case StepKind::relu:
       each(s.tile.count, [=](std::int64_t i) { out[i] = positive(in[i]); });
       break;
-    case StepKind::clamp6:
-      each(s.tile.count, [=](std::int64_t i) { out[i] = positive_to_six(in[i]); });
+    case StepKind::clamp:
+      each(s.tile.count, [=, hi = s.step.hi](std::int64_t i) { out[i] = clamped(in[i], hi); });
       break;
     case StepKind::keep_where:
-      if (next != nullptr && *next == StepKind::combine && s.plan.steps[index + 1].x == s.step.x) {
+      if (next != nullptr && next->kind == StepKind::combine && s.plan.steps[index + 1].x == s.step.x) {
         keep_and_combine(s, StepTile(s.plan, s.tile, s.work, index + 1, s.in));
         return 2;
       }

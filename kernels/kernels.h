@@ -187,7 +187,7 @@ enum class StepKind : std::uint8_t {
   scale_shift,  ///< v = a[c] * v + b[c]                                          (batch norm, forward)
   add,          ///< v = v + x
   relu,         ///< v = v < 0 ? 0 : v                                            (NaN stays)
-  clamp6,       ///< v = v < 0 ? 0 : v > 6 ? 6 : v                                (ReLU6)
+  clamp,        ///< v = v < 0 ? 0 : v > hi ? hi : v                              (ReLU6: hi = 6)
   keep_where,   ///< v = v where lo < a[c] * x + b[c] < hi, else 0: the exact ReLU / ReLU6 mask from the saved
                 ///< value x
   keep_bits,    ///< v = v where bits, else 0
@@ -232,6 +232,7 @@ struct Quantize {
   const float* inverse_scale = nullptr;  // 1, c or n values
   int planes = 1;
   bool is_unsigned = false;  // one plane, and views with zero = 0
+  bool odd = false;          // odd integers alone, several planes and an odd qmax: 2 round((t - 1) / 2) + 1
   float qmax = 127;          // an integer, at most largest_integer(planes), or 255
   Rounding rounding = Rounding::nearest;
   RandomKey key;

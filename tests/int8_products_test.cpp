@@ -81,9 +81,32 @@ float at(const Scales& scales, std::int64_t index) {
   return scales.size() == 1 ? scales[0] : scales.at(static_cast<std::size_t>(index));
 }
 
+// tanh(w) over its largest magnitude.
+std::vector<float> squeezed(const std::vector<float>& w) {
+  std::vector<float> t;
+  for (const float v : w) t.push_back(std::tanh(v));
+  const float largest = std::fabs(
+      *std::max_element(t.begin(), t.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
+  for (float& v : t) v *= 1 / largest;
+  return t;
+}
+
+// DoReFa-Net's formula for k bits: 2 quantize_k(w') - 1 with w' = t / 2 + 1/2, as a multiple of 1 / (2^k -
+// 1).
+IntegerOperand quantize_dorefa(const std::vector<float>& w, int k) {
+  const float levels = static_cast<float>((1 << k) - 1);
+  IntegerOperand result;
+  result.scales = {1 / levels};
+  for (const float t : squeezed(w))
+    result.values.push_back(2 * static_cast<std::int64_t>(std::nearbyint((t / 2 + 0.5f) * levels)) -
+                            static_cast<std::int64_t>(levels));
+  return result;
+}
+
 // W by its own maximum, over everything or per channel: of the outputs, or of the inputs of all groups.
 IntegerOperand quantize_weights_again(const std::vector<float>& w, const kernels::ConvShape& p,
                                       const SlotFormat& format, bool by_output) {
+  if (format.tanh) return quantize_dorefa(w, format.bits - 1);
   const ScaleGranularity granularity = format.granularity;
   const auto qmax = static_cast<float>(quantized_max(format.bits));
   const std::int64_t taps = p.r * p.s, c = p.c / p.groups, filters = p.k / p.groups;
@@ -146,8 +169,9 @@ Expected expect(const Record& seen, const IntegerOperand& w_forward, const Integ
 }
 
 // The integers of an activation or gradient are its values over the scale, to nearest.
-void check_rounding(const std::vector<float>& values, const IntegerOperand& operand,
-                    ScaleGranularity granularity, std::int64_t samples, std::int64_t channels) {
+void check_rounding(const std::vector<float>& values, const IntegerOperand& operand, const SlotFormat& format,
+                    std::int64_t samples, std::int64_t channels) {
+  const ScaleGranularity granularity = format.granularity;
   std::int64_t wrong = 0;
   const std::int64_t sample = std::ssize(values) / samples;
   for (std::int64_t i = 0; i < std::ssize(values); ++i) {
@@ -157,9 +181,9 @@ void check_rounding(const std::vector<float>& values, const IntegerOperand& oper
     const double exact = static_cast<double>(values[static_cast<std::size_t>(i)]) /
                          operand.scales.at(static_cast<std::size_t>(scale));
     // v / scale in float is off by some units in its last place.
-    const double slack = 1e-4 + 2e-7 * std::fabs(exact);
+    const double half = format.odd ? 1 : 0.5, slack = 1e-4 + 2e-7 * std::fabs(exact);
     wrong +=
-        std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - exact) > 0.5 + slack;
+        std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - exact) > half + slack;
   }
   CHECK(wrong == 0);
 }
@@ -206,6 +230,14 @@ LayerFormats class_formats(int gradient_bits) {
   x.unsigned_ok = true;
   const SlotFormat w{8, channel}, g{gradient_bits, sample_class, RoundingMode::nearest_even};
   return {{true, x, w}, {true, g, w}, {true, x, g}};
+}
+
+// What `dorefa` uses: odd integers for squeezed W and for G.
+LayerFormats dorefa_formats() {
+  LayerFormats f = class_formats(9);
+  f.forward.other = f.grad_input.other = {.bits = 9, .odd = true, .tanh = true};
+  f.grad_input.data.odd = f.grad_weight.other.odd = true;
+  return f;
 }
 
 // The scale of a sample is its own, at most half an octave larger.
@@ -263,15 +295,24 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
     for (float& v : x_values) v = std::max(v, 0.0f);
   const std::vector<float> g_values(up.as<float>().begin(), up.as<float>().end());
   const kernels::ConvShape& p = seen.shape;
-  check_rounding(x_values, seen.a[0], f.forward.data.granularity, p.n, p.c);
-  check_rounding(g_values, seen.a[1], f.grad_input.data.granularity, p.n, p.k);
-  check_rounding(g_values, seen.grad_weight_b, f.grad_weight.other.granularity, p.n, p.k);
+  check_rounding(x_values, seen.a[0], f.forward.data, p.n, p.c);
+  check_rounding(g_values, seen.a[1], f.grad_input.data, p.n, p.k);
+  check_rounding(g_values, seen.grad_weight_b, f.grad_weight.other, p.n, p.k);
   if (!seen.grad_weight_b.classes.empty())
     check_classes(g_values, seen.grad_weight_b, static_cast<float>(quantized_max(f.grad_weight.other.bits)));
   if (rectified) CHECK(*std::max_element(seen.a[0].values.begin(), seen.a[0].values.end()) == 255);
-  const Expected expected =
-      expect(seen, w_forward, w_backward,
-             has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
+  if (f.grad_weight.other.odd)
+    for (const std::int64_t q : seen.grad_weight_b.values) REQUIRE(q % 2 != 0);
+  Expected expected = expect(seen, w_forward, w_backward,
+                             has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
+  if (f.forward.other.tanh) {  // the gradient passes through tanh(w) / max
+    const float largest = std::tanh(std::fabs(
+        *std::max_element(w.begin(), w.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); })));
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const float t = std::tanh(w[i]);
+      expected.dw[i] *= (1 - t * t) / largest;
+    }
+  }
   CHECK(mismatches(seen.y, expected.y) == 0);
   CHECK(mismatches(seen.dx, expected.dx) == 0);
   const auto dw = parameter(program, "node.weight").gradient.as<float>();
@@ -316,6 +357,10 @@ TEST_CASE("integer products through the program equal the exact sums times both 
         INFO(kernels::isa_name(isa) << " " << c.node << " scale classes, gradients of " << bits << " bits");
         check_case(c, class_formats(bits), 2);
       }
+    for (const Case& c : cases) {
+      INFO(kernels::isa_name(isa) << " " << c.node << " odd integers");
+      check_case(c, dorefa_formats(), 2);
+    }
     kernels::force_isa(before);
   }
 }

@@ -143,7 +143,7 @@ struct Options {
   std::uint64_t first_index = 0;
   int planes = 1;
   std::int64_t extra_stride = 0;  // bytes between planes beyond plane_stride()
-  bool is_unsigned = false;
+  bool is_unsigned = false, odd = false;
   float qmax() const { return is_unsigned ? 255.0f : static_cast<float>(largest_integer(planes)); }
   float lowest() const { return is_unsigned ? 0.0f : -qmax(); }
   float gain = qmax() / 127;  // of the scales: some values saturate at any width
@@ -175,6 +175,7 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
                     .inverse_scale = inverse.data(),
                     .planes = options.planes,
                     .is_unsigned = options.is_unsigned,
+                    .odd = options.odd,
                     .qmax = options.qmax(),
                     .rounding = options.rounding,
                     .key = random_key(1, 2, 3),
@@ -223,7 +224,7 @@ std::vector<Step> forward_steps(const Inputs& in) {
           {.kind = StepKind::relu},
           {.kind = StepKind::store, .d = in.d.data()},
           {.kind = StepKind::sums},
-          {.kind = StepKind::clamp6}};
+          {.kind = StepKind::clamp, .hi = 1.25f}};
 }
 
 std::vector<Step> backward_steps(const Inputs& in) {
@@ -246,6 +247,8 @@ const Options all_options[] = {
     {Granularity::channel, Rounding::stochastic, 77, 3},
     {Granularity::tensor, Rounding::nearest, 0, 1, 0, true},
     {Granularity::channel, Rounding::stochastic, 5, 1, 0, true},
+    {Granularity::tensor, Rounding::nearest, 0, 2, 0, false, true},
+    {Granularity::sample, Rounding::stochastic, 9, 3, 0, false, true},
 };
 
 void check_all(const Inputs& in, const std::vector<Step>& steps) {
@@ -327,13 +330,14 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
         const double clamped = std::clamp<double>(t, options.lowest(), options.qmax());
         const std::uint32_t u =
             random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
-        double rounded = std::nearbyint(clamped);
+        const double steps = options.odd ? (static_cast<float>(clamped) - 1.0f) * 0.5f : clamped;
+        double rounded = std::nearbyint(steps);
         if (options.rounding == Rounding::stochastic) {
-          const double whole = options.planes > 1 ? std::floor(clamped) : 0;
-          const float rest = static_cast<float>(clamped - whole);  // exact where whole is not 0 or t is small
+          const double whole = options.planes > 1 ? std::floor(steps) : 0;
+          const float rest = static_cast<float>(steps - whole);  // exact where whole is not 0 or t is small
           rounded = whole + std::floor(rest + static_cast<float>(u) / 65536.0f);
         }
-        const auto q = static_cast<std::int64_t>(rounded);
+        const auto q = static_cast<std::int64_t>(options.odd ? 2 * rounded + 1 : rounded);
         stats.merge({std::bit_cast<std::uint32_t>(std::fabs(in.x[at])), std::fabs(t) > options.qmax() + 0.5f,
                      std::abs(q), q * q});
         // Digits from the top: each leaves a remainder that the lower ones can hold.
@@ -426,6 +430,12 @@ TEST_CASE("integers that the planes cannot hold are refused") {
   quantize.qmax = 32640;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize.planes = 4;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize = {.planes = 2, .odd = true, .qmax = 255};
+  CHECK(chain_scratch_bytes(chain) > 0);
+  quantize.qmax = 254;
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize = {.planes = 1, .odd = true, .qmax = 127};
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize = {.is_unsigned = true, .qmax = 255};
   CHECK(chain_scratch_bytes(chain) > 0);

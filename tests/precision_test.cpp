@@ -263,7 +263,8 @@ TEST_CASE("decisions and weights are the same on every instruction set and for e
       GENERATE(precision_settings("unified_int8", {{"period", "2"}}),
                precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}, {"max_bits", "8"}}),
                precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}}),
-               precision_settings("auto", {{"patience", "2"}, {"min_bits", "2"}}));
+               precision_settings("auto", {{"patience", "2"}, {"min_bits", "2"}}),
+               precision_settings("dorefa"), precision_settings("range_bn"));
   settings.keep_fp32 = {};
   const auto run = [&](kernels::Isa isa, int threads) {
     const kernels::Isa before = kernels::active_isa();
@@ -304,6 +305,27 @@ TEST_CASE("range_bn trains with two copies of each gradient: 8 bits for dX, 16 f
   CHECK(bits.at("conv1") == std::set<int>{16});  // the images need no gradient
   for (const ParameterData& data : training.program.parameters)
     for (float v : data.gradient.as<float>()) REQUIRE(std::isfinite(v));
+}
+
+TEST_CASE("dorefa trains: activations end at 1, in evaluation too, and narrower weights are refused") {
+  Training training(precision_settings("dorefa", {{"activation_range", "unit"}}));
+  for (int step = 0; step < 3; ++step) training.step();
+  for (int i = 0; i < training.program.slots.size(); ++i) {
+    const Slot& slot = training.program.slots[i];
+    if (slot.operand != Operand::activation) {
+      CHECK((slot.format.odd && slot.format.bits == 9));
+      continue;
+    }
+    CHECK(slot.format.unsigned_ok);
+    CHECK((slot.mode == ScaleMode::held && slot.clip == 1));
+    CHECK(slot.frozen_clip == std::vector<float>{1});
+  }
+  for (const ParameterData& data : training.program.parameters)
+    for (float v : data.gradient.as<float>()) REQUIRE(std::isfinite(v));
+  PrecisionSettings narrow = precision_settings("dorefa");
+  narrow.bits.weight = 4;
+  CHECK_THROWS_WITH(Training(narrow),
+                    ContainsSubstring("dorefa takes 8 to 15 bits for weights and gradients, not 4"));
 }
 
 TEST_CASE("auto trains: widths rise and fall, ranges of samples are capped where no width is left") {

@@ -41,6 +41,8 @@ struct SlotFormat {
   RoundingMode rounding = RoundingMode::nearest_even;
   bool power_of_two = false;  ///< scales are rounded up to powers of two
   bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
+  bool odd = false;   ///< only odd integers, +-1, +-3, ...: 2^(bits-1) levels and no zero; above 8 bits
+  bool tanh = false;  ///< weights: tanh(w) / max |tanh(w)| takes the place of w, also in its gradient
   bool operator==(const SlotFormat&) const = default;
 };
 
@@ -129,6 +131,7 @@ struct SlotDecision {
   float learning_rate_factor = 1;   ///< gradient slots: factor on the layer's learning rate
   double deviation = -1;            ///< cosine distance measured by the policy, for the log; negative: none
   double mean_shift = -1;           ///< relative shift of mean|v|, log2(1 + shift), likewise
+  float eval_clip = 0;              ///< range of evaluation; 0: a running mean of the training maxima
 };
 
 /// One method, one subclass, one file.

@@ -18,12 +18,13 @@ struct Simd {
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
    public:
-    Quantizer(float qmax, bool is_unsigned, float inverse)
-        : unsigned_(is_unsigned),
+    Quantizer(const Quantize& q, float inverse)
+        : unsigned_(q.is_unsigned),
+          odd_(q.odd),
           inverse_(_mm256_set1_ps(inverse)),
-          lowest_(_mm256_set1_ps(is_unsigned ? 0.0f : -qmax)),
-          limit_(_mm256_set1_ps(qmax)),
-          saturation_(_mm256_set1_ps(qmax + 0.5f)) {}
+          lowest_(_mm256_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
+          limit_(_mm256_set1_ps(q.qmax)),
+          saturation_(_mm256_set1_ps(q.qmax + 0.5f)) {}
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
@@ -62,7 +63,11 @@ struct Simd {
       }
     }
 
+    /// Zeros that filled up a block: odd integers make +-1 of them.
+    void leave_out(std::int64_t zeros) { left_out_ += odd_ ? zeros : 0; }
+
     void flush_sums(ChunkCounts& counts) {
+      counts.sum_abs -= left_out_, counts.sum_square -= left_out_, left_out_ = 0;
       alignas(32) std::uint64_t absolute[4], square[4];
       _mm256_store_si256(reinterpret_cast<__m256i*>(absolute), absolute_);
       _mm256_store_si256(reinterpret_cast<__m256i*>(square), squares_);
@@ -102,6 +107,7 @@ struct Simd {
       saturated_ = _mm256_sub_epi32(saturated_, _mm256_castps_si256(saturated));
       t = _mm256_and_ps(t, _mm256_cmp_ps(t, t, _CMP_ORD_Q));  // NaN: zero
       t = _mm256_min_ps(_mm256_max_ps(t, lowest_), limit_);
+      if (wide && odd_) t = _mm256_mul_ps(_mm256_sub_ps(t, _mm256_set1_ps(1.0f)), _mm256_set1_ps(0.5f));
       if (stochastic) {
         const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
         const __m256 whole = _mm256_floor_ps(t), rest = wide ? _mm256_sub_ps(t, whole) : t;
@@ -109,10 +115,12 @@ struct Simd {
         t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f), rest));
         if (wide) t = _mm256_add_ps(whole, t);
       }
-      return _mm256_cvtps_epi32(t);
+      const __m256i q = _mm256_cvtps_epi32(t);
+      return wide && odd_ ? _mm256_add_epi32(_mm256_add_epi32(q, q), _mm256_set1_epi32(1)) : q;
     }
 
-    bool unsigned_;
+    bool unsigned_, odd_;
+    std::int64_t left_out_ = 0;
     __m256 inverse_, lowest_, limit_, saturation_;
     __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();
     __m256i absolute_ = _mm256_setzero_si256(), squares_ = _mm256_setzero_si256();

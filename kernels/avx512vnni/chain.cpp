@@ -16,11 +16,12 @@ struct Simd {
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
    public:
-    Quantizer(float qmax, bool is_unsigned, float inverse)
-        : inverse_(_mm512_set1_ps(inverse)),
-          lowest_(_mm512_set1_ps(is_unsigned ? 0.0f : -qmax)),
-          limit_(_mm512_set1_ps(qmax)),
-          saturation_(_mm512_set1_ps(qmax + 0.5f)) {}
+    Quantizer(const Quantize& q, float inverse)
+        : odd_(q.odd),
+          inverse_(_mm512_set1_ps(inverse)),
+          lowest_(_mm512_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
+          limit_(_mm512_set1_ps(q.qmax)),
+          saturation_(_mm512_set1_ps(q.qmax + 0.5f)) {}
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
@@ -46,7 +47,11 @@ struct Simd {
       }
     }
 
+    /// Zeros that filled up a block: odd integers make +-1 of them.
+    void leave_out(std::int64_t zeros) { left_out_ += odd_ ? zeros : 0; }
+
     void flush_sums(ChunkCounts& counts) {
+      counts.sum_abs -= left_out_, counts.sum_square -= left_out_, left_out_ = 0;
       alignas(64) std::uint64_t square[8];
       _mm512_store_si512(square, squares_);
       for (std::uint64_t lane : square) counts.sum_square += lane;
@@ -76,6 +81,7 @@ struct Simd {
       // A NaN is not ordered with itself and becomes zero here.
       t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
       t = _mm512_min_ps(t, limit_);
+      if (wide && odd_) t = _mm512_mul_ps(_mm512_sub_ps(t, _mm512_set1_ps(1.0f)), _mm512_set1_ps(0.5f));
       if (stochastic) {
         const __m512i bits =
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
@@ -86,9 +92,12 @@ struct Simd {
         t = _mm512_roundscale_ps(t, down);
         if (wide) t = _mm512_add_ps(whole, t);
       }
-      return _mm512_cvtps_epi32(t);
+      const __m512i q = _mm512_cvtps_epi32(t);
+      return wide && odd_ ? _mm512_add_epi32(_mm512_add_epi32(q, q), _mm512_set1_epi32(1)) : q;
     }
 
+    bool odd_;
+    std::int64_t left_out_ = 0;
     __m512 inverse_, lowest_, limit_, saturation_;
     __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();
     __m512i absolute_ = _mm512_setzero_si512(), squares_ = _mm512_setzero_si512();

@@ -71,8 +71,8 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
       return v + o.other(i);
     case StepKind::relu:
       return v < 0.0f ? 0.0f : v;
-    case StepKind::clamp6:
-      return v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
+    case StepKind::clamp:
+      return v < 0.0f ? 0.0f : v > step.hi ? step.hi : v;
     case StepKind::keep_where:
       return masked(step, o, i, v);
     case StepKind::keep_bits:
@@ -123,6 +123,7 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     counts.max_bits = std::max(counts.max_bits, magnitude_bits(v));
     counts.saturated += std::fabs(t) > q.qmax + 0.5f;
     t = std::clamp(t, q.is_unsigned ? 0.0f : -q.qmax, q.qmax);
+    if (q.odd) t = (t - 1) * 0.5f;
     if (q.rounding == Rounding::stochastic) {
       const std::uint64_t index = q.first_index + static_cast<std::uint64_t>(tile.first + i);
       const float u = static_cast<float>(random_bits16(q.key, index)) * 0x1p-16f, whole = std::floor(t);
@@ -131,6 +132,7 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
       t = std::nearbyint(t);
     }
     std::int64_t integer = static_cast<std::int64_t>(t);
+    if (q.odd) integer = 2 * integer + 1;
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
     for (int plane = 0; plane < q.planes; ++plane) {

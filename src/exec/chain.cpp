@@ -25,7 +25,7 @@ void ChainBuilder::scale_shift(const float* a, const float* b) {
 }
 void ChainBuilder::add(const float* x) { chain_.steps.push_back({.kind = StepKind::add, .x = x}); }
 void ChainBuilder::relu() { chain_.steps.push_back({.kind = StepKind::relu}); }
-void ChainBuilder::clamp6() { chain_.steps.push_back({.kind = StepKind::clamp6}); }
+void ChainBuilder::clamp(float hi) { chain_.steps.push_back({.kind = StepKind::clamp, .hi = hi}); }
 void ChainBuilder::keep_bits(const std::uint8_t* bits) {
   chain_.steps.push_back({.kind = StepKind::keep_bits, .bits = bits});
 }

@@ -24,7 +24,7 @@ class ChainBuilder {
   void scale_shift(const float* a, const float* b);                              // v = a[c] v + b[c]
   void add(const float* x);                                                      // v = v + x
   void relu();                                                                   // v = max(v, 0)
-  void clamp6();                                                                 // v = min(max(v, 0), 6)
+  void clamp(float hi);                                                          // v = min(max(v, 0), hi)
   void keep_bits(const std::uint8_t* bits);                                      // v = v where bits, else 0
   void store_bits(std::uint8_t* bits, float lo, float hi);                       // bits = lo < v < hi
   void combine(const float* a, const float* b, const float* x, const float* d);  // v = a[c] v + b[c] x + d[c]

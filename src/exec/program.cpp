@@ -9,6 +9,7 @@
 #include "exec/context.h"
 #include "exec/fits.h"
 #include "exec/quantize.h"
+#include "exec/weight_transform.h"
 
 namespace octavo {
 namespace {
@@ -183,6 +184,18 @@ void Program::backward(Plan& plan, float scale) {
   for (const Loss& loss : plan.graph.losses)
     if (loss.seed != no_value) *static_cast<float*>(address(plan, loss.seed)) = loss.weight * scale;
   run(plan, plan.graph.first_backward, plan.graph.nodes.size());
+  if (runtime_.micro_step + 1 == runtime_.micro_steps) squeeze_gradients();
+}
+
+void Program::squeeze_gradients() {
+  for (ParameterData& data : parameters) {
+    if (data.layer < 0 || data.frozen) continue;
+    const Layer& layer = layers[static_cast<std::size_t>(data.layer)];
+    const ProductFormat& forward = layer.formats.forward;
+    if (!layer.kept_fp32 && forward.integer && forward.other.tanh)
+      squeeze_gradient(data.value.as<float>().data(), data.value.elements(),
+                       data.gradient.as<float>().data());
+  }
 }
 
 float Program::loss(const Plan& plan) const {

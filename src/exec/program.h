@@ -40,7 +40,8 @@ class Program {
   void reset_plans() { plans_.clear(); }
 
   void forward(Plan& plan, const BatchPointers& inputs);
-  /// Sets every parameter's gradient (micro-step 0) or adds to it; `scale` multiplies all losses' weights.
+  /// Sets every parameter's gradient (micro-step 0) or adds to it, complete after the last micro-step;
+  /// `scale` multiplies all losses' weights.
   void backward(Plan& plan, float scale);
 
   float loss(const Plan& plan) const;  ///< weighted sum of the losses of the last forward pass
@@ -69,6 +70,7 @@ class Program {
   Graph instantiate(const BatchTypes& inputs, Phase phase) const;
   void run(Plan& plan, std::size_t begin, std::size_t end);
   void pack_weights(Plan& plan);
+  void squeeze_gradients();  // of weights that are squeezed before they are quantized
 
   Graph graph_;  // after inference with the sample sizes
   Runtime& runtime_;

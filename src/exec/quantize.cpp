@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/timed.h"
+#include "exec/weight_transform.h"
 #include "precision/statistics.h"
 
 namespace octavo {
@@ -41,7 +42,8 @@ void set_scale(Slot& slot, std::size_t index, float clip) {
     slot.inverse_scale[index] = 1.0f / slot.scale[index];
     return;
   }
-  slot.scale[index] = usable ? clip / qmax : 1.0f;
+  // Odd integers have no zero: the scale is then what makes values of zero.
+  slot.scale[index] = usable ? clip / qmax : slot.format.odd ? 0.0f : 1.0f;
   slot.inverse_scale[index] = usable ? qmax / clip : 1.0f;
 }
 
@@ -55,7 +57,8 @@ void round_to_classes(Slot& slot) {
   int lowest = 0;
   for (std::size_t n = 0; n < count; ++n) {
     const bool zeros = slot.max_bits[n] == 0;
-    const double below = zeros ? most : std::floor(2 * std::log2(double{largest} / slot.scale[n]));
+    const double below =
+        zeros || !(largest > 0) ? most : std::floor(2 * std::log2(double{largest} / slot.scale[n]));
     slot.sample_class[n] = static_cast<std::uint8_t>(std::clamp(below, 0.0, double{most}));
     if (!zeros) lowest = std::max<int>(lowest, slot.sample_class[n]);
   }
@@ -63,7 +66,7 @@ void round_to_classes(Slot& slot) {
   for (std::size_t n = 0; n < count; ++n) {
     slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min<int>(lowest, slot.sample_class[n]));
     slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
-    slot.inverse_scale[n] = 1.0f / slot.scale[n];
+    slot.inverse_scale[n] = slot.scale[n] > 0 ? 1.0f / slot.scale[n] : 1.0f;
   }
 }
 
@@ -136,6 +139,7 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   quantize.qmax = static_cast<float>(largest_integer(slot.format));
   quantize.planes = plane_count(slot.format.bits);
   quantize.is_unsigned = slot.format.unsigned_ok;
+  quantize.odd = slot.format.odd;
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;
@@ -248,6 +252,11 @@ std::int64_t weight_plane_stride(const Shape& shape) { return (shape.elements() 
 void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
                       std::int64_t groups, std::int8_t* plain) {
   const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
+  if (slot.format.tanh) {
+    float* squeezed = runtime.statistics_buffer(shape.elements());
+    squeeze_weights(weights, shape.elements(), squeezed);
+    weights = squeezed;
+  }
   const ScaleGranularity granularity = slot.format.granularity;
   // Rows of output channels are what the chain calls samples.
   if (slot.per_output_channel) slot.format.granularity = ScaleGranularity::sample;

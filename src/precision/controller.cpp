@@ -30,6 +30,12 @@ void require_free_axis(const LayerInfo& layer, const char* product, const SlotFo
           "': unsigned integers have at most 8 bits, not ", format.bits);
 }
 
+void require_grid(const LayerInfo& layer, const SlotFormat& format) {
+  require(!format.odd || (format.bits > 8 && !format.power_of_two), Errc::config, "layer '", layer.name,
+          "': odd integers have more than 8 bits and free scales, not ", format.bits,
+          format.power_of_two ? " bits and powers of two" : " bits");
+}
+
 void require_weights_fit(const LayerInfo& layer, const char* product, const SlotFormat& format) {
   require_free_axis(layer, product, format, ScaleGranularity::sample);
   require_free_axis(layer, product, format, ScaleGranularity::sample_class);
@@ -51,6 +57,9 @@ void check_formats(const Layer& layer) {
             layer.info.name, "': only scales per channel can be folded into the weights");
     require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
+  for (const ProductFormat* product : {&f.forward, &f.grad_input, &f.grad_weight})
+    for (const SlotFormat* format : {&product->data, &product->other})
+      if (product->integer) require_grid(layer.info, *format);
   if (f.grad_weight.integer) {
     require_free_axis(layer.info, "grad_weight", f.grad_weight.data, sample);
     require(f.grad_weight.data.granularity != sample_class, Errc::config, "layer '", layer.info.name,
@@ -82,7 +91,7 @@ void switch_product(ProductFormat& product, const std::string& setting) {
   if (setting != "int16") return;
   for (SlotFormat* format : {&product.data, &product.other}) {
     format->bits = 16;
-    format->unsigned_ok = false;
+    format->unsigned_ok = format->odd = false;
   }
 }
 
@@ -224,6 +233,7 @@ bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   slot.channel_clip = std::move(decision.channel_clip);
   slot.saturation_limit = decision.saturation_limit;
   slot.learning_rate_factor = decision.learning_rate_factor;
+  if (decision.eval_clip > 0) slot.frozen_clip = {decision.eval_clip};
   if (decision.bits != 0) set_width(slot, decision.bits);
   const bool width_changed = slot.format != before;
   if (!sink || !(slot.mode != mode_before || width_changed || slot.wanted.histogram || slot.wanted.channels ||

@@ -20,7 +20,7 @@ std::string format_name(const SlotFormat& format) {
   return (format.unsigned_ok ? "u" : "s") + std::to_string(format.bits) + " " +
          granularity_name(format.granularity) +
          (format.rounding == RoundingMode::stochastic ? " stochastic" : " nearest") +
-         (format.power_of_two ? " 2^n" : "");
+         (format.power_of_two ? " 2^n" : "") + (format.odd ? " odd" : "") + (format.tanh ? " tanh" : "");
 }
 
 float power_of_two_above(float scale) {

@@ -88,6 +88,8 @@ struct Dropout {
 TEST_CASE("relu and relu6 away from their kinks") {
   for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{2, 3, 5, 3}, {3, 7}, {2, 3, 17}}) {
     check_op(unary("relu", shape, [](double v) { return v > 0 ? v : 0; }));
+    check_op(unary("relu {max: 1.5}", shape, [](double v) { return v > 0 ? std::min(v, 1.5) : 0; }));
+    check_op(unary("relu6 {max: 0}", shape, [](double v) { return v > 0 ? v : 0; }));
     check_op(unary("relu6", shape, [](double v) { return v > 0 ? std::min(v, 6.0) : 0; }));
   }
 }
