@@ -2,6 +2,7 @@
 #include <set>
 
 #include "cli_support.h"
+#include "support/html.h"
 
 using namespace octavo::testing;
 namespace fs = std::filesystem;
@@ -33,7 +34,12 @@ TEST_CASE("a recording is replayed with policies and options") {
   octavo_good(folder, {"record", "a.yaml", "--out", "rec", "--every", "4", "--steps", "9", "--tensors"});
   for (const char* name : {"rec/config.yaml", "rec/tensors/step-8.safetensors"})
     CHECK(fs::exists(folder / name));
-  const std::string table = octavo_good(folder, {"replay", "rec", "--json", "r.json"}).out;
+  const std::string table =
+      octavo_good(folder, {"replay", "rec", "--json", "r.json", "--html", "r.html"}).out;
+  const auto elements = read_html(read_text(folder / "r.html"));
+  for (const char* title :
+       {"Range over maximum", "Cosine distance", "Learning-rate factor", "adaptive_precision"})
+    CHECK((says(elements, "h3", title) || says(elements, "li", title) || says(elements, "span", title)));
   for (const char* text : {"| adaptive_precision | gradient |", "| unified_int8 | activation |"})
     CHECK_THAT(table, ContainsSubstring(text));
   const auto rows = nlohmann::json::parse(read_text(folder / "r.json"));
@@ -65,4 +71,6 @@ TEST_CASE("the laboratory says what is wrong with its input, and keeps what is t
   octavo_good(folder, {"record", "a.yaml", "--out", "rec", "--steps", "1"});
   std::ofstream(folder / "rec/recording.jsonl", std::ios::app) << "{\"step\": 1, \"layer\n";
   refused({"replay", "rec"}, 3, "recording.jsonl:");
+  octavo_good(folder, {"record", "a.yaml", "--out", "good", "--steps", "1"});
+  refused({"replay", "good", "--html", "no/such/folder.html"}, 5, "cannot write");
 }

@@ -8,12 +8,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const std::vector<HtmlElement>& elements, const std::string& tag, const std::string& text) {
-  return std::any_of(elements.begin(), elements.end(), [&](const HtmlElement& element) {
-    return element.tag == tag && element.text.find(text) != std::string::npos;
-  });
-}
-
 std::vector<fs::path> event_files(const fs::path& run) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(run / "tb")) files.push_back(entry.path());

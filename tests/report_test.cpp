@@ -51,12 +51,6 @@ std::string page_of(const fs::path& run) {
   return read_text(run / "report.html");
 }
 
-bool says(const std::vector<HtmlElement>& elements, const std::string& tag, const std::string& text) {
-  return std::any_of(elements.begin(), elements.end(), [&](const HtmlElement& element) {
-    return element.tag == tag && element.text.find(text) != std::string::npos;
-  });
-}
-
 // Cells of an aligned table: columns stand at least two spaces apart and their ends or beginnings below each
 // other.
 std::vector<std::vector<std::string>> cells_of(const std::string& table) {

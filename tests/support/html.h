@@ -115,4 +115,11 @@ class HtmlReader {
 
 inline std::vector<HtmlElement> read_html(const std::string& text) { return HtmlReader(text).elements(); }
 
+/// Some element of this tag has the text.
+inline bool says(const std::vector<HtmlElement>& elements, const std::string& tag, const std::string& text) {
+  return std::any_of(elements.begin(), elements.end(), [&](const HtmlElement& element) {
+    return element.tag == tag && element.text.find(text) != std::string::npos;
+  });
+}
+
 }  // namespace octavo::testing

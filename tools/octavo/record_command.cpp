@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "lab/recording.h"
 #include "lab/replay.h"
+#include "train/report/replay_page.h"
 
 namespace octavo::cli {
 namespace fs = std::filesystem;
@@ -34,8 +35,15 @@ int record_command(const RecordArguments& arguments) {
   return 0;
 }
 
+void save(const fs::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  require(bool(file), Errc::resource, "cannot write ", fs::absolute(path).string());
+}
+
 struct ReplayArguments {
-  std::string recording, json;
+  std::string recording, json, html;
   PolicyArguments policies;
 };
 
@@ -46,11 +54,9 @@ int replay_command(const ReplayArguments& arguments) {
   for (const auto& [name, settings] : arguments.policies.load((folder / "config.yaml").string(), {}))
     rows[name] = replay(recording, settings);
   std::cout << replay_table(rows);
-  if (arguments.json.empty()) return 0;
-  std::ofstream file(arguments.json);
-  file << replay_json(rows).dump(1) << '\n';
-  file.close();
-  require(bool(file), Errc::resource, "cannot write ", fs::absolute(arguments.json).string());
+  if (!arguments.json.empty()) save(arguments.json, replay_json(rows).dump(1) + '\n');
+  if (!arguments.html.empty())
+    save(arguments.html, report::replay_page(fs::weakly_canonical(folder).filename().string(), rows));
   return 0;
 }
 
@@ -60,6 +66,7 @@ void add_replay(CLI::App& app, Action& action) {
   sub->add_option("recording", arguments->recording, "folder that `octavo record` made")->required();
   arguments->policies.add_to(*sub);
   sub->add_option("--json", arguments->json, "file for every decision");
+  sub->add_option("--html", arguments->html, "page with the choices and errors over the recorded steps");
   sub->callback([arguments, &action] { action = [arguments] { return replay_command(*arguments); }; });
 }
 
