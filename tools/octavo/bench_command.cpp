@@ -114,6 +114,7 @@ int bench_command(const BenchArguments& arguments) {
   Engine engine(arguments.config.load());
   for (int i = 0; i < arguments.warmup; ++i) engine.step();
   std::vector<double> steps;
+  steps.reserve(static_cast<std::size_t>(arguments.steps));
   double& precision_seconds = engine.program().runtime().precision_seconds;
   precision_seconds = 0;
   for (int i = 0; i < arguments.steps; ++i) steps.push_back(1000 * engine.step().seconds);
@@ -146,6 +147,7 @@ int bench_command(const BenchArguments& arguments) {
 int kernels_command(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "octavo bench kernels");
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size());
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   return bench_kernels(static_cast<int>(pointers.size()), pointers.data()) == 0
              ? 0
