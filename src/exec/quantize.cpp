@@ -146,15 +146,13 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   return quantize;
 }
 
-// The values that the chain ends with: stored already, or by a pass of its own.
-const float* final_values(Runtime& runtime, const kernels::Chain& chain) {
+// The values that the chain will end with; where it leaves them nowhere it gets a step that does.
+const float* kept_values(Runtime& runtime, kernels::Chain& chain) {
   if (chain.steps.empty()) return chain.x;
-  if (chain.steps.back().kind == kernels::StepKind::store) return chain.steps.back().out;
-  kernels::Chain pass = looking(chain);
-  float* buffer = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c);
-  pass.steps.push_back({.kind = kernels::StepKind::store, .out = buffer});
-  run(runtime, pass);
-  return buffer;
+  if (chain.steps.back().kind != kernels::StepKind::store)
+    chain.steps.push_back({.kind = kernels::StepKind::store,
+                           .out = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c)});
+  return chain.steps.back().out;
 }
 
 // The mean over micro-steps, which are of equal size.
@@ -170,15 +168,13 @@ void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
   }
 }
 
-void observe(Slot& slot, Runtime& runtime, const kernels::Chain& chain) {
-  const std::int64_t pixels = chain.n * chain.h * chain.w;
-  if (!slot.wanted.histogram && !slot.wanted.channels) return;
+void observe(Slot& slot, Runtime& runtime, const float* values, std::int64_t pixels, std::int64_t channels) {
   const Timed timed(runtime.precision_seconds);
-  const float* values = final_values(runtime, chain);
-  if (slot.wanted.histogram) count_magnitudes(values, pixels * chain.c, slot.histogram, runtime.parallel);
+  if (slot.wanted.histogram) count_magnitudes(values, pixels * channels, slot.histogram, runtime.parallel);
   if (!slot.wanted.channels) return;
-  const std::int64_t summaries = slot.format.granularity == ScaleGranularity::channel ? chain.c : 1;
-  merge_channels(slot, summarize_channels(values, pixels * chain.c / summaries, summaries, runtime.parallel));
+  const std::int64_t summaries = slot.format.granularity == ScaleGranularity::channel ? channels : 1;
+  merge_channels(slot,
+                 summarize_channels(values, pixels * channels / summaries, summaries, runtime.parallel));
 }
 
 void keep_sample_maxima(Slot& slot) {
@@ -206,6 +202,8 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
     chain.max_bits = slot.max_bits.data();
     chain.max_granularity = kernels::Granularity::channel;
   }
+  const bool looked_at = observed && (slot.wanted.histogram || slot.wanted.channels);
+  const float* values = looked_at ? kept_values(runtime, chain) : nullptr;
   run(runtime, chain);
   refuse_non_finite(slot, runtime, stats.max_bits);
   if (!observed) return;
@@ -215,7 +213,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
   if (channel_maxima) merge_maxima(slot, slot.max_bits);
   keep_sample_maxima(slot);
-  observe(slot, runtime, chain);
+  if (looked_at) observe(slot, runtime, values, chain.n * chain.h * chain.w, chain.c);
 }
 
 // Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
