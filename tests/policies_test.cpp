@@ -247,8 +247,18 @@ TEST_CASE("auto: width from the energy that rounding adds") {
   CHECK(seen.decide(*own, memory).bits == 0);
   CHECK(seen.decide(*own, memory).bits == 0);
   CHECK(seen.decide(*own, memory).bits == 8);
-  seen.mean_square = 0;
-  CHECK(seen.decide(*own, memory).deviation == 0);
+  seen.mean_square = 0;  // every integer was lost
+  CHECK(seen.decide(*own, memory).deviation == 1);
+}
+
+TEST_CASE("auto: a width above 8 bits that was asked for stays, and clipped samples are looked at") {
+  const auto own = policy("auto", {{"patience", "1"}, {"saturation_limit", "0.02"}});
+  std::vector<double> memory;
+  Seen seen;
+  seen.format = {16, ScaleGranularity::sample_class, RoundingMode::stochastic};
+  seen.mean_square = 1e8;
+  for (int i = 0; i < 5; ++i) CHECK(seen.decide(*own, memory).bits == 0);
+  CHECK(seen.decide(*own, memory).saturation_limit == 0.02);
 }
 
 TEST_CASE("auto: the narrowest width that meets the limit, below 8 bits where that is allowed") {
@@ -266,7 +276,7 @@ TEST_CASE("auto: the narrowest width that meets the limit, below 8 bits where th
   CHECK(next(4, 0.03) == 5);     // (7 / 15)^2 of it: 0.0065
   CHECK(next(4, 0.2) == 6);      // 0.044 at 5 bits, 0.010 at 6
   CHECK(next(8, 0.9) == 16);
-  CHECK(next(16, 1e-9) == 5);  // (32639 / 15)^2 times: 0.0047; at 4 bits 0.022
+  CHECK(next(16, 1e-9) == 0);  // asked for above 8 bits
 }
 
 TEST_CASE("auto: where no width is left, samples are capped at the least cosine distance") {

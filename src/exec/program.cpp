@@ -188,11 +188,23 @@ void Program::backward(Plan& plan, float scale) {
 }
 
 void Program::squeeze_gradients() {
-  for (ParameterData& data : parameters) {
-    if (data.layer < 0 || data.frozen) continue;
-    const Layer& layer = layers[static_cast<std::size_t>(data.layer)];
-    const ProductFormat& forward = layer.formats.forward;
-    if (!layer.kept_fp32 && forward.integer && forward.other.tanh)
+  const auto squeezes = [&](int index) {
+    const Layer& layer = layers[static_cast<std::size_t>(index)];
+    return !layer.kept_fp32 && layer.formats.forward.integer && layer.formats.forward.other.tanh;
+  };
+  std::map<int, int> readers;  // first layer that reads a parameter
+  for (const Node& node : graph_.nodes) {
+    if (node.layer < 0 || node.pass != Pass::forward) continue;
+    const int parameter = node.parameters[0];
+    const auto first = readers.try_emplace(parameter, node.layer).first->second;
+    require(squeezes(first) == squeezes(node.layer), Errc::config, "layers '",
+            layers[static_cast<std::size_t>(first)].info.name, "' and '",
+            layers[static_cast<std::size_t>(node.layer)].info.name,
+            "' share weights that only one of them squeezes by tanh: keep both in fp32 or neither");
+  }
+  for (const auto& [parameter, layer] : readers) {
+    ParameterData& data = parameters[static_cast<std::size_t>(parameter)];
+    if (!data.frozen && squeezes(layer))
       squeeze_gradient(data.value.as<float>().data(), data.value.elements(),
                        data.gradient.as<float>().data());
   }

@@ -32,41 +32,62 @@ void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t m
           "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
 }
 
-// scale = clip / qmax, or the power of two above it; a zero or denormal range gives scale 1, so that all
-// integers are 0.
-void set_scale(Slot& slot, std::size_t index, float clip) {
+// A smaller range is none: zeros and denormals.
+bool usable(float range) { return range >= 1e-30f; }
+
+// scale = range / qmax, or the power of two above it. Without a range all values are as good as 0 and any
+// scale does, but for odd integers, which have no zero: 0 there makes the values 0.
+void set_scale(Slot& slot, std::size_t index, float range) {
   const auto qmax = static_cast<float>(largest_integer(slot.format));
-  const bool usable = clip >= 1e-30f;
-  if (usable && slot.format.power_of_two) {
-    slot.scale[index] = power_of_two_above(clip / qmax);
+  if (!usable(range)) {
+    slot.scale[index] = slot.format.odd ? 0.0f : 1.0f;
+    slot.inverse_scale[index] = 1.0f;
+  } else if (slot.format.power_of_two) {
+    slot.scale[index] = power_of_two_above(range / qmax);
     slot.inverse_scale[index] = 1.0f / slot.scale[index];
-    return;
+  } else {
+    slot.scale[index] = range / qmax;
+    slot.inverse_scale[index] = qmax / range;
   }
-  // Odd integers have no zero: the scale is then what makes values of zero.
-  slot.scale[index] = usable ? clip / qmax : slot.format.odd ? 0.0f : 1.0f;
-  slot.inverse_scale[index] = usable ? qmax / clip : 1.0f;
 }
 
-// Each scale moves up to the next half octave below the largest: sample n then has the scale
-// s 2^(class / 2), with s the scale of class 0. Samples of zeros lie in the class of the smallest.
-void round_to_classes(Slot& slot) {
+// Scales without a range become the smallest of the others, so that no reader takes them for large ones.
+void scales_from_ranges(Slot& slot, const std::vector<float>& ranges) {
+  float smallest = std::numeric_limits<float>::max();
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    set_scale(slot, i, ranges[i]);
+    if (usable(ranges[i])) smallest = std::min(smallest, slot.scale[i]);
+  }
+  if (smallest == std::numeric_limits<float>::max() || slot.format.odd) return;
+  for (std::size_t i = 0; i < ranges.size(); ++i)
+    if (!usable(ranges[i])) slot.scale[i] = smallest, slot.inverse_scale[i] = 1.0f / smallest;
+}
+
+// Each scale moves up to the next half octave below the largest: sample n then has the scale s 2^(class / 2),
+// with s the scale of class 0, which is also that of samples without a range; where there is no zero, that
+// class lies as low as can be.
+void round_to_classes(Slot& slot, const std::vector<float>& ranges) {
   constexpr int most = 23;  // 11.5 octaves: gradients below that are nothing beside the largest
-  const std::size_t count = slot.scale.size();
-  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
-  slot.sample_class.resize(count);
+  static_assert(most <= kernels::most_sample_class);
+  slot.sample_class.assign(ranges.size(), 0);
+  slot.class_scale = slot.scale[0];
+  float largest = 0;
+  for (std::size_t n = 0; n < ranges.size(); ++n)
+    if (usable(ranges[n])) largest = std::max(largest, slot.scale[n]);
+  if (!(largest > 0)) return;
   int lowest = 0;
-  for (std::size_t n = 0; n < count; ++n) {
-    const bool zeros = slot.max_bits[n] == 0;
-    const double below =
-        zeros || !(largest > 0) ? most : std::floor(2 * std::log2(double{largest} / slot.scale[n]));
-    slot.sample_class[n] = static_cast<std::uint8_t>(std::clamp(below, 0.0, double{most}));
-    if (!zeros) lowest = std::max<int>(lowest, slot.sample_class[n]);
+  std::vector<int> below(ranges.size(), most);
+  for (std::size_t n = 0; n < ranges.size(); ++n) {
+    if (usable(ranges[n]))
+      below[n] = static_cast<int>(
+          std::clamp(std::floor(2 * std::log2(double{largest} / slot.scale[n])), 0.0, double{most}));
+    if (usable(ranges[n]) || slot.format.odd) lowest = std::max(lowest, below[n]);
   }
   slot.class_scale = scale_of_class(largest, -lowest);
-  for (std::size_t n = 0; n < count; ++n) {
-    slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min<int>(lowest, slot.sample_class[n]));
+  for (std::size_t n = 0; n < ranges.size(); ++n) {
+    slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min(lowest, below[n]));
     slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
-    slot.inverse_scale[n] = slot.scale[n] > 0 ? 1.0f / slot.scale[n] : 1.0f;
+    slot.inverse_scale[n] = 1.0f / slot.scale[n];
   }
 }
 
@@ -89,11 +110,14 @@ void scales_from_maxima(Slot& slot, const Runtime& runtime) {
   const bool capped =
       slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
   const float most = capped ? slot.clip : std::numeric_limits<float>::max();
-  for (std::size_t i = 0; i < slot.max_bits.size(); ++i) {
-    refuse_non_finite(slot, runtime, slot.max_bits[i]);
-    set_scale(slot, i, std::min(most, std::bit_cast<float>(slot.max_bits[i])));
+  std::vector<float> ranges;
+  ranges.reserve(slot.max_bits.size());
+  for (const std::uint32_t bits : slot.max_bits) {
+    refuse_non_finite(slot, runtime, bits);
+    ranges.push_back(std::min(most, std::bit_cast<float>(bits)));
   }
-  if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot);
+  scales_from_ranges(slot, ranges);
+  if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot, ranges);
 }
 
 void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
@@ -123,7 +147,7 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
     set_scale(slot, 0, slot.clip);
   } else if (held && slot.channel_clip.size() == count) {
     for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.channel_clip[i]);
-  } else if (sample_maxima != nullptr) {
+  } else if (sample_maxima != nullptr && !slot.look_again) {
     slot.max_bits = *sample_maxima;
     scales_from_maxima(slot, runtime);
   } else {

@@ -41,7 +41,7 @@ class Runtime {
   std::int64_t step = 0;
   std::int64_t micro_step = 0, micro_steps = 1;  // gradient accumulation
   MacCount macs;
-  double precision_seconds = 0;  // all steps: passes that only look at values, searches, decisions, new plans
+  double precision_seconds = 0;  // all steps: passes that only look at values, searches, decisions
 
   /// Key of the random stream `stream` (a slot or a node) in this step; draws go by the element's index in
   /// the global batch, of which a micro-step of `elements` is one part.

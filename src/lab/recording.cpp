@@ -68,7 +68,7 @@ OperandRecord from_json(const nlohmann::json& json) {
   const auto* found = std::find(std::begin(operand_keys), std::end(operand_keys), operand);
   require(found != std::end(operand_keys), Errc::data, "unknown operand '", operand, "'");
   record.operand = static_cast<Operand>(found - operand_keys);
-  record.non_negative = json.at("non_negative").get<bool>();
+  record.non_negative = json.value("non_negative", false);
   record.elements = json.at("elements").get<std::int64_t>();
   record.max_abs = json.at("max_abs").get<float>();
   record.histogram = dense(json.at("histogram"));

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <iomanip>
 #include <map>
+#include <numbers>
 #include <sstream>
 
 #include "precision/controller.h"
@@ -64,7 +66,8 @@ class LayerReplay {
     slot.elements = record.elements;
     slot.step_clip = static_cast<float>(clip);
     if (clip > 0) {
-      const double rms = summarize(record.histogram, record.max_abs).sigma / (clip / qmax);
+      const double rms =
+          summarize(record.histogram, record.max_abs).sigma / (mean_range(slot, record, clip) / qmax);
       slot.stats.sum_square = static_cast<std::int64_t>(rms * rms * static_cast<double>(record.elements));
     }
     if (slot.wanted.histogram) slot.histogram = record.histogram;
@@ -88,6 +91,19 @@ class LayerReplay {
     return row;
   }
 
+  /// Root of the mean squared range. Samples are taken to differ in scale, not in shape, so that their
+  /// integers have the mean square of one shape at its own range; classes lie a quarter of an octave higher
+  /// on average.
+  static double mean_range(const Slot& slot, const OperandRecord& record, double clip) {
+    if (!has_sample_scales(slot.format.granularity) || record.sample_max.empty()) return clip;
+    double squares = 0;
+    for (const float range : record.sample_max)
+      squares += std::min<double>(range, clip) * std::min<double>(range, clip);
+    const double rounded =
+        slot.format.granularity == ScaleGranularity::sample_class ? 1 / std::numbers::ln2 : 1;
+    return std::sqrt(rounded * squares / static_cast<double>(record.sample_max.size()));
+  }
+
   static std::int64_t count_above(const MagnitudeHistogram& histogram, double clip) {
     std::uint64_t above = 0;
     for (int bin = 0; bin < MagnitudeHistogram::bins; ++bin)
@@ -96,6 +112,7 @@ class LayerReplay {
   }
 
   static void note_choice(const Slot& slot, ReplayRow& row) {
+    row.bits = slot.format.bits;
     row.learning_rate_factor = slot.learning_rate_factor;
   }
 

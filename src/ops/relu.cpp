@@ -48,6 +48,6 @@ OpDef make(const char* type, const char* help, double max) {
 }  // namespace
 
 OpDef relu_op() { return make("relu", "max(x, 0), at most max (0: no limit)", 0); }
-OpDef relu6_op() { return make("relu6", "min(max(x, 0), 6): max 6", 6); }
+OpDef relu6_op() { return make("relu6", "min(max(x, 0), max): max 6 (0: no limit)", 6); }
 
 }  // namespace octavo

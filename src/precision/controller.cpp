@@ -57,6 +57,11 @@ void check_formats(const Layer& layer) {
             layer.info.name, "': only scales per channel can be folded into the weights");
     require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
+  const auto squeezes = [](const ProductFormat& product) { return product.integer && product.other.tanh; };
+  require(squeezes(f.forward) == squeezes(f.grad_input), Errc::config, "layer '", layer.info.name,
+          "': the forward and grad_input products share weights that this policy squeezes by tanh: both in "
+          "integers, "
+          "or both in fp32 (precision.products)");
   for (const ProductFormat* product : {&f.forward, &f.grad_input, &f.grad_weight})
     for (const SlotFormat* format : {&product->data, &product->other})
       if (product->integer) require_grid(layer.info, *format);
@@ -231,6 +236,7 @@ bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   slot.mode = overrun || !has_clip ? ScaleMode::current_max : decision.mode;
   slot.clip = decision.clip;
   slot.channel_clip = std::move(decision.channel_clip);
+  slot.look_again = slot.mode == ScaleMode::current_max && saturated > decision.saturation_limit;
   slot.saturation_limit = decision.saturation_limit;
   slot.learning_rate_factor = decision.learning_rate_factor;
   if (decision.eval_clip > 0) slot.frozen_clip = {decision.eval_clip};
@@ -268,6 +274,7 @@ nlohmann::json Controller::state() const {
                        {"channel_clip", slot.channel_clip},
                        {"bits", slot.format.bits},
                        {"saturation_limit", slot.saturation_limit},
+                       {"look_again", slot.look_again},
                        {"learning_rate_factor", slot.learning_rate_factor},
                        {"memory", slot.memory},
                        {"frozen_clip", slot.frozen_clip}};
@@ -293,6 +300,7 @@ void Controller::load_state(const nlohmann::json& state) {
               " bits");
       slot.format.bits = bits;
       slot.saturation_limit = from.at("saturation_limit").get<double>();
+      slot.look_again = from.value("look_again", false);
       slot.learning_rate_factor = from.at("learning_rate_factor").get<float>();
       slot.memory = from.at("memory").get<std::vector<double>>();
       slot.frozen_clip = from.at("frozen_clip").get<std::vector<float>>();

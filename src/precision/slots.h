@@ -26,6 +26,7 @@ struct Slot {
   float clip = 0;                   // held: per tensor; the most that scales per sample cover
   std::vector<float> channel_clip;  // held: channel granularity
   double saturation_limit = 1;
+  bool look_again = false;  // maxima known from before the last step clipped too much: take them by a pass
   StatisticsRequest wanted;
   float learning_rate_factor = 1;
   std::vector<double> memory;      // the policy's own numbers

@@ -159,7 +159,8 @@ void Engine::update(double rate, double norm) {
 
 EvalReport Engine::evaluate() {
   const Clock::time_point start = Clock::now();
-  const MacCount macs = runtime_.macs;  // the share counts training
+  const MacCount macs = runtime_.macs;  // the shares count training
+  const double precision_seconds = runtime_.precision_seconds;
   EvalReport report;
   report.step = runtime_.step;
   report.metric_name = task_->metric_name();
@@ -176,6 +177,7 @@ EvalReport Engine::evaluate() {
     task_->add(*program_, plan, batch);
   }
   runtime_.macs = macs;
+  runtime_.precision_seconds = precision_seconds;
   report.loss = loss / static_cast<double>(report.samples);
   report.metric = task_->metric();
   report.seconds = seconds_since(start);

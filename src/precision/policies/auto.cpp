@@ -24,17 +24,23 @@ constexpr std::array widths = {2, 3, 4, 5, 6, 7, 8, 16, 24};
 
 /// A slot's numbers between steps, kept as SlotObservation::memory.
 struct Memory {
-  explicit Memory(std::vector<double>& values) : values_(values) {
-    if (values_.size() != 5) values_ = {0, 0, 0, 0, 0};
+  Memory(std::vector<double>& values, int bits) : values_(values) {
+    if (values_.size() != size) values_ = {0, 0, 0, 0, 0, static_cast<double>(bits)};
   }
   double& steps_asking() { return values_[0]; }  // in a row, for another width
   double& interval() { return values_[1]; }      // between clip searches; 0: no deviation stays
   double& next_search() { return values_[2]; }
   double& cap() { return values_[3]; }
   double& distance() { return values_[4]; }  // left at the cap
+  int first_bits() const { return static_cast<int>(values_[5]); }
   void forget_cap() { interval() = next_search() = cap() = distance() = 0; }
 
+  static bool wants_search(const std::vector<double>& values, std::int64_t step) {
+    return values.size() == size && values[1] > 0 && static_cast<double>(step) >= values[2];
+  }
+
  private:
+  static constexpr std::size_t size = 6;
   std::vector<double>& values_;
 };
 
@@ -66,19 +72,19 @@ class Auto final : public Policy {
   LayerFormats formats(const LayerInfo&) const override { return formats_; }
 
   StatisticsRequest wants(const SlotState& slot) const override {
-    const bool searching = slot.memory.size() == 5 && slot.memory[1] > 0;
-    return {.histogram = searching && static_cast<double>(slot.step) >= slot.memory[2]};
+    return {.histogram = Memory::wants_search(slot.memory, slot.step)};
   }
 
   SlotDecision decide(const SlotObservation& seen) const override {
     if (seen.operand == Operand::weight || !(seen.max_abs > 0)) return {};
     if (seen.operand == Operand::activation)
       return hold(following_range(seen.clip, seen.max_abs, decay_), saturation_limit_);
-    Memory memory(seen.memory);
+    Memory memory(seen.memory, seen.format.bits);
     const double error = rounding_error(seen);
     SlotDecision decision;
     decision.deviation = error;
-    const int wanted = wanted_width(seen.format.bits, error);
+    decision.saturation_limit = saturation_limit_;
+    const int wanted = wanted_width(seen.format.bits, memory.first_bits(), error);
     memory.steps_asking() = wanted != seen.format.bits ? memory.steps_asking() + 1 : 0;
     if (memory.steps_asking() >= patience_) {
       memory.steps_asking() = 0;
@@ -94,21 +100,24 @@ class Auto final : public Policy {
 
  private:
   static double rounding_error(const SlotObservation& seen) {
-    return seen.mean_square > 0 ? 1 / (12 * seen.mean_square) : 0;
+    return seen.mean_square > 0 ? std::min(1.0, 1 / (12 * seen.mean_square)) : 1;
   }
 
-  bool allowed(int bits) const { return bits >= min_bits_ && bits <= max_bits_; }
+  /// A width above 8 bits that the configuration asked for is not taken back.
+  bool allowed(int bits, int first) const {
+    return bits >= (first > 8 ? std::max(first, min_bits_) : min_bits_) && bits <= max_bits_;
+  }
 
   /// The narrowest width that meets the limit when the present one does not, the widest there is when none
   /// does; a narrower one when it would stay below half of the limit, so that no slot swings.
-  int wanted_width(int bits, double error) const {
+  int wanted_width(int bits, int first, double error) const {
     const auto error_at = [&](int width) {
       const double ratio = static_cast<double>(quantized_max(bits)) / quantized_max(width);
       return error * ratio * ratio;
     };
     int wanted = bits;
     for (const int width : widths) {
-      if (!allowed(width)) continue;
+      if (!allowed(width, first)) continue;
       if (width < bits && error_at(width) < 0.5 * error_limit_) return width;
       if (width <= bits || error <= error_limit_) continue;
       wanted = width;
@@ -143,7 +152,7 @@ class Auto final : public Policy {
     if (!(memory.cap() > 0)) return decision;
     decision.mode = ScaleMode::held;
     decision.clip = static_cast<float>(memory.cap());
-    decision.saturation_limit = saturation_limit_;
+    decision.saturation_limit = 1;  // what the cap clips is its choice
     return decision;
   }
 

@@ -19,8 +19,8 @@ class Dorefa final : public Policy {
         decay_(static_cast<float>(request.number("range_decay"))),
         saturation_limit_(request.number("saturation_limit")) {
     for (const auto bits : {request.bits.weight, request.bits.gradient})
-      require(bits >= 8 && bits <= 15, Errc::config,
-              "precision.bits: dorefa takes 8 to 15 bits for weights and gradients, not ", bits);
+      require(bits >= 8 && bits <= 14, Errc::config,
+              "precision.bits: dorefa takes 8 to 14 bits for weights and gradients, not ", bits);
     const SlotFormat w{.bits = static_cast<int>(request.bits.weight) + 1, .odd = true, .tanh = true};
     SlotFormat x{.bits = static_cast<int>(request.bits.activation)};
     x.unsigned_ok = x.bits <= 8;

@@ -1,6 +1,7 @@
 #include "train/report/replay_page.h"
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "precision/slots.h"

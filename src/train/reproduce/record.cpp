@@ -88,7 +88,7 @@ RunRecord from_json(const Json& json) {
   r.int8_mac_share = share_from(json.at("int8_mac_share"));
   json.at("in_float").get_to(r.in_float);
   json.at("step_ms_median").get_to(r.step_ms);
-  json.at("precision_share").get_to(r.precision_share);
+  r.precision_share = json.value("precision_share", 0.0);
   json.at("note").get_to(r.note);
   return r;
 }
@@ -195,7 +195,7 @@ RunRecord record_of_run(const PlannedRun& run, const fs::path& folder) {
     record.loss = null_as_nan(summary.at("loss"));
     record.int8_mac_share = share_from(summary.at("int8_mac_share"));
     record.step_ms = summary.at("step_ms_median");
-    record.precision_share = summary.at("precision_share");
+    record.precision_share = summary.value("precision_share", 0.0);
     const Int8MacShare& share = record.int8_mac_share;
     if (std::min({share.forward, share.grad_input, share.grad_weight}) < integer_result)
       for (const Json& product : summary.at("fp32_products"))
