@@ -320,8 +320,8 @@ TEST_CASE("durations count steps") {
 }
 
 TEST_CASE("the configurations of the project load") {
-  for (const char* name : {"shapes_resnet8", "mnist_lenet", "cifar10_resnet20", "cifar10_mobilenetv2",
-                           "cifar10_inception_v3"}) {
+  for (const char* name :
+       {"shapes_resnet8", "mnist_lenet", "cifar10_resnet20", "cifar10_mobilenetv2", "cifar10_inception_v3"}) {
     INFO(name);
     const Config config = Config::load(std::string(OCTAVO_SOURCE_DIR "/configs/") + name + ".yaml");
     CHECK(config.precision().policy == "unified_int8");

@@ -84,6 +84,7 @@ float at(const Scales& scales, std::int64_t index) {
 // tanh(w) over its largest magnitude.
 std::vector<float> squeezed(const std::vector<float>& w) {
   std::vector<float> t;
+  t.reserve(w.size());
   for (const float v : w) t.push_back(std::tanh(v));
   const float largest = std::fabs(
       *std::max_element(t.begin(), t.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
@@ -274,8 +275,10 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   if (f.grad_weight.other.granularity == ScaleGranularity::sample_class) {
     auto values = up.as<float>();
     const std::size_t sample = values.size() / static_cast<std::size_t>(y_shape[0]);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] *= 1e-5f * std::exp2(-1.3f * static_cast<float>(i / sample));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::size_t number = i / sample;
+      values[i] *= 1e-5f * std::exp2(-1.3f * static_cast<float>(number));
+    }
     // The last of several samples has no gradient: it must not disturb the others.
     if (y_shape[0] > 1) std::fill(values.end() - static_cast<std::ptrdiff_t>(sample), values.end(), 0.0f);
   }

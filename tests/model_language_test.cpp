@@ -138,7 +138,7 @@ TEST_CASE("models/resnet_cifar.yaml") {
   CHECK(attribute(model, "head", "out") == "100");
   CHECK(model.outputs.at(2).value.name == "stage2.2.relu2");
   CHECK(node(model, "stage2.0.conv1").share == "stage2.0.conv1");
-  CHECK(node(model, "stage2.0.conv1").position.line == 11);
+  CHECK(node(model, "stage2.0.conv1").position.line == 12);
 }
 
 TEST_CASE("models/resnet8.yaml uses another model by its outputs") {

@@ -142,7 +142,7 @@ MagnitudeHistogram with_difference(double difference) {
   MagnitudeHistogram histogram;
   add(histogram, 127, 10'000'000);
   if (difference > 0)
-    add(histogram, 0.25f, static_cast<std::uint64_t>(1e7 * 127 * shift / (0.25 * (1 - shift)) + 0.5));
+    add(histogram, 0.25f, static_cast<std::uint64_t>(std::llround(1e7 * 127 * shift / (0.25 * (1 - shift)))));
   return histogram;
 }
 
@@ -304,7 +304,8 @@ TEST_CASE("auto: where no width is left, samples are capped at the least cosine 
 
   // The same distance from the values themselves, over a fine grid of caps.
   double least = 1, best = 0;
-  for (double cap = 1.0 / 64; cap <= 1; cap *= 1.002) {
+  for (int i = 0; i < 2082; ++i) {
+    const double cap = std::exp2(-6.0 * i / 2081);
     const double small = std::min(0.05, cap), large = std::min(1.0, cap);
     const double energy = 1 + 20000 * 0.05 * 0.05, product = large + 20000 * 0.05 * small;
     const double ranges = (large * large + 3 * small * small) / (1 + 3 * 0.05 * 0.05);
