@@ -212,6 +212,9 @@ struct Step {
 
 enum class Rounding : std::uint8_t { nearest, stochastic };  // nearest: ties to even
 enum class Granularity : std::uint8_t { tensor, channel, sample };
+/// Which integers there are. `odd`: no even ones, 2 round((t - 1) / 2) + 1. `flagged`: 8 bits and a flag for
+/// the unit, multiples of 128 where |t| >= 128. Both take several planes; their qmax is one of theirs.
+enum class Grid : std::uint8_t { every, odd, flagged };
 
 /// What one quantize pass also counts, exactly and independent of order.
 struct QuantizeStats {
@@ -232,8 +235,8 @@ struct Quantize {
   const float* inverse_scale = nullptr;  // 1, c or n values
   int planes = 1;
   bool is_unsigned = false;  // one plane, and views with zero = 0
-  bool odd = false;          // odd integers alone, several planes and an odd qmax: 2 round((t - 1) / 2) + 1
-  float qmax = 127;          // an integer, at most largest_integer(planes), or 255
+  Grid grid = Grid::every;
+  float qmax = 127;  // an integer, at most largest_integer(planes), or 255
   Rounding rounding = Rounding::nearest;
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch

@@ -110,6 +110,13 @@ IntegerOperand quantize_weights_again(const std::vector<float>& w, const kernels
   if (format.tanh) return quantize_dorefa(w, format.bits - 1);
   const ScaleGranularity granularity = format.granularity;
   const auto qmax = static_cast<float>(quantized_max(format.bits));
+  if (format.fixed_clip > 0) {
+    IntegerOperand result;
+    result.scales = {0x1p-7f};
+    for (const float v : w)
+      result.values.push_back(std::clamp<std::int64_t>(std::llrint(v * 128), -127, 127));
+    return result;
+  }
   const std::int64_t taps = p.r * p.s, c = p.c / p.groups, filters = p.k / p.groups;
   const auto channel = [&](std::int64_t i) {
     if (granularity == ScaleGranularity::tensor) return std::int64_t{0};
@@ -182,9 +189,15 @@ void check_rounding(const std::vector<float>& values, const IntegerOperand& oper
     const double exact = static_cast<double>(values[static_cast<std::size_t>(i)]) /
                          operand.scales.at(static_cast<std::size_t>(scale));
     // v / scale in float is off by some units in its last place.
-    const double half = format.odd ? 1 : 0.5, slack = 1e-4 + 2e-7 * std::fabs(exact);
+    const bool coarse = format.grid == IntegerGrid::flagged && std::fabs(exact) >= 128;
+    const double half = coarse                            ? 64
+                        : format.grid == IntegerGrid::odd ? 1
+                                                          : 0.5,
+                 slack = 1e-4 + 2e-7 * std::fabs(exact);
+    const double expected =
+        format.grid == IntegerGrid::flagged ? std::clamp(exact, -16256.0, 16256.0) : exact;
     wrong +=
-        std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - exact) > half + slack;
+        std::fabs(static_cast<double>(operand.values[static_cast<std::size_t>(i)]) - expected) > half + slack;
   }
   CHECK(wrong == 0);
 }
@@ -236,9 +249,16 @@ LayerFormats class_formats(int gradient_bits) {
 // What `dorefa` uses: odd integers for squeezed W and for G.
 LayerFormats dorefa_formats() {
   LayerFormats f = class_formats(9);
-  f.forward.other = f.grad_input.other = {.bits = 9, .odd = true, .tanh = true};
-  f.grad_input.data.odd = f.grad_weight.other.odd = true;
+  f.forward.other = f.grad_input.other = {.bits = 9, .grid = IntegerGrid::odd, .tanh = true};
+  f.grad_input.data.grid = f.grad_weight.other.grid = IntegerGrid::odd;
   return f;
+}
+
+// What `wageubn` uses: fixed units for W and X, 8 bits and a flag for G.
+LayerFormats wageubn_formats() {
+  const SlotFormat w{.bits = 8, .fixed_clip = 127.0f / 128}, x{.bits = 16, .fixed_clip = 32639.0f / 128},
+      g{.bits = 15, .grid = IntegerGrid::flagged};
+  return {{true, x, w}, {true, g, w}, {true, x, g}};
 }
 
 // The scale of a sample is its own, at most half an octave larger.
@@ -310,7 +330,7 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   if (!seen.grad_weight_b.classes.empty())
     check_classes(g_values, seen.grad_weight_b, static_cast<float>(quantized_max(f.grad_weight.other.bits)));
   if (rectified) CHECK(*std::max_element(seen.a[0].values.begin(), seen.a[0].values.end()) == 255);
-  if (f.grad_weight.other.odd)
+  if (f.grad_weight.other.grid == IntegerGrid::odd)
     for (const std::int64_t q : seen.grad_weight_b.values) REQUIRE(q % 2 != 0);
   Expected expected = expect(seen, w_forward, w_backward,
                              has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
@@ -369,6 +389,10 @@ TEST_CASE("integer products through the program equal the exact sums times both 
     for (const Case& c : cases) {
       INFO(kernels::isa_name(isa) << " " << c.node << " odd integers");
       check_case(c, dorefa_formats(), 2);
+    }
+    for (const Case& c : cases) {
+      INFO(kernels::isa_name(isa) << " " << c.node << " fixed units, 8 bits and a flag");
+      check_case(c, wageubn_formats(), 2);
     }
     kernels::force_isa(before);
   }

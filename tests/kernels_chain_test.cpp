@@ -143,8 +143,12 @@ struct Options {
   std::uint64_t first_index = 0;
   int planes = 1;
   std::int64_t extra_stride = 0;  // bytes between planes beyond plane_stride()
-  bool is_unsigned = false, odd = false;
-  float qmax() const { return is_unsigned ? 255.0f : static_cast<float>(largest_integer(planes)); }
+  bool is_unsigned = false;
+  Grid grid = Grid::every;
+  float qmax() const {
+    if (grid == Grid::flagged) return 16256;
+    return is_unsigned ? 255.0f : static_cast<float>(largest_integer(planes));
+  }
   float lowest() const { return is_unsigned ? 0.0f : -qmax(); }
   float gain = qmax() / 127;  // of the scales: some values saturate at any width
   std::vector<float> inverse(const Inputs& in) const {
@@ -175,7 +179,7 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
                     .inverse_scale = inverse.data(),
                     .planes = options.planes,
                     .is_unsigned = options.is_unsigned,
-                    .odd = options.odd,
+                    .grid = options.grid,
                     .qmax = options.qmax(),
                     .rounding = options.rounding,
                     .key = random_key(1, 2, 3),
@@ -247,8 +251,10 @@ const Options all_options[] = {
     {Granularity::channel, Rounding::stochastic, 77, 3},
     {Granularity::tensor, Rounding::nearest, 0, 1, 0, true},
     {Granularity::channel, Rounding::stochastic, 5, 1, 0, true},
-    {Granularity::tensor, Rounding::nearest, 0, 2, 0, false, true},
-    {Granularity::sample, Rounding::stochastic, 9, 3, 0, false, true},
+    {Granularity::tensor, Rounding::nearest, 0, 2, 0, false, Grid::odd},
+    {Granularity::sample, Rounding::stochastic, 9, 3, 0, false, Grid::odd},
+    {Granularity::tensor, Rounding::nearest, 0, 2, 0, false, Grid::flagged},
+    {Granularity::channel, Rounding::stochastic, 6, 2, 0, false, Grid::flagged},
 };
 
 void check_all(const Inputs& in, const std::vector<Step>& steps) {
@@ -330,25 +336,28 @@ TEST_CASE("the reference quantizes as the formula says, and its views are those 
         const double clamped = std::clamp<double>(t, options.lowest(), options.qmax());
         const std::uint32_t u =
             random_bits16(random_key(1, 2, 3), options.first_index + static_cast<std::uint64_t>(i));
-        const double steps = options.odd ? (static_cast<float>(clamped) - 1.0f) * 0.5f : clamped;
+        const bool odd = options.grid == Grid::odd;
+        const double unit = options.grid == Grid::flagged && std::fabs(clamped) >= 128 ? 128 : 1;
+        const double steps = odd ? (static_cast<float>(clamped) - 1.0f) * 0.5f : clamped / unit;
         double rounded = std::nearbyint(steps);
         if (options.rounding == Rounding::stochastic) {
           const double whole = options.planes > 1 ? std::floor(steps) : 0;
           const float rest = static_cast<float>(steps - whole);  // exact where whole is not 0 or t is small
           rounded = whole + std::floor(rest + static_cast<float>(u) / 65536.0f);
         }
-        const auto q = static_cast<std::int64_t>(options.odd ? 2 * rounded + 1 : rounded);
+        const auto q = static_cast<std::int64_t>(odd ? 2 * rounded + 1 : unit * rounded);
         stats.merge({std::bit_cast<std::uint32_t>(std::fabs(in.x[at])), std::fabs(t) > options.qmax() + 0.5f,
                      std::abs(q), q * q});
         // Digits from the top: each leaves a remainder that the lower ones can hold.
         std::int64_t left = q;
         for (int plane = options.planes - 1; plane >= 0; --plane) {
-          const double unit = std::pow(256.0, plane), below = 128 * (unit - 1) / 255;  // -below is the least
+          const double place = std::pow(256.0, plane),
+                       below = 128 * (place - 1) / 255;  // -below is the least
           const auto digit =
-              static_cast<std::int64_t>(std::floor((static_cast<double>(left) + below) / unit));
+              static_cast<std::int64_t>(std::floor((static_cast<double>(left) + below) / place));
           digits[static_cast<std::size_t>(plane)][at] = static_cast<std::int8_t>(digit);
           REQUIRE(std::abs(digit) <= (options.is_unsigned ? 255 : plane + 1 < options.planes ? 128 : 127));
-          left -= digit * static_cast<std::int64_t>(unit);
+          left -= digit * static_cast<std::int64_t>(place);
         }
         REQUIRE(left == 0);
       }
@@ -431,11 +440,15 @@ TEST_CASE("integers that the planes cannot hold are refused") {
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize.planes = 4;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
-  quantize = {.planes = 2, .odd = true, .qmax = 255};
+  quantize = {.planes = 2, .grid = Grid::odd, .qmax = 255};
   CHECK(chain_scratch_bytes(chain) > 0);
   quantize.qmax = 254;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
-  quantize = {.planes = 1, .odd = true, .qmax = 127};
+  quantize = {.planes = 1, .grid = Grid::odd, .qmax = 127};
+  CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
+  quantize = {.planes = 2, .grid = Grid::flagged, .qmax = 16256};
+  CHECK(chain_scratch_bytes(chain) > 0);
+  quantize.qmax = 16383;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize = {.is_unsigned = true, .qmax = 255};
   CHECK(chain_scratch_bytes(chain) > 0);

@@ -82,7 +82,7 @@ TEST_CASE("SGD follows a double reference") {
     const auto g = random_values(size, 100 + step), bias_g = random_values(3, 200 + step);
     const double rate = 0.1 / (1 + step), scale = step % 2 ? 0.5 : 1;
     const ParameterUpdate updates[] = {{w.data(), g.data(), 0.5}, {bias.data(), bias_g.data(), 1}};
-    optimizer->step(updates, rate, scale, serial());
+    optimizer->step(updates, {rate, scale}, serial());
     reference.step(w_reference, g, rate * 0.5, scale);
     bias_sgd.step(bias_reference, bias_g, rate, scale);
   }
@@ -99,9 +99,9 @@ TEST_CASE("SGD with Nesterov momentum by hand") {
   float w = 1;
   const float g = 0.5;
   const ParameterUpdate update[] = {{&w, &g}};
-  optimizer->step(update, 0.5, 1, serial());
+  optimizer->step(update, {0.5}, serial());
   CHECK(w == 0.4375f);  // g 0.75, velocity 0.75, direction 1.125
-  optimizer->step(update, 0.5, 1, serial());
+  optimizer->step(update, {0.5}, serial());
   CHECK(w == -0.11328125f);  // g 0.609375, velocity 0.984375, direction 1.1015625
 }
 
@@ -113,7 +113,7 @@ TEST_CASE("an update does not depend on threads or ranges, and skips parameters 
     float frozen = 3;
     for (int step = 0; step < 3; ++step) {
       const ParameterUpdate updates[] = {{value.data(), gradient.data()}, {&frozen, nullptr}};
-      optimizer->step(updates, 0.1, 0.25, parallel);
+      optimizer->step(updates, {0.1, 0.25}, parallel);
     }
     CHECK(frozen == 3);
     return value;
@@ -126,9 +126,8 @@ TEST_CASE("an update does not depend on threads or ranges, and skips parameters 
   auto optimizer = make_optimizer("sgd", {{"weight_decay", 1e-3}}, {{"a", {100000}}});
   std::vector<float> value = start;
   for (int step = 0; step < 3; ++step) {
-    optimizer->begin_step();
     for (std::int64_t begin = 0; begin < 100000; begin += 777) {
-      optimizer->update_range(0, {value.data(), gradient.data()}, 0.1, 0.25, begin,
+      optimizer->update_range(0, {value.data(), gradient.data()}, {0.1, 0.25}, begin,
                               std::min<std::int64_t>(begin + 777, 100000));
     }
   }
@@ -145,7 +144,7 @@ TEST_CASE("optimizer state comes back and mismatches are listed") {
   auto first = make(0.9), second = make(0.9);
   const auto step = [&](Optimizer& optimizer, std::vector<float> va, std::vector<float> vb) {
     const ParameterUpdate updates[] = {{va.data(), ga.data()}, {vb.data(), gb.data()}};
-    optimizer.step(updates, 0.1, 1, serial());
+    optimizer.step(updates, {0.1}, serial());
     va.insert(va.end(), vb.begin(), vb.end());
     return va;
   };

@@ -264,7 +264,7 @@ TEST_CASE("decisions and weights are the same on every instruction set and for e
                precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}, {"max_bits", "8"}}),
                precision_settings("auto", {{"error_limit", "0.0001"}, {"patience", "2"}}),
                precision_settings("auto", {{"patience", "2"}, {"min_bits", "2"}}),
-               precision_settings("dorefa"), precision_settings("range_bn"));
+               precision_settings("dorefa"), precision_settings("wageubn"), precision_settings("range_bn"));
   settings.keep_fp32 = {};
   const auto run = [&](kernels::Isa isa, int threads) {
     const kernels::Isa before = kernels::active_isa();
@@ -313,7 +313,7 @@ TEST_CASE("dorefa trains: activations end at 1, in evaluation too, and narrower 
   for (int i = 0; i < training.program.slots.size(); ++i) {
     const Slot& slot = training.program.slots[i];
     if (slot.operand != Operand::activation) {
-      CHECK((slot.format.odd && slot.format.bits == 9));
+      CHECK((slot.format.grid == IntegerGrid::odd && slot.format.bits == 9));
       continue;
     }
     CHECK(slot.format.unsigned_ok);

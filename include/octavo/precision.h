@@ -21,6 +21,10 @@ enum class RoundingMode : std::uint8_t { nearest_even, stochastic };
 /// Which elements share a scale. `sample_class`: one scale per sample, rounded up to a half octave below the
 /// largest, so that the weight gradient, which sums over samples, can join its classes exactly.
 enum class ScaleGranularity : std::uint8_t { tensor, channel, sample, sample_class };
+/// Which integers of its width an operand has. `odd`: +-1, +-3, ...: 2^(bits-1) levels and no zero; above 8
+/// bits. `flagged`, 15 bits: 8 bits and a flag, every integer below 128 and multiples of 128 from there to
+/// 16,256, with scales of 2^round(log2 range) / 2^14.
+enum class IntegerGrid : std::uint8_t { every, odd, flagged };
 /// `held`: one pass with the scale set between steps. `current_max`: the kernel takes the maximum, then
 /// quantizes.
 enum class ScaleMode : std::uint8_t { held, current_max };
@@ -41,8 +45,9 @@ struct SlotFormat {
   RoundingMode rounding = RoundingMode::nearest_even;
   bool power_of_two = false;  ///< scales are rounded up to powers of two
   bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
-  bool odd = false;   ///< only odd integers, +-1, +-3, ...: 2^(bits-1) levels and no zero; above 8 bits
-  bool tanh = false;  ///< weights: tanh(w) / max |tanh(w)| takes the place of w, also in its gradient
+  IntegerGrid grid = IntegerGrid::every;
+  bool tanh = false;     ///< weights: tanh(w) / max |tanh(w)| takes the place of w, also in its gradient
+  float fixed_clip = 0;  ///< above 0: the range in every step and in evaluation, whatever the maximum
   bool operator==(const SlotFormat&) const = default;
 };
 

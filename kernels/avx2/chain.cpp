@@ -20,7 +20,8 @@ struct Simd {
    public:
     Quantizer(const Quantize& q, float inverse)
         : unsigned_(q.is_unsigned),
-          odd_(q.odd),
+          odd_(q.grid == Grid::odd),
+          flagged_(q.grid == Grid::flagged),
           inverse_(_mm256_set1_ps(inverse)),
           lowest_(_mm256_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
           limit_(_mm256_set1_ps(q.qmax)),
@@ -108,6 +109,11 @@ struct Simd {
       t = _mm256_and_ps(t, _mm256_cmp_ps(t, t, _CMP_ORD_Q));  // NaN: zero
       t = _mm256_min_ps(_mm256_max_ps(t, lowest_), limit_);
       if (wide && odd_) t = _mm256_mul_ps(_mm256_sub_ps(t, _mm256_set1_ps(1.0f)), _mm256_set1_ps(0.5f));
+      __m256 coarse = _mm256_setzero_ps();
+      if (wide && flagged_) {
+        coarse = _mm256_cmp_ps(_mm256_and_ps(t, magnitude), _mm256_set1_ps(128.0f), _CMP_GE_OQ);
+        t = _mm256_blendv_ps(t, _mm256_mul_ps(t, _mm256_set1_ps(0x1p-7f)), coarse);
+      }
       if (stochastic) {
         const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
         const __m256 whole = _mm256_floor_ps(t), rest = wide ? _mm256_sub_ps(t, whole) : t;
@@ -116,10 +122,12 @@ struct Simd {
         if (wide) t = _mm256_add_ps(whole, t);
       }
       const __m256i q = _mm256_cvtps_epi32(t);
-      return wide && odd_ ? _mm256_add_epi32(_mm256_add_epi32(q, q), _mm256_set1_epi32(1)) : q;
+      if (wide && odd_) return _mm256_add_epi32(_mm256_add_epi32(q, q), _mm256_set1_epi32(1));
+      return wide && flagged_ ? _mm256_blendv_epi8(q, _mm256_slli_epi32(q, 7), _mm256_castps_si256(coarse))
+                              : q;
     }
 
-    bool unsigned_, odd_;
+    bool unsigned_, odd_, flagged_;
     std::int64_t left_out_ = 0;
     __m256 inverse_, lowest_, limit_, saturation_;
     __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();

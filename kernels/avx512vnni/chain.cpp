@@ -17,7 +17,8 @@ struct Simd {
   class Quantizer {
    public:
     Quantizer(const Quantize& q, float inverse)
-        : odd_(q.odd),
+        : odd_(q.grid == Grid::odd),
+          flagged_(q.grid == Grid::flagged),
           inverse_(_mm512_set1_ps(inverse)),
           lowest_(_mm512_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
           limit_(_mm512_set1_ps(q.qmax)),
@@ -82,6 +83,9 @@ struct Simd {
       t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
       t = _mm512_min_ps(t, limit_);
       if (wide && odd_) t = _mm512_mul_ps(_mm512_sub_ps(t, _mm512_set1_ps(1.0f)), _mm512_set1_ps(0.5f));
+      const __mmask16 coarse =
+          wide && flagged_ ? _mm512_cmp_ps_mask(_mm512_abs_ps(t), _mm512_set1_ps(128.0f), _CMP_GE_OQ) : 0;
+      if (wide) t = _mm512_mask_mul_ps(t, coarse, t, _mm512_set1_ps(0x1p-7f));
       if (stochastic) {
         const __m512i bits =
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
@@ -93,10 +97,11 @@ struct Simd {
         if (wide) t = _mm512_add_ps(whole, t);
       }
       const __m512i q = _mm512_cvtps_epi32(t);
-      return wide && odd_ ? _mm512_add_epi32(_mm512_add_epi32(q, q), _mm512_set1_epi32(1)) : q;
+      if (wide && odd_) return _mm512_add_epi32(_mm512_add_epi32(q, q), _mm512_set1_epi32(1));
+      return wide ? _mm512_mask_slli_epi32(q, coarse, q, 7) : q;
     }
 
-    bool odd_;
+    bool odd_, flagged_;
     std::int64_t left_out_ = 0;
     __m512 inverse_, lowest_, limit_, saturation_;
     __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();

@@ -123,7 +123,9 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     counts.max_bits = std::max(counts.max_bits, magnitude_bits(v));
     counts.saturated += std::fabs(t) > q.qmax + 0.5f;
     t = std::clamp(t, q.is_unsigned ? 0.0f : -q.qmax, q.qmax);
-    if (q.odd) t = (t - 1) * 0.5f;
+    const bool coarse = q.grid == Grid::flagged && std::fabs(t) >= 128;
+    if (q.grid == Grid::odd) t = (t - 1) * 0.5f;
+    if (coarse) t = t * 0x1p-7f;
     if (q.rounding == Rounding::stochastic) {
       const std::uint64_t index = q.first_index + static_cast<std::uint64_t>(tile.first + i);
       const float u = static_cast<float>(random_bits16(q.key, index)) * 0x1p-16f, whole = std::floor(t);
@@ -132,7 +134,8 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
       t = std::nearbyint(t);
     }
     std::int64_t integer = static_cast<std::int64_t>(t);
-    if (q.odd) integer = 2 * integer + 1;
+    if (q.grid == Grid::odd) integer = 2 * integer + 1;
+    if (coarse) integer = 128 * integer;
     counts.sum_abs += std::abs(integer);
     counts.sum_square += integer * integer;
     for (int plane = 0; plane < q.planes; ++plane) {

@@ -138,8 +138,11 @@ void merge_sums(const ChainPlan& plan, int which, double* out) {
 void check_quantize(const Quantize& q) {
   if (q.planes < 1 || q.planes > most_planes)
     throw std::logic_error("quantize: " + std::to_string(q.planes) + " planes; there are 1 to 3");
-  if (q.odd && (q.planes < 2 || static_cast<int>(q.qmax) % 2 == 0))
+  const int qmax = static_cast<int>(q.qmax);
+  if (q.grid == Grid::odd && (q.planes < 2 || qmax % 2 == 0))
     throw std::logic_error("quantize: odd integers take several planes and an odd limit");
+  if (q.grid == Grid::flagged && (q.planes < 2 || qmax < 128 || qmax % 128 != 0))
+    throw std::logic_error("quantize: flagged integers take several planes and a multiple of 128 as limit");
   if (q.is_unsigned && q.planes != 1) throw std::logic_error("quantize: unsigned integers have one plane");
   for (const View& view : q.views)
     if (view.zero != (q.is_unsigned ? 0 : 128))

@@ -35,20 +35,15 @@ void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t m
 // A smaller range is none: zeros and denormals.
 bool usable(float range) { return range >= 1e-30f; }
 
-// scale = range / qmax, or the power of two above it. Without a range all values are as good as 0 and any
-// scale does, but for odd integers, which have no zero: 0 there makes the values 0.
+bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
+
+// Without a range all values are as good as 0 and any scale does, but for integers without a zero: a scale of
+// 0 makes the values 0.
 void set_scale(Slot& slot, std::size_t index, float range) {
-  const auto qmax = static_cast<float>(largest_integer(slot.format));
-  if (!usable(range)) {
-    slot.scale[index] = slot.format.odd ? 0.0f : 1.0f;
-    slot.inverse_scale[index] = 1.0f;
-  } else if (slot.format.power_of_two) {
-    slot.scale[index] = power_of_two_above(range / qmax);
-    slot.inverse_scale[index] = 1.0f / slot.scale[index];
-  } else {
-    slot.scale[index] = range / qmax;
-    slot.inverse_scale[index] = qmax / range;
-  }
+  const RangeScale to =
+      usable(range) ? scale_of_range(slot.format, range) : RangeScale{has_zero(slot) ? 1.0f : 0.0f, 1.0f};
+  slot.scale[index] = to.scale;
+  slot.inverse_scale[index] = to.inverse;
 }
 
 // Scales without a range become the smallest of the others, so that no reader takes them for large ones.
@@ -58,7 +53,7 @@ void scales_from_ranges(Slot& slot, const std::vector<float>& ranges) {
     set_scale(slot, i, ranges[i]);
     if (usable(ranges[i])) smallest = std::min(smallest, slot.scale[i]);
   }
-  if (smallest == std::numeric_limits<float>::max() || slot.format.odd) return;
+  if (smallest == std::numeric_limits<float>::max() || !has_zero(slot)) return;
   for (std::size_t i = 0; i < ranges.size(); ++i)
     if (!usable(ranges[i])) slot.scale[i] = smallest, slot.inverse_scale[i] = 1.0f / smallest;
 }
@@ -81,7 +76,7 @@ void round_to_classes(Slot& slot, const std::vector<float>& ranges) {
     if (usable(ranges[n]))
       below[n] = static_cast<int>(
           std::clamp(std::floor(2 * std::log2(double{largest} / slot.scale[n])), 0.0, double{most}));
-    if (usable(ranges[n]) || slot.format.odd) lowest = std::max(lowest, below[n]);
+    if (usable(ranges[n]) || !has_zero(slot)) lowest = std::max(lowest, below[n]);
   }
   slot.class_scale = scale_of_class(largest, -lowest);
   for (std::size_t n = 0; n < ranges.size(); ++n) {
@@ -141,7 +136,9 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   // samples.
   const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
   const bool held = phase == Phase::train && slot.mode == ScaleMode::held;
-  if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
+  if (slot.format.fixed_clip > 0) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.format.fixed_clip);
+  } else if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
     for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
   } else if (held && slot.format.granularity == ScaleGranularity::tensor) {
     set_scale(slot, 0, slot.clip);
@@ -163,7 +160,7 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   quantize.qmax = static_cast<float>(largest_integer(slot.format));
   quantize.planes = plane_count(slot.format.bits);
   quantize.is_unsigned = slot.format.unsigned_ok;
-  quantize.odd = slot.format.odd;
+  quantize.grid = static_cast<kernels::Grid>(slot.format.grid);
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;
@@ -246,8 +243,10 @@ void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain,
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  if (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)
-    set_scale(slot, 0, slot.clip);
+  const bool held = slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor;
+  if (slot.format.fixed_clip > 0 || held)
+    for (std::size_t i = 0; i < count; ++i)
+      set_scale(slot, i, slot.format.fixed_clip > 0 ? slot.format.fixed_clip : slot.clip);
   else
     take_maximum(slot, runtime, chain, count);
   kernels::Quantize quantize = describe(slot, runtime, first_index);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/stream.h"
 #include "core/thread_pool.h"
 #include "kernels.h"
 #include "octavo/op.h"
@@ -55,12 +56,5 @@ class Runtime {
  private:
   Tensor scratch_, statistics_;
 };
-
-/// FNV-1a: the stream of a name, the same in every plan and run.
-constexpr std::uint64_t stream_of(std::string_view name) {
-  std::uint64_t hash = 0xCBF29CE484222325u;
-  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-  return hash;
-}
 
 }  // namespace octavo

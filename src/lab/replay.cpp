@@ -58,8 +58,8 @@ class LayerReplay {
     const double qmax = largest_integer(slot.format), maximum = record.max_abs;
     const bool held = slot.mode == ScaleMode::held && slot.clip > 0;
     double clip = held ? slot.clip : maximum;
-    if (slot.format.power_of_two && clip > 0)
-      clip = qmax * power_of_two_above(static_cast<float>(clip / qmax));
+    if (slot.format.fixed_clip > 0) clip = slot.format.fixed_clip;
+    if (clip > 0) clip = qmax * scale_of_range(slot.format, static_cast<float>(clip)).scale;
     slot.stats = {};
     slot.stats.max_bits = std::bit_cast<std::uint32_t>(record.max_abs);
     slot.stats.saturated = count_above(record.histogram, clip);
@@ -84,7 +84,9 @@ class LayerReplay {
 
     ReplayRow row{record.step, record.layer.name, slot.key, slot.operand, slot.format.bits, maximum, clip};
     row.saturated_share = static_cast<double>(slot.stats.saturated) / static_cast<double>(record.elements);
-    if (slot.format.granularity == ScaleGranularity::tensor && clip > 0) {
+    // The measures below take a rounding step for one integer.
+    if (slot.format.granularity == ScaleGranularity::tensor && slot.format.grid == IntegerGrid::every &&
+        clip > 0) {
       row.cosine_distance = cosine_distance(record.histogram, clip, qmax, maximum);
       row.mean_shift = mean_shift(record.histogram, clip / qmax, qmax, maximum);
     }

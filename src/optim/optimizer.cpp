@@ -40,11 +40,11 @@ std::string setting_names(const OptimizerEntry& entry) {
 
 }  // namespace
 
-void Optimizer::step(std::span<const ParameterUpdate> updates, double learning_rate, double gradient_scale,
+void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
                      const kernels::Parallel& parallel) {
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
-  begin_step();
+  begin_step(updates, step, parallel);
   std::vector<Chunk> chunks;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     if (updates[i].gradient == nullptr) continue;
@@ -55,8 +55,7 @@ void Optimizer::step(std::span<const ParameterUpdate> updates, double learning_r
   }
   parallel(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t number) {
     const Chunk& chunk = chunks[static_cast<std::size_t>(number)];
-    update_range(chunk.parameter, updates[chunk.parameter], learning_rate, gradient_scale, chunk.begin,
-                 chunk.end);
+    update_range(chunk.parameter, updates[chunk.parameter], step, chunk.begin, chunk.end);
   });
 }
 

@@ -19,6 +19,8 @@ struct OptimizerParameter {
   std::string name;
   Shape shape;
   bool decay = true;  ///< weight decay applies; norm parameters and biases usually say no
+  bool is_norm_or_bias = false;
+  bool in_float = false;  ///< of a layer that stays in FP32: an integer optimizer updates it in float
 };
 
 /// One parameter's values for one step; index = position in the list given at construction.
@@ -26,6 +28,14 @@ struct ParameterUpdate {
   float* value = nullptr;
   const float* gradient = nullptr;
   double rate_factor = 1;  ///< multiplies the learning rate: a precision policy's, or the config's
+};
+
+/// What all parameters of one step share.
+struct UpdateStep {
+  double learning_rate = 0;
+  double gradient_scale = 1;  ///< multiplies gradients first (clipping, mean over accumulated micro-steps)
+  std::uint64_t seed = 0;     ///< with `step`, the key of stochastic rounding
+  std::int64_t step = 0;
 };
 
 class Optimizer {
@@ -36,16 +46,16 @@ class Optimizer {
   const std::vector<OptimizerParameter>& parameters() const { return parameters_; }
 
   /// Once per step, before its update_range() calls.
-  virtual void begin_step() {}
+  virtual void begin_step(std::span<const ParameterUpdate> /*updates*/, const UpdateStep& /*step*/,
+                          const kernels::Parallel& /*parallel*/) {}
 
-  /// Updates elements [begin, end) of parameter `index`; disjoint ranges may run at once. `gradient_scale`
-  /// multiplies the gradient first (clipping, mean over accumulated micro-steps).
-  virtual void update_range(std::size_t index, const ParameterUpdate& update, double learning_rate,
-                            double gradient_scale, std::int64_t begin, std::int64_t end) = 0;
+  /// Updates elements [begin, end) of parameter `index`; disjoint ranges may run at once.
+  virtual void update_range(std::size_t index, const ParameterUpdate& update, const UpdateStep& step,
+                            std::int64_t begin, std::int64_t end) = 0;
 
   /// begin_step() and every parameter in order, in chunks of fixed size. Parameters with a null gradient are
   /// skipped.
-  void step(std::span<const ParameterUpdate> updates, double learning_rate, double gradient_scale,
+  void step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
             const kernels::Parallel& parallel);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
@@ -71,6 +81,7 @@ struct OptimizerEntry {
   std::span<const OptimizerSetting> settings;
   std::unique_ptr<Optimizer> (*make)(const std::map<std::string, double>& settings,
                                      std::vector<OptimizerParameter> parameters);
+  double smallest_rate = 0, largest_rate = 1e3;  ///< of the configuration
 };
 
 std::span<const OptimizerEntry> optimizer_entries();

@@ -63,10 +63,10 @@ class Sgd final : public Optimizer {
     }
   }
 
-  void update_range(std::size_t index, const ParameterUpdate& update, double learning_rate,
-                    double gradient_scale, std::int64_t begin, std::int64_t end) override {
-    const Factors factors{static_cast<float>(learning_rate * update.rate_factor), momentum_,
-                          parameters()[index].decay ? decay_ : 0.0f, static_cast<float>(gradient_scale)};
+  void update_range(std::size_t index, const ParameterUpdate& update, const UpdateStep& step,
+                    std::int64_t begin, std::int64_t end) override {
+    const Factors factors{static_cast<float>(step.learning_rate * update.rate_factor), momentum_,
+                          parameters()[index].decay ? decay_ : 0.0f, static_cast<float>(step.gradient_scale)};
     float* value = update.value + begin;
     const float* gradient = update.gradient + begin;
     if (momentum_ == 0) return plain_update(factors, value, gradient, end - begin);

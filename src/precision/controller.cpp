@@ -31,9 +31,11 @@ void require_free_axis(const LayerInfo& layer, const char* product, const SlotFo
 }
 
 void require_grid(const LayerInfo& layer, const SlotFormat& format) {
-  require(!format.odd || (format.bits > 8 && !format.power_of_two), Errc::config, "layer '", layer.name,
-          "': odd integers have more than 8 bits and free scales, not ", format.bits,
+  require(format.grid != IntegerGrid::odd || (format.bits > 8 && !format.power_of_two), Errc::config,
+          "layer '", layer.name, "': odd integers have more than 8 bits and free scales, not ", format.bits,
           format.power_of_two ? " bits and powers of two" : " bits");
+  require(format.grid != IntegerGrid::flagged || format.bits == 15, Errc::config, "layer '", layer.name,
+          "': 8 bits and a flag take 15 bits, not ", format.bits);
 }
 
 void require_weights_fit(const LayerInfo& layer, const char* product, const SlotFormat& format) {
@@ -96,7 +98,8 @@ void switch_product(ProductFormat& product, const std::string& setting) {
   if (setting != "int16") return;
   for (SlotFormat* format : {&product.data, &product.other}) {
     format->bits = 16;
-    format->unsigned_ok = format->odd = false;
+    format->unsigned_ok = false;
+    format->grid = IntegerGrid::every;
   }
 }
 

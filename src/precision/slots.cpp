@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <sstream>
 
 namespace octavo {
 
@@ -16,17 +17,44 @@ const char* granularity_name(ScaleGranularity granularity) {
   return names[static_cast<int>(granularity)];
 }
 
+namespace {
+
+std::string within(float fixed_clip) {
+  std::ostringstream text;
+  if (fixed_clip > 0) text << " within " << fixed_clip;
+  return text.str();
+}
+
+}  // namespace
+
 std::string format_name(const SlotFormat& format) {
+  static constexpr const char* grids[] = {"", " odd", " flagged"};
   return (format.unsigned_ok ? "u" : "s") + std::to_string(format.bits) + " " +
          granularity_name(format.granularity) +
          (format.rounding == RoundingMode::stochastic ? " stochastic" : " nearest") +
-         (format.power_of_two ? " 2^n" : "") + (format.odd ? " odd" : "") + (format.tanh ? " tanh" : "");
+         (format.power_of_two ? " 2^n" : "") + grids[static_cast<int>(format.grid)] +
+         (format.tanh ? " tanh" : "") + within(format.fixed_clip);
+}
+
+RangeScale scale_of_range(const SlotFormat& format, float range) {
+  const auto qmax = static_cast<float>(largest_integer(format));
+  if (format.grid != IntegerGrid::flagged && !format.power_of_two) return {range / qmax, qmax / range};
+  const float scale = format.grid == IntegerGrid::flagged ? nearest_power_of_two(range) * 0x1p-14f
+                                                          : power_of_two_above(range / qmax);
+  return {scale, 1.0f / scale};
 }
 
 float power_of_two_above(float scale) {
   int exponent = 0;
   const float mantissa = std::frexp(scale, &exponent);
   return std::ldexp(1.0f, mantissa == 0.5f ? exponent - 1 : exponent);
+}
+
+float nearest_power_of_two(float scale) {
+  constexpr float below_root_two = 1.41421354f;  // the largest float below sqrt(2)
+  int exponent = 0;
+  const float mantissa = 2 * std::frexp(scale, &exponent);  // in [1, 2)
+  return std::ldexp(1.0f, mantissa > below_root_two ? exponent : exponent - 1);
 }
 
 float scale_of_class(float smallest, int halves) {

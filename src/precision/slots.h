@@ -72,9 +72,16 @@ constexpr bool has_sample_scales(ScaleGranularity granularity) {
 }
 /// Largest integer of a format, once `unsigned_ok` says what the edge got.
 inline std::int32_t largest_integer(const SlotFormat& format) {
+  if (format.grid == IntegerGrid::flagged) return 127 * 128;
   return format.unsigned_ok ? (1 << format.bits) - 1 : quantized_max(format.bits);
 }
+/// Scale of a range above 0 and its inverse, the same on all machines.
+struct RangeScale {
+  float scale, inverse;
+};
+RangeScale scale_of_range(const SlotFormat& format, float range);
 float power_of_two_above(float scale);             // the scale itself if it is one
+float nearest_power_of_two(float scale);           // 2^round(log2 scale)
 float scale_of_class(float smallest, int halves);  // smallest * 2^(halves / 2), the same on all machines
 
 /// A layer with products and what was decided for it.

@@ -153,7 +153,7 @@ void Engine::update(double rate, double norm) {
     updates.push_back({data.value.as<float>().data(),
                        data.frozen ? nullptr : data.gradient.as<float>().data(),
                        controller_->learning_rate_factor(data.layer)});
-  optimizer_->step(updates, rate, scale, runtime_.parallel);
+  optimizer_->step(updates, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
   program_->weights_changed();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/check.h"
 #include "exec/fits.h"
 
 namespace octavo {
@@ -92,11 +93,23 @@ std::unique_ptr<Optimizer> make_program_optimizer(const Config& config, const Pr
   require_sizes_fit(program.graph(), from.momentum > 0 ? 3 : 2);
   std::vector<OptimizerParameter> parameters;
   for (const ParameterData& data : program.parameters)
-    parameters.push_back({data.name, data.value.shape(), from.decay_norm_and_bias || !data.is_norm_or_bias});
-  return make_optimizer(
-      from.type,
-      {{"momentum", from.momentum}, {"nesterov", from.nesterov ? 1 : 0}, {"weight_decay", from.weight_decay}},
-      std::move(parameters));
+    parameters.push_back({.name = data.name,
+                          .shape = data.value.shape(),
+                          .decay = from.decay_norm_and_bias || !data.is_norm_or_bias,
+                          .is_norm_or_bias = data.is_norm_or_bias});
+  for (const Node& node : program.graph().nodes)
+    for (int index : node.parameters)
+      if (node.layer >= 0 && program.layers[static_cast<std::size_t>(node.layer)].kept_fp32)
+        parameters[static_cast<std::size_t>(index)].in_float = true;
+  std::map<std::string, double> settings{{"momentum", from.momentum}, {"weight_decay", from.weight_decay}};
+  if (from.nesterov) settings["nesterov"] = 1;
+  return placed(config, [&] {
+    for (const OptimizerEntry& entry : optimizer_entries())
+      require(from.type != entry.name || (from.lr >= entry.smallest_rate && from.lr <= entry.largest_rate),
+              Errc::config, "optimizer.lr: ", from.lr, " has no place in '", from.type, "', which takes ",
+              entry.smallest_rate, " to ", entry.largest_rate);
+    return make_optimizer(from.type, settings, std::move(parameters));
+  });
 }
 
 }  // namespace octavo

@@ -87,7 +87,7 @@ inline void update(Program& program, Optimizer& optimizer, double rate) {
   for (ParameterData& data : program.parameters)
     updates.push_back(
         {data.value.as<float>().data(), data.frozen ? nullptr : data.gradient.as<float>().data(), 1});
-  optimizer.step(updates, rate, 1, program.runtime().parallel);
+  optimizer.step(updates, {rate}, program.runtime().parallel);
   program.weights_changed();
   ++program.runtime().step;
 }

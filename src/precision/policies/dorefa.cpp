@@ -21,13 +21,14 @@ class Dorefa final : public Policy {
     for (const auto bits : {request.bits.weight, request.bits.gradient})
       require(bits >= 8 && bits <= 14, Errc::config,
               "precision.bits: dorefa takes 8 to 14 bits for weights and gradients, not ", bits);
-    const SlotFormat w{.bits = static_cast<int>(request.bits.weight) + 1, .odd = true, .tanh = true};
+    const SlotFormat w{
+        .bits = static_cast<int>(request.bits.weight) + 1, .grid = IntegerGrid::odd, .tanh = true};
     SlotFormat x{.bits = static_cast<int>(request.bits.activation)};
     x.unsigned_ok = x.bits <= 8;
     const SlotFormat g{.bits = static_cast<int>(request.bits.gradient) + 1,
                        .granularity = ScaleGranularity::sample_class,
                        .rounding = RoundingMode::stochastic,
-                       .odd = true};
+                       .grid = IntegerGrid::odd};
     formats_ = {{true, x, w}, {true, g, w}, {true, x, g}};
   }
 
