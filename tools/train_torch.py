@@ -3,9 +3,11 @@
 
 SGD, batch 128, lr 0.1 with a cosine per step to 0, momentum 0.9, weight decay 5e-4 on all parameters, crops from a
 border of 4 and flips, the last incomplete batch of an epoch dropped. Prints one JSON line per epoch with the keys of
-octavo's metrics.jsonl, then a summary line.
+octavo's metrics.jsonl, then a summary line. With --state it is written after each epoch, and a run that finds it goes
+on from there (append its output to the lines that there are).
 """
 import argparse
+import itertools
 import json
 import math
 import pathlib
@@ -90,6 +92,23 @@ def cosine(peak, steps, warmup):
             yield peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
+def save(path, net, optimizer, generator, epoch, best):
+    """Atomic: a kill leaves the state of the epoch before."""
+    partial = path.with_suffix(".partial")
+    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "generator": generator.get_state(),
+                "epoch": epoch, "best": best}, partial)
+    partial.replace(path)
+
+
+def restore(path, net, optimizer, generator):
+    """Returns the epochs done and the best accuracy of them."""
+    state = torch.load(path)
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"])
+    return state["epoch"], state["best"]
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="data/cifar-10-batches-bin", help="folder with data_batch_*.bin")
@@ -100,6 +119,7 @@ def parse():
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--state", type=pathlib.Path, help="file to go on from after a kill")
     return parser.parse_args()
 
 
@@ -117,11 +137,16 @@ def main():
     generator = torch.Generator().manual_seed(arguments.seed)
     steps = len(data[1]) // arguments.batch
     rate = cosine(arguments.lr, steps * arguments.epochs, steps * arguments.warmup_epochs)
-    best, begin = 0.0, time.time()
-    for epoch in range(1, arguments.epochs + 1):
+    done, best, begin = 0, 0.0, time.time()
+    if arguments.state and arguments.state.exists():
+        done, best = restore(arguments.state, net, optimizer, generator)
+        rate = itertools.islice(rate, done * steps, None)
+    for epoch in range(done + 1, arguments.epochs + 1):
         loss = train_epoch(net, optimizer, data, arguments.batch, rate, generator)
         result = accuracy(net, *test)
         best = max(best, result)
+        if arguments.state:
+            save(arguments.state, net, optimizer, generator, epoch, best)
         print(json.dumps({"phase": "eval", "epoch": epoch, "step": epoch * steps, "loss": round(loss, 5),
                           "accuracy": result, "seconds": round(time.time() - begin, 1)}), flush=True)
     print(json.dumps({"torch": torch.__version__, "model": f"resnet_cifar depth {arguments.depth}",
