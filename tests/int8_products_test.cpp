@@ -142,8 +142,9 @@ struct Expected {
   std::vector<float> y, dx, dw;
 };
 
+// `factors` of G, one per channel or none, are in w_backward already.
 Expected expect(const Record& seen, const IntegerOperand& w_forward, const IntegerOperand& w_backward,
-                const float* bias) {
+                const std::vector<float>& factors, const float* bias) {
   const kernels::ConvShape& p = seen.shape;
   const IntegerOperand& g = seen.grad_weight_b;
   std::vector<std::int64_t> y(seen.y.size()), dx(seen.dx.size()), dw(w_forward.values.size()), odd(dw.size());
@@ -168,7 +169,9 @@ Expected expect(const Record& seen, const IntegerOperand& w_forward, const Integ
   }
   for (std::int64_t i = 0; i < std::ssize(dw); ++i) {
     const float scale = at(seen.a[2].scales, i / row / filters * c + i % c) *
-                        (g.classes.empty() ? at(g.scales, i / row) : g.class_scale);
+                        (g.classes.empty() ? at(g.scales, i / row)
+                         : factors.empty() ? g.class_scale
+                                           : g.class_scale * at(factors, i / row));
     float sum = static_cast<float>(dw[static_cast<std::size_t>(i)]);
     if (!g.classes.empty()) sum += static_cast<float>(odd[static_cast<std::size_t>(i)]) * std::sqrt(2.0f);
     result.dw.push_back(sum * scale);
@@ -246,6 +249,14 @@ LayerFormats class_formats(int gradient_bits) {
   return {{true, x, w}, {true, g, w}, {true, x, g}};
 }
 
+// And a factor per channel of G, folded into the weights of the data gradient.
+LayerFormats factor_formats() {
+  LayerFormats f = class_formats(8);
+  f.grad_input.data.channel_factors = f.grad_weight.other.channel_factors = true;
+  f.grad_input.fold_channels = true;
+  return f;
+}
+
 // What `dorefa` uses: odd integers for squeezed W and for G.
 LayerFormats dorefa_formats() {
   LayerFormats f = class_formats(9);
@@ -312,17 +323,29 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   Record seen;
   program.after_node = [&](const Plan& plan, const Node& node) { seen.take(program, plan, node); };
   Plan& plan = program.plan(types, Phase::train);
+  std::vector<float> factors;
+  if (f.grad_input.data.channel_factors) {
+    for (std::int64_t k = 0; k < y_shape.back(); ++k)
+      factors.push_back(std::exp2(-0.7f * static_cast<float>(k * 3 % 8)));
+    for (int i = 0; i < program.slots.size(); ++i)
+      if (program.slots[i].format.channel_factors) program.slots[i].channel_factor = factors;
+  }
   program.forward(plan, {{"in", x.data()}, {"up", up.data()}});
   program.backward(plan, 1);
 
   const auto weights = parameter(program, "node.weight").value.as<float>();
   const std::vector<float> w(weights.begin(), weights.end());
   const IntegerOperand w_forward = quantize_weights_again(w, seen.shape, f.forward.other, true);
-  const IntegerOperand w_backward = quantize_weights_again(w, seen.shape, f.grad_input.other, false);
+  std::vector<float> folded = w;
+  for (std::size_t i = 0; i < w.size() && !factors.empty(); ++i)
+    folded[i] *= factors[i / (w.size() / factors.size())];
+  const IntegerOperand w_backward = quantize_weights_again(folded, seen.shape, f.grad_input.other, false);
   std::vector<float> x_values(x.as<float>().begin(), x.as<float>().end());
   if (rectified)
     for (float& v : x_values) v = std::max(v, 0.0f);
-  const std::vector<float> g_values(up.as<float>().begin(), up.as<float>().end());
+  std::vector<float> g_values(up.as<float>().begin(), up.as<float>().end());
+  for (std::size_t i = 0; i < g_values.size() && !factors.empty(); ++i)
+    g_values[i] *= 1 / factors[i % factors.size()];
   const kernels::ConvShape& p = seen.shape;
   check_rounding(x_values, seen.a[0], f.forward.data, p.n, p.c);
   check_rounding(g_values, seen.a[1], f.grad_input.data, p.n, p.k);
@@ -332,7 +355,7 @@ void check_case(const Case& c, const LayerFormats& f, int threads) {
   if (rectified) CHECK(*std::max_element(seen.a[0].values.begin(), seen.a[0].values.end()) == 255);
   if (f.grad_weight.other.grid == IntegerGrid::odd)
     for (const std::int64_t q : seen.grad_weight_b.values) REQUIRE(q % 2 != 0);
-  Expected expected = expect(seen, w_forward, w_backward,
+  Expected expected = expect(seen, w_forward, w_backward, factors,
                              has_bias ? parameter(program, "node.bias").value.as<float>().data() : nullptr);
   if (f.forward.other.tanh) {  // the gradient passes through tanh(w) / max
     const float largest = std::tanh(std::fabs(
@@ -386,6 +409,10 @@ TEST_CASE("integer products through the program equal the exact sums times both 
         INFO(kernels::isa_name(isa) << " " << c.node << " scale classes, gradients of " << bits << " bits");
         check_case(c, class_formats(bits), 2);
       }
+    for (const Case& c : cases) {
+      INFO(kernels::isa_name(isa) << " " << c.node << " scale classes and factors per channel");
+      check_case(c, factor_formats(), 2);
+    }
     for (const Case& c : cases) {
       INFO(kernels::isa_name(isa) << " " << c.node << " odd integers");
       check_case(c, dorefa_formats(), 2);

@@ -279,6 +279,45 @@ TEST_CASE("auto: the narrowest width that meets the limit, below 8 bits where th
   CHECK(next(16, 1e-9) == 0);  // asked for above 8 bits
 }
 
+TEST_CASE("auto: factors that balance the channels, looked at ever more rarely") {
+  const auto own = policy("auto", {{"look_interval", "10"}});
+  SlotFormat format{.granularity = ScaleGranularity::sample_class, .channel_factors = true};
+  std::vector<double> memory;
+  std::vector<float> factors(3, 1.0f);
+  // What reaches r times as far as the furthest gets the factor r at once, the root of it later.
+  const float reaches[][3] = {{1, 0.25f, 0}, {0.5f, 1, 0}, {1, 1, 1}};
+  const float least = 0x1p-12f;
+  const float expected[][3] = {
+      {1, 0.25f, least}, {1, 0.25f * std::sqrt(2.0f), least}, {1, 0.25f * std::sqrt(2.0f), least}};
+  std::vector<std::int64_t> looked;
+  for (std::int64_t step = 0; step < 60; ++step) {
+    const bool wanted = own->wants({"l", Operand::gradient, format, step, memory}).reach;
+    SlotObservation seen{.layer = "l",
+                         .operand = Operand::gradient,
+                         .format = format,
+                         .step = step,
+                         .elements = 1000,
+                         .max_abs = 1,
+                         .clip = 1,
+                         .saturated_share = 0,
+                         .mean_square = 1000,
+                         .histogram = nullptr,
+                         .memory = memory};
+    const std::size_t look = std::min<std::size_t>(looked.size(), 2);
+    seen.channel_factor = factors;
+    if (wanted) seen.channel_reach = reaches[look];
+    const SlotDecision decision = own->decide(seen);
+    CHECK(decision.channel_factor.empty() == !wanted);
+    if (!wanted) continue;
+    looked.push_back(step);
+    factors = decision.channel_factor;
+    for (std::size_t k = 0; k < 3; ++k) CHECK(factors[k] == Approx(expected[look][k]));
+  }
+  CHECK((looked == std::vector<std::int64_t>{0, 1, 2, 3, 5, 9, 17, 27, 37, 47, 57}));
+  format.channel_factors = false;
+  CHECK_FALSE(own->wants({"l", Operand::gradient, format, 0, {}}).reach);
+}
+
 TEST_CASE("auto: where no width is left, samples are capped at the least cosine distance") {
   const auto own = policy("auto", {{"error_limit", "0.02"},
                                    {"max_bits", "8"},

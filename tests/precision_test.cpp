@@ -75,6 +75,11 @@ class Contradiction final : public Policy {
     if (which_ == 2) formats.grad_weight.data = sample;
     if (which_ == 3) formats.grad_weight.other = sample;
     if (which_ == 4) formats.forward.data.bits = 25;
+    SlotFormat factors{8, ScaleGranularity::sample_class};
+    factors.channel_factors = true;
+    if (which_ == 5) formats.grad_input.data = factors;
+    if (which_ == 6) formats.forward.data = factors;
+    if (which_ == 7) formats.grad_weight.other.grid = IntegerGrid::flagged;
     return formats;
   }
   SlotDecision decide(const SlotObservation&) const override { return {}; }
@@ -150,7 +155,7 @@ TEST_CASE(
 
 TEST_CASE("a scale on a contracted axis is refused, and so are widths that do not fit") {
   static const bool once = [] {
-    for (int which = 0; which < 5; ++which) {
+    for (int which = 0; which < 8; ++which) {
       PolicyDef def;
       def.name = "test_contradiction" + std::to_string(which);
       def.make = [which](const PolicyRequest&) { return std::make_unique<Contradiction>(which); };
@@ -162,8 +167,9 @@ TEST_CASE("a scale on a contracted axis is refused, and so are widths that do no
   const char* expected[] = {
       "forward product contracts the channel axis", "grad_input product contracts the channel axis",
       "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
-      "25 bits; integer operands have 2 to 24"};
-  for (int which = 0; which < 5; ++which)
+      "25 bits; integer operands have 2 to 24", "have to be folded into the weights of grad_input",
+      "factors per channel are for gradients with classes of samples", "8 bits and a flag take 15 bits, not 8"};
+  for (int which = 0; which < 8; ++which)
     CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))),
                       ContainsSubstring(expected[which]));
 }

@@ -176,3 +176,26 @@ TEST_CASE("counts are the same for any number of threads and add up over parts")
   CHECK(parts.counts == one.counts);
   CHECK(parts.sums == one.sums);
 }
+
+TEST_CASE("reach of the channels is the largest share of their samples' ranges, for any number of threads") {
+  constexpr std::int64_t samples = 5, pixels = 7, channels = 19;
+  Values values(samples * pixels * channels);
+  std::mt19937 engine(3);
+  for (float& v : values) v = static_cast<float>(gaussian(engine));
+  const Values inverse{1, 0.5f, 2, 0.25f, 0};
+  Values expected(channels, 0.125f);  // what there is already stays where it is larger
+  expected[4] = 1000;
+  const Values before = expected;
+  for (std::int64_t i = 0; i < samples * pixels * channels; ++i) {
+    float& reach = expected[static_cast<std::size_t>(i % channels)];
+    reach = std::max(reach, std::fabs(values[static_cast<std::size_t>(i)]) *
+                                inverse[static_cast<std::size_t>(i / (pixels * channels))]);
+  }
+  for (int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    Values reach = before;
+    extend_reach(values.data(), samples, pixels, inverse, reach,
+                 [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
+    CHECK((reach == expected));
+  }
+}

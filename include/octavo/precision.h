@@ -46,7 +46,11 @@ struct SlotFormat {
   bool power_of_two = false;  ///< scales are rounded up to powers of two
   bool unsigned_ok = false;   ///< where the edge is never negative: integers in [0, 2^bits - 1]
   IntegerGrid grid = IntegerGrid::every;
-  bool tanh = false;     ///< weights: tanh(w) / max |tanh(w)| takes the place of w, also in its gradient
+  bool tanh = false;  ///< weights: tanh(w) / max |tanh(w)| takes the place of w, also in its gradient
+  /// sample_class: values are first divided by a factor per channel that the policy holds, so that element
+  /// (n, k) has the scale s_n f_k. Factors are rows of the weight gradient's result and fold into the weights
+  /// of grad_input (fold_channels). Clips, maxima and statistics of the slot are those of the quotients.
+  bool channel_factors = false;
   float fixed_clip = 0;  ///< above 0: the range in every step and in evaluation, whatever the maximum
   bool operator==(const SlotFormat&) const = default;
 };
@@ -56,8 +60,8 @@ struct ProductFormat {
   bool integer = false;
   SlotFormat data;   ///< X (forward, grad_weight) or G (grad_input)
   SlotFormat other;  ///< W (forward, grad_input) or G (grad_weight)
-  /// grad_input: G has a scale per channel, which this product sums over, so that W is multiplied by these
-  /// scales before it is quantized. G can then share its integers with grad_weight.
+  /// grad_input: G has a scale or a factor per channel, which this product sums over, so that W is multiplied
+  /// by them before it is quantized. G can then share its integers with grad_weight.
   bool fold_channels = false;
 };
 
@@ -92,6 +96,7 @@ struct ChannelSummary {
 struct StatisticsRequest {
   bool histogram = false;
   bool channels = false;
+  bool reach = false;  ///< slots with channel_factors: how far each channel reaches
 };
 
 /// A slot before a step.
@@ -124,6 +129,9 @@ struct SlotObservation {
   std::span<const ChannelSummary> channels = {};
   /// With a histogram, slots with sample scales: the samples' maxima.
   std::span<const float> sample_max = {};
+  /// Slots with channel_factors: the factors of this step, and, where the policy asked, the largest integer
+  /// of each channel as a share of the range.
+  std::span<const float> channel_factor = {}, channel_reach = {};
 };
 
 /// What the slot does from the next step on.
@@ -131,12 +139,14 @@ struct SlotDecision {
   ScaleMode mode = ScaleMode::current_max;
   float clip = 0;                   ///< held: values are limited to +-clip, scales per sample follow below it
   std::vector<float> channel_clip;  ///< held, channel granularity: one per channel
-  int bits = 0;                     ///< width from the next step on; 0: as it is
-  double saturation_limit = 1;      ///< a larger saturated share sends the slot to current_max for one step
-  float learning_rate_factor = 1;   ///< gradient slots: factor on the layer's learning rate
-  double deviation = -1;            ///< cosine distance measured by the policy, for the log; negative: none
-  double mean_shift = -1;           ///< relative shift of mean|v|, log2(1 + shift), likewise
-  float eval_clip = 0;              ///< range of evaluation; 0: a running mean of the training maxima
+  std::vector<float>
+      channel_factor;              ///< slots with channel_factors: from the next step on; empty: as they are
+  int bits = 0;                    ///< width from the next step on; 0: as it is
+  double saturation_limit = 1;     ///< a larger saturated share sends the slot to current_max for one step
+  float learning_rate_factor = 1;  ///< gradient slots: factor on the layer's learning rate
+  double deviation = -1;           ///< cosine distance measured by the policy, for the log; negative: none
+  double mean_shift = -1;          ///< relative shift of mean|v|, log2(1 + shift), likewise
+  float eval_clip = 0;             ///< range of evaluation; 0: a running mean of the training maxima
 };
 
 /// One method, one subclass, one file.

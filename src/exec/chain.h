@@ -40,7 +40,8 @@ class ChainBuilder {
   /// combine() with that a which ends the chain adds small terms of the channel's mean alone, so that these
   /// maxima can stand for a pass over the result; what lies above them is clipped and counted.
   const Sums& sums(const float* x, const float* pivot, const float* a);
-  void watch_samples() { watching_ = true; }
+  /// The maxima are those of the values times `factors`, one per channel; null: 1.
+  void watch_samples(const float* factors) { watching_ = true, factors_ = factors; }
   /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.
   const std::vector<std::uint32_t>* sample_maxima() const;
 
@@ -59,6 +60,7 @@ class ChainBuilder {
   std::deque<std::vector<float>> vectors_;
   Sums sums_;
   bool watching_ = false;
+  const float* factors_ = nullptr;
   std::vector<std::uint32_t> sample_max_;
   std::size_t bounded_step_ = 0;  // the combine() that the maxima hold for comes right after so many steps
 };

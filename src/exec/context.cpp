@@ -59,7 +59,7 @@ void NodeContext::multiply_float(LayerProduct which, const float* data, const vo
   }
 }
 
-// W times the scales of G, which are known only now.
+// W times what G has per channel, which is known only now.
 void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const {
   Runtime& runtime = program_.runtime();
   const Shape& shape = run.folded.shape();

@@ -1,6 +1,7 @@
 #include "exec/quantize.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -189,8 +190,17 @@ void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
   }
 }
 
-void observe(Slot& slot, Runtime& runtime, const float* values, std::int64_t pixels, std::int64_t channels) {
+void observe(Slot& slot, Runtime& runtime, const float* values, const kernels::Chain& chain) {
   const Timed timed(runtime.precision_seconds);
+  const std::int64_t pixels = chain.n * chain.h * chain.w, channels = chain.c;
+  if (slot.wanted.reach) {
+    slot.channel_reach.resize(static_cast<std::size_t>(channels));
+    std::vector<float> shares;
+    shares.reserve(slot.inverse_scale.size());
+    for (const float inverse : slot.inverse_scale)
+      shares.push_back(inverse / static_cast<float>(largest_integer(slot.format)));
+    extend_reach(values, chain.n, chain.h * chain.w, shares, slot.channel_reach, runtime.parallel);
+  }
   if (slot.wanted.histogram) count_magnitudes(values, pixels * channels, slot.histogram, runtime.parallel);
   if (!slot.wanted.channels) return;
   const std::int64_t summaries = slot.format.granularity == ScaleGranularity::channel ? channels : 1;
@@ -223,7 +233,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
     chain.max_bits = slot.max_bits.data();
     chain.max_granularity = kernels::Granularity::channel;
   }
-  const bool looked_at = observed && (slot.wanted.histogram || slot.wanted.channels);
+  const bool looked_at = observed && (slot.wanted.histogram || slot.wanted.channels || slot.wanted.reach);
   const float* values = looked_at ? kept_values(runtime, chain) : nullptr;
   run(runtime, chain);
   refuse_non_finite(slot, runtime, stats.max_bits);
@@ -234,7 +244,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
   if (channel_maxima) merge_maxima(slot, slot.max_bits);
   keep_sample_maxima(slot);
-  if (looked_at) observe(slot, runtime, values, chain.n * chain.h * chain.w, chain.c);
+  if (looked_at) observe(slot, runtime, values, chain);
 }
 
 // Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
@@ -258,14 +268,49 @@ void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain,
 
 }  // namespace
 
-void quantize_edge(Runtime& runtime, Slot& slot, const kernels::Chain& chain, Phase phase,
-                   QuantizeTargets to) {
+const float* inverse_factors(Slot& slot, std::int64_t channels) {
+  if (!slot.format.channel_factors) return nullptr;
+  const auto count = static_cast<std::size_t>(channels);
+  if (slot.channel_factor.size() != count) slot.channel_factor.assign(count, 1.0f);
+  slot.inverse_factor.clear();
+  for (const float factor : slot.channel_factor) slot.inverse_factor.push_back(1.0f / factor);
+  return slot.inverse_factor.data();
+}
+
+namespace {
+
+// v = v * factor[c] at the end of the chain: in the vectors of a last combine(), else a step of its own.
+// `owned` keeps the vectors.
+void multiply_channels(kernels::Chain& chain, const float* factor, std::array<std::vector<float>, 3>& owned) {
+  if (chain.steps.empty() || chain.steps.back().kind != kernels::StepKind::combine) {
+    chain.steps.push_back({.kind = kernels::StepKind::scale_shift, .a = factor});
+    return;
+  }
+  kernels::Step& last = chain.steps.back();
+  const float** vectors[] = {&last.a, &last.b, &last.d};
+  for (std::size_t i = 0; i < owned.size(); ++i) {
+    const float* from = *vectors[i];
+    if (from == nullptr && i > 0) continue;  // zeros; a null a reads as ones
+    owned[i].assign(factor, factor + chain.c);
+    for (std::size_t k = 0; from != nullptr && k < owned[i].size(); ++k) owned[i][k] *= from[k];
+    *vectors[i] = owned[i].data();
+  }
+}
+
+}  // namespace
+
+void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase, QuantizeTargets to) {
+  std::array<std::vector<float>, 3> owned;
+  if (const float* inverse = inverse_factors(slot, chain.c)) multiply_channels(chain, inverse, owned);
   choose_scale(slot, runtime, chain, phase, to.sample_maxima);
   kernels::Quantize quantize =
       describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
   quantize.views = std::move(to.views);
   quantize.targets = std::move(to.targets);
-  run_tail(runtime, slot, chain, quantize, phase == Phase::train);
+  slot.channel_scale.clear();
+  for (const float factor : slot.format.channel_factors ? slot.channel_factor : std::vector<float>{})
+    slot.channel_scale.push_back(slot.class_scale * factor);
+  run_tail(runtime, slot, std::move(chain), quantize, phase == Phase::train);
 }
 
 std::int64_t weight_plane_stride(const Shape& shape) { return (shape.elements() + 63) / 64 * 64; }
@@ -279,8 +324,11 @@ void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const 
     weights = squeezed;
   }
   const ScaleGranularity granularity = slot.format.granularity;
-  // Rows of output channels are what the chain calls samples.
-  if (slot.per_output_channel) slot.format.granularity = ScaleGranularity::sample;
+  // Rows of output channels are what the chain calls samples. In depthwise layers they are the input
+  // channels.
+  const bool by_row =
+      slot.per_output_channel || (granularity == ScaleGranularity::channel && c == 1 && k == groups);
+  if (by_row) slot.format.granularity = ScaleGranularity::sample;
   // Scales by input channel: each group of filters reads input channels of its own.
   const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? groups : 1;
   std::vector<float> scale, inverse_scale;
@@ -302,10 +350,12 @@ void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const 
 }
 
 void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out) {
+  const std::vector<float>& by_channel =
+      gradient.format.channel_factors ? gradient.channel_factor : gradient.scale;
   const std::int64_t row = shape.elements() / shape[0];
   for (std::int64_t k = 0; k < shape[0]; ++k)
     for (std::int64_t i = k * row; i < (k + 1) * row; ++i)
-      out[i] = weights[i] * gradient.scale[static_cast<std::size_t>(k)];
+      out[i] = weights[i] * by_channel[static_cast<std::size_t>(k)];
 }
 
 void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
@@ -318,10 +368,14 @@ void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
   args.a_planes = plane_count(a.format.bits);
   args.b_planes = plane_count(b.format.bits);
   constexpr float one = 1;
-  args.a_scale = product.folded ? &one : a.scale.data();
-  args.b_scale = by_class ? &b.class_scale : b.scale.data();
-  args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor && !product.folded;
-  args.b_scale_vector = b.format.granularity != ScaleGranularity::tensor && !by_class;
+  const bool folded_away = product.folded && a.format.granularity == ScaleGranularity::channel;
+  args.a_scale = folded_away ? &one : a.scale.data();
+  args.a_scale_vector = a.format.granularity != ScaleGranularity::tensor && !folded_away;
+  args.b_scale = !by_class                  ? b.scale.data()
+                 : b.format.channel_factors ? b.channel_scale.data()
+                                            : &b.class_scale;
+  args.b_scale_vector =
+      by_class ? b.format.channel_factors : b.format.granularity != ScaleGranularity::tensor;
   args.sample_class = by_class ? b.sample_class.data() : nullptr;
   args.bias = product.bias;
   args.out = product.out;

@@ -17,8 +17,7 @@ struct QuantizeTargets {
 
 /// Runs `chain` with a tail that writes the views: takes the maximum first where the slot's mode asks for it
 /// and, in training, counts what the controller wants to know. Errc::numeric at Inf or NaN.
-void quantize_edge(Runtime& runtime, Slot& slot, const kernels::Chain& chain, Phase phase,
-                   QuantizeTargets to);
+void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase, QuantizeTargets to);
 
 /// Bytes from one digit of plain integer weights to the next.
 std::int64_t weight_plane_stride(const Shape& shape);
@@ -28,7 +27,11 @@ std::int64_t weight_plane_stride(const Shape& shape);
 void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
                       std::int64_t groups, std::int8_t* plain);
 
-/// out[k, ...] = weights[k, ...] * scale of channel k of G.
+/// 1 / factor of each of the `channels` of a slot with channel_factors, valid until its next call; null for
+/// other slots.
+const float* inverse_factors(Slot& slot, std::int64_t channels);
+
+/// out[k, ...] = weights[k, ...] * scale or factor of channel k of G.
 void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out);
 
 /// One integer product with the scales that its slots hold.
@@ -40,7 +43,7 @@ struct IntegerProduct {
   const float* bias;
   float* out;
   bool accumulate;
-  bool folded = false;  ///< the scales of A are in B already
+  bool folded = false;  ///< what A has per channel is in B already
 };
 void run_integer_product(Runtime& runtime, const IntegerProduct& product);
 

@@ -46,13 +46,11 @@ void chain_forward(OpContext& context) {
   const Node& first = node.chain[0];
   const TensorType& type =
       first.pass == Pass::forward ? first.signature->inputs[0] : first.signature->outputs[0];
-  const auto by_sample = [&] {
-    return !node.views.empty() &&
-           has_sample_scales(program.slots[outer.plan().graph.value(node.views[0]).slot].format.granularity);
-  };
+  Slot* tail = node.views.empty() ? nullptr : &program.slots[outer.plan().graph.value(node.views[0]).slot];
   ChainBuilder builder(program.runtime(), geometry(type.shape),
                        entry_of(NodeContext(program, outer.plan(), first, no_kernels), first));
-  if (by_sample()) builder.watch_samples();
+  if (tail != nullptr && has_sample_scales(tail->format.granularity))
+    builder.watch_samples(inverse_factors(*tail, geometry(type.shape).c));
   for (std::size_t i = 0; i < node.chain.size(); ++i) {
     const Node& member = node.chain[i];
     NodeContext inner(program, outer.plan(), member, no_kernels);

@@ -12,6 +12,8 @@
 namespace octavo {
 namespace {
 
+constexpr int steps_before = 3;  // a policy may come to its choice by steps
+
 Shape weight_shape(const ProductShape& p) { return {p.k, p.r, p.s, p.c / p.groups}; }
 
 std::int64_t output_size(const ProductShape& p, LayerProduct which) {
@@ -216,8 +218,7 @@ LayerErrors probe_layer(Runtime& runtime, const PrecisionSettings& settings, con
   const std::int64_t step = runtime.step;
   runtime.step = 0;  // of the probe: policies look at everything in their first step
   Probe probe(runtime, settings, layer);
-  probe.step();
-  probe.step();
+  for (int i = 0; i < steps_before + 1; ++i) probe.step();
   runtime.step = step;
   return probe.errors(reference);
 }

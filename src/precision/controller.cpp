@@ -38,6 +38,18 @@ void require_grid(const LayerInfo& layer, const SlotFormat& format) {
           "': 8 bits and a flag take 15 bits, not ", format.bits);
 }
 
+void require_factors_fit(const LayerInfo& layer, const LayerFormats& f) {
+  for (const ProductFormat* product : {&f.forward, &f.grad_input, &f.grad_weight})
+    for (const SlotFormat* format : {&product->data, &product->other})
+      require(!format->channel_factors || (format->granularity == ScaleGranularity::sample_class &&
+                                           (format == &f.grad_input.data || format == &f.grad_weight.other)),
+              Errc::config, "layer '", layer.name,
+              "': factors per channel are for gradients with classes of samples");
+  require(!f.grad_input.integer || f.grad_input.fold_channels || !f.grad_input.data.channel_factors,
+          Errc::config, "layer '", layer.name,
+          "': factors per channel of G have to be folded into the weights of grad_input");
+}
+
 void require_weights_fit(const LayerInfo& layer, const char* product, const SlotFormat& format) {
   require_free_axis(layer, product, format, ScaleGranularity::sample);
   require_free_axis(layer, product, format, ScaleGranularity::sample_class);
@@ -55,10 +67,13 @@ void check_formats(const Layer& layer) {
   }
   if (f.grad_input.integer) {
     if (!f.grad_input.fold_channels) require_free_axis(layer.info, "grad_input", f.grad_input.data, channel);
-    require(!f.grad_input.fold_channels || f.grad_input.data.granularity == channel, Errc::config, "layer '",
-            layer.info.name, "': only scales per channel can be folded into the weights");
+    require(!f.grad_input.fold_channels || f.grad_input.data.granularity == channel ||
+                f.grad_input.data.channel_factors,
+            Errc::config, "layer '", layer.info.name,
+            "': only scales or factors per channel can be folded into the weights");
     require_weights_fit(layer.info, "grad_input", f.grad_input.other);
   }
+  require_factors_fit(layer.info, f);
   const auto squeezes = [](const ProductFormat& product) { return product.integer && product.other.tanh; };
   require(squeezes(f.forward) == squeezes(f.grad_input), Errc::config, "layer '", layer.info.name,
           "': the forward and grad_input products share weights that this policy squeezes by tanh: both in "
@@ -206,6 +221,7 @@ void Controller::begin_step(std::int64_t step) {
     slot.step_clip = 0;
     slot.channel_max.clear();
     slot.sample_max.clear();
+    slot.channel_reach.clear();
     slot.channels.clear();
     slot.channel_passes = 0;
     slot.wanted = policy_->wants({slot.layer, slot.operand, slot.format, step, slot.memory});
@@ -231,7 +247,8 @@ bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   SlotDecision decision = policy_->decide(
       {slot.layer, slot.operand, slot.format, step, slot.elements, std::bit_cast<float>(slot.stats.max_bits),
        slot.step_clip, saturated, mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,
-       slot.channel_max, slot.channel_clip, slot.channels, slot.sample_max});
+       slot.channel_max, slot.channel_clip, slot.channels, slot.sample_max, slot.channel_factor,
+       slot.channel_reach});
   const ScaleMode mode_before = slot.mode;
   const SlotFormat before = slot.format;
   const bool overrun = slot.mode == ScaleMode::held && saturated > slot.saturation_limit;
@@ -239,6 +256,7 @@ bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
   slot.mode = overrun || !has_clip ? ScaleMode::current_max : decision.mode;
   slot.clip = decision.clip;
   slot.channel_clip = std::move(decision.channel_clip);
+  if (!decision.channel_factor.empty()) slot.channel_factor = std::move(decision.channel_factor);
   slot.look_again = slot.mode == ScaleMode::current_max && saturated > decision.saturation_limit;
   slot.saturation_limit = decision.saturation_limit;
   slot.learning_rate_factor = decision.learning_rate_factor;
@@ -275,6 +293,7 @@ nlohmann::json Controller::state() const {
     state[slot.key] = {{"mode", static_cast<int>(slot.mode)},
                        {"clip", slot.clip},
                        {"channel_clip", slot.channel_clip},
+                       {"channel_factor", slot.channel_factor},
                        {"bits", slot.format.bits},
                        {"saturation_limit", slot.saturation_limit},
                        {"look_again", slot.look_again},
@@ -298,6 +317,7 @@ void Controller::load_state(const nlohmann::json& state) {
       slot.mode = static_cast<ScaleMode>(mode);
       slot.clip = from.at("clip").get<float>();
       slot.channel_clip = from.at("channel_clip").get<std::vector<float>>();
+      slot.channel_factor = from.value("channel_factor", std::vector<float>{});
       const int bits = from.at("bits").get<int>();
       require(bits >= 2 && bits <= 24, Errc::checkpoint, "precision state of '", slot.key, "': ", bits,
               " bits");

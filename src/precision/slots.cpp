@@ -33,7 +33,8 @@ std::string format_name(const SlotFormat& format) {
          granularity_name(format.granularity) +
          (format.rounding == RoundingMode::stochastic ? " stochastic" : " nearest") +
          (format.power_of_two ? " 2^n" : "") + grids[static_cast<int>(format.grid)] +
-         (format.tanh ? " tanh" : "") + within(format.fixed_clip);
+         (format.channel_factors ? " by channel" : "") + (format.tanh ? " tanh" : "") +
+         within(format.fixed_clip);
 }
 
 RangeScale scale_of_range(const SlotFormat& format, float range) {

@@ -23,8 +23,9 @@ struct Slot {
 
   // Set by the controller between steps.
   ScaleMode mode = ScaleMode::current_max;
-  float clip = 0;                   // held: per tensor; the most that scales per sample cover
-  std::vector<float> channel_clip;  // held: channel granularity
+  float clip = 0;                     // held: per tensor; the most that scales per sample cover
+  std::vector<float> channel_clip;    // held: channel granularity
+  std::vector<float> channel_factor;  // channel_factors: empty until a policy sets them, all are 1 then
   double saturation_limit = 1;
   bool look_again = false;  // maxima known from before the last step clipped too much: take them by a pass
   StatisticsRequest wanted;
@@ -37,10 +38,12 @@ struct Slot {
   std::vector<std::uint32_t> max_bits;     // current_max and channels: one per scale
   std::vector<std::uint8_t> sample_class;  // sample_class: half octaves above the smallest scale
   float class_scale = 1;                   // and that scale
+  std::vector<float> inverse_factor;       // channel_factors
+  std::vector<float> channel_scale;        // channel_factors: class_scale times the factor
 
   // Seen in the step in progress, all micro-steps together; reset by the controller.
   kernels::QuantizeStats stats;
-  std::vector<float> channel_max, sample_max;
+  std::vector<float> channel_max, sample_max, channel_reach;
   MagnitudeHistogram histogram;
   std::vector<ChannelSummary> channels;
   int channel_passes = 0;

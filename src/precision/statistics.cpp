@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "precision/histogram.h"
 
@@ -100,6 +101,23 @@ std::vector<ChannelSummary> summarize_channels(const float* values, std::int64_t
     summarize_block(values, pixels, channels, block * lanes, summaries.data());
   });
   return summaries;
+}
+
+void extend_reach(const float* values, std::int64_t samples, std::int64_t pixels,
+                  std::span<const float> inverse_scale, std::vector<float>& reach,
+                  const kernels::Parallel& parallel) {
+  const std::size_t channels = reach.size();
+  std::vector<std::vector<float>> by_sample(static_cast<std::size_t>(samples), std::vector<float>(channels));
+  parallel(samples, [&](std::int64_t number) {
+    const auto n = static_cast<std::size_t>(number);
+    float* largest = by_sample[n].data();
+    const float* v = values + number * pixels * static_cast<std::int64_t>(channels);
+    for (std::int64_t p = 0; p < pixels; ++p, v += channels)
+      for (std::size_t k = 0; k < channels; ++k) largest[k] = std::max(largest[k], std::fabs(v[k]));
+    for (std::size_t k = 0; k < channels; ++k) largest[k] *= inverse_scale[n];
+  });
+  for (const std::vector<float>& sample : by_sample)
+    for (std::size_t k = 0; k < channels; ++k) reach[k] = std::max(reach[k], sample[k]);
 }
 
 }  // namespace octavo

@@ -2,7 +2,8 @@
 //   - A scale lies on every axis that its product does not contract, as long as one integer copy serves all
 //     readers: W per output channel forward and per input channel backward; X unsigned where it is never
 //     negative; G per sample. In the weight gradient, which contracts the samples, they fall into classes of
-//     half octaves, and the reduction runs class by class.
+//     half octaves, and the reduction runs class by class. Each channel of G has a factor beside, which
+//     balances the channels' reach: element (n, k) has the scale s_n f_k.
 //   - Gradients are rounded stochastically, W and X to nearest.
 //   - Width: rounding is a cosine distance of 1 / (12 m), m the mean square of the integers, known after
 //     each step without another pass. Above `error_limit` the slot gets the next width that would meet it;
@@ -25,22 +26,27 @@ constexpr std::array widths = {2, 3, 4, 5, 6, 7, 8, 16, 24};
 /// A slot's numbers between steps, kept as SlotObservation::memory.
 struct Memory {
   Memory(std::vector<double>& values, int bits) : values_(values) {
-    if (values_.size() != size) values_ = {0, 0, 0, 0, 0, static_cast<double>(bits)};
+    if (values_.size() != size) values_ = {0, 0, 0, 0, 0, static_cast<double>(bits), 0, 0};
   }
   double& steps_asking() { return values_[0]; }  // in a row, for another width
   double& interval() { return values_[1]; }      // between clip searches; 0: no deviation stays
   double& next_search() { return values_[2]; }
   double& cap() { return values_[3]; }
   double& distance() { return values_[4]; }  // left at the cap
+  double& looks() { return values_[6]; }     // at the channels' reach
+  double& next_look() { return values_[7]; }
   int first_bits() const { return static_cast<int>(values_[5]); }
   void forget_cap() { interval() = next_search() = cap() = distance() = 0; }
 
+  static bool wants_look(const std::vector<double>& values, std::int64_t step) {
+    return values.size() != size || static_cast<double>(step) >= values[7];
+  }
   static bool wants_search(const std::vector<double>& values, std::int64_t step) {
     return values.size() == size && values[1] > 0 && static_cast<double>(step) >= values[2];
   }
 
  private:
-  static constexpr std::size_t size = 6;
+  static constexpr std::size_t size = 8;
   std::vector<double>& values_;
 };
 
@@ -55,6 +61,7 @@ class Auto final : public Policy {
         longest_interval_(request.number("longest_interval")),
         alpha_(request.number("alpha")),
         beta_(request.number("beta")),
+        look_interval_(request.number("look_interval")),
         decay_(static_cast<float>(request.number("range_decay"))),
         saturation_limit_(request.number("saturation_limit")) {
     require(min_bits_ <= max_bits_, Errc::config, "precision.options: min_bits ", min_bits_,
@@ -65,14 +72,16 @@ class Auto final : public Policy {
     x.unsigned_ok = x.bits <= 8 && request.number("unsigned_activations") != 0;
     const SlotFormat g{.bits = static_cast<int>(request.bits.gradient),
                        .granularity = ScaleGranularity::sample_class,
-                       .rounding = RoundingMode::stochastic};
-    formats_ = {{true, x, w}, {true, g, w}, {true, x, g}};
+                       .rounding = RoundingMode::stochastic,
+                       .channel_factors = request.number("channel_factors") != 0};
+    formats_ = {{true, x, w}, {true, g, w, g.channel_factors}, {true, x, g}};
   }
 
   LayerFormats formats(const LayerInfo&) const override { return formats_; }
 
   StatisticsRequest wants(const SlotState& slot) const override {
-    return {.histogram = Memory::wants_search(slot.memory, slot.step)};
+    return {.histogram = Memory::wants_search(slot.memory, slot.step),
+            .reach = slot.format.channel_factors && Memory::wants_look(slot.memory, slot.step)};
   }
 
   SlotDecision decide(const SlotObservation& seen) const override {
@@ -84,6 +93,7 @@ class Auto final : public Policy {
     SlotDecision decision;
     decision.deviation = error;
     decision.saturation_limit = saturation_limit_;
+    if (!seen.channel_reach.empty()) decision.channel_factor = balanced(seen, memory);
     const int wanted = wanted_width(seen.format.bits, memory.first_bits(), error);
     memory.steps_asking() = wanted != seen.format.bits ? memory.steps_asking() + 1 : 0;
     if (memory.steps_asking() >= patience_) {
@@ -99,6 +109,21 @@ class Auto final : public Policy {
   }
 
  private:
+  /// The channels' factors, the largest 1, so that all reach as far as each other: times the reach at the
+  /// first look, then times its root, since the reach of one batch is not that of the next.
+  std::vector<float> balanced(const SlotObservation& seen, Memory& memory) const {
+    constexpr float least = 0x1p-12f;
+    std::vector<float> factors(seen.channel_factor.begin(), seen.channel_factor.end());
+    for (std::size_t k = 0; k < factors.size(); ++k)
+      factors[k] *= memory.looks() == 0 ? seen.channel_reach[k] : std::sqrt(seen.channel_reach[k]);
+    const float largest = *std::max_element(factors.begin(), factors.end());
+    for (float& factor : factors) factor = largest > 0 ? std::max(factor / largest, least) : 1;
+    const double interval = std::clamp(std::exp2(memory.looks() - 2), 1.0, look_interval_);
+    memory.next_look() = static_cast<double>(seen.step) + interval;
+    ++memory.looks();
+    return factors;
+  }
+
   static double rounding_error(const SlotObservation& seen) {
     return seen.mean_square > 0 ? std::min(1.0, 1 / (12 * seen.mean_square)) : 1;
   }
@@ -183,7 +208,7 @@ class Auto final : public Policy {
   LayerFormats formats_;
   double error_limit_, patience_;
   int min_bits_, max_bits_;
-  double search_interval_, longest_interval_, alpha_, beta_;
+  double search_interval_, longest_interval_, alpha_, beta_, look_interval_;
   float decay_;
   double saturation_limit_;
 };
@@ -204,6 +229,8 @@ PolicyDef auto_policy() {
       integer_option("longest_interval", 1, 1e6, "1000", "it doubles up to this while the cap stays"),
       number_option("alpha", 0, 1e4, "20", "decay of the learning-rate factor exp(-alpha d) there"),
       number_option("beta", 0, 1, "0.1", "smallest learning-rate factor"),
+      flag_option("channel_factors", true, "a factor per channel of the gradient beside the samples' scales"),
+      integer_option("look_interval", 1, 1e6, "100", "steps between looks at the channels' reach, from 1 up"),
       number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
       number_option("saturation_limit", 0, 1, "0.01",
                     "a larger clipped share takes the maximum in the next step"),
