@@ -164,11 +164,14 @@ TEST_CASE("a scale on a contracted axis is refused, and so are widths that do no
     return true;
   }();
   static_cast<void>(once);
-  const char* expected[] = {
-      "forward product contracts the channel axis", "grad_input product contracts the channel axis",
-      "grad_weight product contracts the sample axis", "grad_weight product contracts the sample axis",
-      "25 bits; integer operands have 2 to 24", "have to be folded into the weights of grad_input",
-      "factors per channel are for gradients with classes of samples", "8 bits and a flag take 15 bits, not 8"};
+  const char* expected[] = {"forward product contracts the channel axis",
+                            "grad_input product contracts the channel axis",
+                            "grad_weight product contracts the sample axis",
+                            "grad_weight product contracts the sample axis",
+                            "25 bits; integer operands have 2 to 24",
+                            "have to be folded into the weights of grad_input",
+                            "factors per channel are for gradients with classes of samples",
+                            "8 bits and a flag take 15 bits, not 8"};
   for (int which = 0; which < 8; ++which)
     CHECK_THROWS_WITH(Training(keeping({}, "test_contradiction" + std::to_string(which))),
                       ContainsSubstring(expected[which]));
