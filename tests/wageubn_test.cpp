@@ -58,7 +58,7 @@ TEST_CASE("wageubn: W and X have units of 2^-7, G that of a power of two, in tra
     ++gradients;
     const float largest = std::bit_cast<float>(slot.stats.max_bits);
     CHECK(slot.scale[0] == std::exp2(std::round(std::log2(largest)) - 14));
-    CHECK(slot.members.size() >= 1);
+    CHECK_FALSE(slot.members.empty());
   }
   CHECK(gradients == 8);  // two of each block, two shortcuts
   for (const Layer& layer : engine.program().layers)

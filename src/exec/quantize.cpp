@@ -287,14 +287,14 @@ void multiply_channels(kernels::Chain& chain, const float* factor, std::array<st
     return;
   }
   kernels::Step& last = chain.steps.back();
-  const float** vectors[] = {&last.a, &last.b, &last.d};
-  for (std::size_t i = 0; i < owned.size(); ++i) {
-    const float* from = *vectors[i];
-    if (from == nullptr && i > 0) continue;  // zeros; a null a reads as ones
-    owned[i].assign(factor, factor + chain.c);
-    for (std::size_t k = 0; from != nullptr && k < owned[i].size(); ++k) owned[i][k] *= from[k];
-    *vectors[i] = owned[i].data();
-  }
+  const auto multiply = [&](const float* from, std::vector<float>& to) {
+    to.assign(from, from + chain.c);
+    for (std::size_t k = 0; k < to.size(); ++k) to[k] *= factor[k];
+    return to.data();
+  };
+  last.a = last.a != nullptr ? multiply(last.a, owned[0]) : factor;  // none: ones
+  if (last.b != nullptr) last.b = multiply(last.b, owned[1]);
+  if (last.d != nullptr) last.d = multiply(last.d, owned[2]);
 }
 
 }  // namespace
