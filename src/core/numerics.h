@@ -5,6 +5,6 @@ namespace octavo {
 
 /// Raise it with any change after which the same configuration, model file, data, seed and instruction set
 /// end with other weights: kernel results, order of a float sum, random streams, defaults, rules of a policy.
-inline constexpr int numerics_version = 1;
+inline constexpr int numerics_version = 2;
 
 }  // namespace octavo

@@ -57,9 +57,12 @@ const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot,
   pass.sum_vx = sums_.vx.data();
   if (watching_ && a != nullptr) {
     sample_max_.assign(static_cast<std::size_t>(geometry_.n), 0);
-    std::vector<float>& scale = vectors_.emplace_back(a, a + geometry_.c);
-    for (std::size_t k = 0; factors_ != nullptr && k < scale.size(); ++k) scale[k] *= factors_[k];
-    pass.steps.push_back({.kind = StepKind::scale_shift, .a = scale.data()});
+    if (factors_ != nullptr) {
+      std::vector<float>& scaled = vectors_.emplace_back(a, a + geometry_.c);
+      for (std::size_t k = 0; k < scaled.size(); ++k) scaled[k] *= factors_[k];
+      a = scaled.data();
+    }
+    pass.steps.push_back({.kind = StepKind::scale_shift, .a = a});
     pass.want_max = true;
     pass.max_granularity = kernels::Granularity::sample;
     pass.max_bits = sample_max_.data();

@@ -307,9 +307,10 @@ void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase pha
       describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
   quantize.views = std::move(to.views);
   quantize.targets = std::move(to.targets);
-  slot.channel_scale.clear();
-  for (const float factor : slot.format.channel_factors ? slot.channel_factor : std::vector<float>{})
-    slot.channel_scale.push_back(slot.class_scale * factor);
+  if (slot.format.channel_factors) {
+    slot.channel_scale.clear();
+    for (const float factor : slot.channel_factor) slot.channel_scale.push_back(slot.class_scale * factor);
+  }
   run_tail(runtime, slot, std::move(chain), quantize, phase == Phase::train);
 }
 

@@ -116,8 +116,7 @@ PolicyDef adaptive_precision_policy() {
       choice_option("mode", {"2", "1"}, "2: widths never fall; 1: each update starts at 8 bits"),
       choice_option("max_bits", {"24", "16", "8"}, "widest format"),
       choice_option("gradient_rounding", {"nearest", "stochastic"}, "rounding of gradients"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      saturation_limit_option(),
   };
   def.make = [](const PolicyRequest& request) { return std::make_unique<AdaptivePrecision>(request); };
   return def;

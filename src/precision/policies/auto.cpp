@@ -231,9 +231,8 @@ PolicyDef auto_policy() {
       number_option("beta", 0, 1, "0.1", "smallest learning-rate factor"),
       flag_option("channel_factors", true, "a factor per channel of the gradient beside the samples' scales"),
       integer_option("look_interval", 1, 1e6, "100", "steps between looks at the channels' reach, from 1 up"),
-      number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      range_decay_option(),
+      saturation_limit_option(),
   };
   def.make = [](const PolicyRequest& request) { return std::make_unique<Auto>(request); };
   return def;

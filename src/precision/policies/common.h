@@ -44,4 +44,14 @@ inline OptionSpec choice_option(const char* name, std::vector<std::string> choic
   return {name, OptionSpec::Type::choice, 0, 0, first, help, std::move(choices)};
 }
 
+// Of policies that hold() the following_range() of activations.
+inline OptionSpec range_decay_option() {
+  return number_option("range_decay", 0, 1, "0.9",
+                       "weight of the old range where it follows a falling maximum");
+}
+inline OptionSpec saturation_limit_option() {
+  return number_option("saturation_limit", 0, 1, "0.01",
+                       "a larger clipped share takes the maximum in the next step");
+}
+
 }  // namespace octavo

@@ -115,9 +115,8 @@ PolicyDef distribution_adaptive_policy() {
       flag_option("fold", false,
                   "multiply these scales into the data gradient's weights: one copy of G for both"),
       flag_option("clip", true, "magnitude-aware clipping (false: maxima)"),
-      number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      range_decay_option(),
+      saturation_limit_option(),
   };
   def.keep_fp32 = {"@first_conv", "@linear"};
   def.make = [](const PolicyRequest& request) { return std::make_unique<DistributionAdaptive>(request); };

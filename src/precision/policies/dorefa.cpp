@@ -62,9 +62,8 @@ PolicyDef dorefa_policy() {
       choice_option(
           "activation_range", {"held", "unit"},
           "range of activations; unit: clipped to [0, 1] as published, for networks with relu_max 1"),
-      number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      range_decay_option(),
+      saturation_limit_option(),
   };
   def.keep_fp32 = {"@first_conv", "@linear"};
   def.make = [](const PolicyRequest& request) { return std::make_unique<Dorefa>(request); };

@@ -45,9 +45,8 @@ PolicyDef range_bn_policy() {
   def.options = {
       integer_option("weight_gradient_bits", 8, 24, "16",
                      "width of the gradient's copy for the weight gradient"),
-      number_option("range_decay", 0, 1, "0.9", "weight of the old range where it follows a falling maximum"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      range_decay_option(),
+      saturation_limit_option(),
   };
   def.make = [](const PolicyRequest& request) { return std::make_unique<RangeBn>(request); };
   return def;

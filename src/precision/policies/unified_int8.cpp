@@ -85,8 +85,7 @@ PolicyDef unified_int8_policy() {
       flag_option("clip", true, "direction-sensitive clipping (false: the maximum)"),
       flag_option("scale_rate", true, "learning-rate scaling"),
       choice_option("activation_range", {"held", "current"}, "range of activations"),
-      number_option("saturation_limit", 0, 1, "0.01",
-                    "a larger clipped share takes the maximum in the next step"),
+      saturation_limit_option(),
       number_option("activation_decay", 0, 1, "0.9",
                     "held activations: weight of the old range when it falls"),
   };
