@@ -221,6 +221,15 @@ TEST_CASE("rows share their baseline, command line overrides and seeds apply to 
   CHECK(own.rows[0].baselines[0].config.optimizer().lr == 0.2);
   CHECK(own.rows[0].baselines[0].config.precision().policy == "fp32");
   CHECK(own.rows[0].baselines[0].seed() == 5);
+
+  // What belongs to the method is not.
+  const PlannedTable method =
+      tables.planned(Tables::head() +
+                     "  - {name: base, policy: fp32}\n"
+                     "  - {name: a, policy: ui8, method: [optimizer.momentum=0.25]}\n");
+  CHECK(method.rows[1].runs[0].config.optimizer().momentum == 0.25);
+  REQUIRE(method.rows[1].baselines.size() == 3);
+  CHECK(method.rows[1].baselines[0].name == method.rows[0].runs[0].name);
 }
 
 TEST_CASE("mean and standard error, against figures worked out by hand") {

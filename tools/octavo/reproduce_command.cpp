@@ -83,7 +83,7 @@ std::string missing_rows(const PlannedTable& table, const Records& records) {
   };
   for (const PlannedRow& row : table.rows) {
     for (const PlannedRun& run : row.runs) add(row.row.name, run);
-    for (const PlannedRun& run : row.baselines) add("fp32 baseline", run);
+    for (const PlannedRun& run : row.baselines) add("fp32 baseline of " + row.row.name, run);
   }
   std::string text;
   for (const auto& [name, seeds] : rows) text += concat("    missing: ", name, ", seeds ", seeds, "\n");

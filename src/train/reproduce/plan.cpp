@@ -74,7 +74,7 @@ PlannedRun planned_run(const std::string& path, std::vector<std::string> overrid
 }
 
 // The same training in FP32: whatever an override says of the precision falls away.
-std::vector<std::string> baseline_overrides(const std::vector<std::string>& overrides) {
+std::vector<std::string> in_fp32(const std::vector<std::string>& overrides) {
   std::vector<std::string> kept;
   for (const std::string& text : overrides)
     if (!text.starts_with("precision.") && !text.starts_with("precision=")) kept.push_back(text);
@@ -86,16 +86,24 @@ PlannedRow plan_row(const PaperTable& table, const PaperRow& row, const PlanChoi
   PlannedRow planned{row, {}, {}};
   if (row.policy.empty()) return planned;
   const TableScale& scale = table.scale(choices.scale);
-  std::vector<std::string> overrides = table.overrides;
-  overrides.insert(overrides.end(), scale.overrides.begin(), scale.overrides.end());
+  std::vector<std::string> overrides, baseline;
+  const auto add = [](std::vector<std::string>& to, const std::vector<std::string>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  add(overrides, table.overrides);
+  add(overrides, scale.overrides);
   overrides.push_back("precision=" + row.policy);
-  overrides.insert(overrides.end(), row.overrides.begin(), row.overrides.end());
-  overrides.insert(overrides.end(), choices.overrides.begin(), choices.overrides.end());
+  add(overrides, row.overrides);
+  add(baseline, overrides);
+  add(overrides, row.method);
+  add(overrides, choices.overrides);
+  add(baseline, choices.overrides);
+  baseline = in_fp32(baseline);
   const std::vector<std::int64_t>& own = row.seeds.empty() ? scale.seeds : row.seeds;
   for (const std::int64_t seed : choices.seeds.empty() ? own : choices.seeds) {
     planned.runs.push_back(planned_run(row.config, overrides, seed));
     if (planned.runs.back().config.precision().policy != "fp32")
-      planned.baselines.push_back(planned_run(row.config, baseline_overrides(overrides), seed));
+      planned.baselines.push_back(planned_run(row.config, baseline, seed));
   }
   return planned;
 }

@@ -33,9 +33,9 @@ struct PlannedRun {
 
 struct PlannedRow {
   PaperRow row;
-  std::vector<PlannedRun> runs;  ///< by seed
-  std::vector<PlannedRun>
-      baselines;  ///< fp32, everything else equal, by seed; empty for a row that is fp32 itself
+  std::vector<PlannedRun> runs;       ///< by seed
+  std::vector<PlannedRun> baselines;  ///< fp32 without the row's `method`, else equal, by seed; empty for a
+                                      ///< row that is fp32 itself
 };
 
 struct PlannedTable {

@@ -116,7 +116,7 @@ class TableReader {
     const YamlNode* name = item.find("name");
     const std::string shown = name != nullptr ? name->text : "?";
     const AttrReader reader = reader_of(item, "row", shown);
-    check_keys(item, {"name", "policy", "unmeasured", "config", "overrides", "seeds", "published"},
+    check_keys(item, {"name", "policy", "unmeasured", "config", "overrides", "method", "seeds", "published"},
                "row '" + shown + "'", problems_);
     PaperRow row;
     row.position = item.position;
@@ -126,6 +126,7 @@ class TableReader {
     const std::string config = reader.text("config", "");
     row.config = config.empty() ? config_ : located(reader, config);
     row.overrides = reader.texts("overrides");
+    row.method = reader.texts("method");
     row.seeds = reader.integers("seeds", 0, largest_seed);
     if (reader.has("published")) {
       const AttrReader published = reader.map("published");

@@ -32,6 +32,7 @@ struct PaperRow {
   std::string unmeasured;
   std::string config;  ///< absolute path
   std::vector<std::string> overrides;
+  std::vector<std::string> method;  ///< overrides that belong to the method: the FP32 baseline trains without
   std::vector<std::int64_t> seeds;  ///< empty: those of the scale
   PublishedValue metric, drop;
   Position position;
