@@ -66,7 +66,11 @@ struct ChainPlan {
   std::uint32_t* channel_max(std::int64_t chunk) const {
     return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * period;
   }
-  std::uint32_t* tile_max() const { return reinterpret_cast<std::uint32_t*>(scratch + tile_max_at); }
+  /// Of the tiles of a sample, in cache lines of its own: threads take samples in turn.
+  std::uint32_t* tile_max(std::int64_t sample) const {
+    return reinterpret_cast<std::uint32_t*>(scratch + tile_max_at) + sample * max_pitch();
+  }
+  std::int64_t max_pitch() const { return (tiles + 15) / 16 * 16; }
   /// `which` of a, b, d of a step, repeated to `period`; a null vector reads as 1 (a) or 0 (b, d).
   float* vector(std::int64_t step, int which) const {
     return reinterpret_cast<float*>(scratch + vectors_at) + (step * 3 + which) * period;

@@ -286,7 +286,7 @@ inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
 }
 
 void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t found) {
-  std::uint32_t& seen = plan.tile_max()[tile.sample * plan.tiles + tile.index];
+  std::uint32_t& seen = plan.tile_max(tile.sample)[tile.index];
   seen = found > seen ? found : seen;
 }
 

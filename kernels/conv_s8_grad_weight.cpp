@@ -41,6 +41,13 @@ struct Run {
   std::int64_t accumulators, blocks;  // blocks with room for their corrections
   std::int64_t schedule_at, sums_at, gathered_at, bytes;
   std::int64_t pairs() const { return args.a_planes * args.b_planes; }
+  /// Which accumulator takes a block's product of the planes i and j, i + j = `planes`, and how far shifted.
+  std::int64_t accumulator(const PixelBlock& block, std::int64_t planes) const {
+    return (block.odd ? levels.count : 0) + (block.shift + 8 * planes) / levels.width;
+  }
+  int shift(const PixelBlock& block, std::int64_t planes) const {
+    return static_cast<int>((block.shift + 8 * planes) % levels.width);
+  }
 };
 
 class GradWeight final : public ConvS8 {
@@ -84,9 +91,9 @@ class GradWeight final : public ConvS8 {
   void sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                    std::int64_t panel) const;
   void run_task(const GradWeightTask& task, const Run& run) const;
-  void run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
+  void run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end, bool first,
                 const Run& run) const;
-  void run_terms(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
+  void run_terms(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end, bool first,
                  const Run& run) const;
   const std::int32_t* multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
                                std::int64_t b_plane, const Run& run, std::int32_t* acc) const;
@@ -158,7 +165,7 @@ std::int8_t* GradWeight::gathered(const Run& run, std::int64_t plane, std::int64
          (group * count(panels_) + panel) * shape_.n * gathered_segment();
 }
 
-/// Everything of a block's tile but its rows, results and pieces.
+/// Everything of a block's tile but its rows and results.
 ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel,
                                 const PixelBlock& block) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
@@ -167,40 +174,33 @@ ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t
   return {.rows = nullptr,
           .b = b + block.quad * 4 * pitch,
           .b_step = pitch * 4,
-          .offsets = nullptr,
-          .b_offsets = nullptr,
-          .segments = 0,
+          .offsets = run.schedule.a_offsets + block.first,
+          .b_offsets = run.schedule.b_offsets + block.first,
+          .shifts = run.schedule.shifts ? run.schedule.shifts + block.first : nullptr,
+          .segments = block.samples,
           .steps = block.quads,
           .acc = nullptr};
 }
 
-/// What stands for 0 in X times the sum of G over the block, each piece times its place in the sum, modulo
-/// 2^32; gathers the panel.
+/// What stands for 0 in X times the sum of G over the block, modulo 2^32; gathers the panel.
 void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                              std::int64_t panel) const {
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
   const PixelBlock& b = run.schedule.blocks[block];
-  alignas(64) std::int32_t piece_sums[ConvIsa::widest];
-  std::uint32_t total[ConvIsa::widest] = {};
-  ConvColumnSums columns{
-      .b = viewed(run, plane, group, panel) + b.quad * 4 * b_.channel_pitch,
-      .b_step = b_.channel_pitch * 4,
-      .b_segment = b_.plane * b_.channel_pitch,
-      .steps = b.quads,
-      .columns = p.width,
-      .copy = gather_ ? gathered(run, plane, group, panel) + b.quad * 4 * p.width : nullptr,
-      .copy_segment = gathered_segment(),
-      .acc = piece_sums};
-  for (std::int64_t i = b.piece; i < b.piece + b.pieces; ++i) {
-    const PixelPiece& piece = run.schedule.pieces[i];
-    columns.index = run.schedule.order + piece.first;
-    columns.segments = piece.samples;
-    isa_.column_sums(columns);
-    for (std::int64_t j = 0; j < p.width; ++j)
-      total[j] = (total[j] << piece.shift) + static_cast<std::uint32_t>(piece_sums[j]) * a_.zero;
-  }
-  std::copy_n(total, p.width,
-              reinterpret_cast<std::uint32_t*>(correction(run, plane, group, block) + p.begin));
+  std::int32_t* sums = correction(run, plane, group, block) + p.begin;
+  isa_.column_sums({.b = viewed(run, plane, group, panel) + b.quad * 4 * b_.channel_pitch,
+                    .b_step = b_.channel_pitch * 4,
+                    .b_segment = b_.plane * b_.channel_pitch,
+                    .index = run.schedule.order + b.first,
+                    .shifts = run.schedule.shifts ? run.schedule.shifts + b.first : nullptr,
+                    .segments = b.samples,
+                    .steps = b.quads,
+                    .columns = p.width,
+                    .copy = gather_ ? gathered(run, plane, group, panel) + b.quad * 4 * p.width : nullptr,
+                    .copy_segment = gathered_segment(),
+                    .acc = sums});
+  for (std::int64_t j = 0; j < p.width; ++j)
+    sums[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[j]) * a_.zero);
 }
 
 void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
@@ -232,16 +232,20 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
   const auto place = [&](std::int64_t tile) { return Place{task.group, task.panel, row_tile(tile)}; };
   if (direct()) {
     for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-      run_tile(place(t), task.part, begin, end, run);
+      run_tile(place(t), task.part, begin, end, true, run);
     return;
   }
-  // A single accumulator starts with its first block; of several, some blocks reach only a few.
-  for (std::int64_t t = task.tile_begin; (run.accumulators > 1 || begin == end) && t < task.tile_end; ++t)
-    for (std::int64_t i = 0; i < run.accumulators; ++i)
-      std::fill_n(sums(run, task.part, place(t)).at(i), row_tile(t).rows * panel(task.panel).width, 0);
-  for (std::int64_t block = begin; block < end; ++block)
+  // An accumulator starts with the first block that reaches it.
+  bool begun[most_accumulators] = {};
+  for (std::int64_t block = begin; block < end; ++block) {
+    const std::int64_t index = run.accumulator(run.schedule.blocks[block], 0);
     for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-      run_tile(place(t), task.part, block, block + 1, run);
+      run_tile(place(t), task.part, block, block + 1, !begun[index], run);
+    run.pairs() > 1 ? std::fill_n(begun, run.accumulators, true) : std::fill_n(begun + index, 1, true);
+  }
+  for (std::int64_t i = 0; i < run.accumulators; ++i)
+    for (std::int64_t t = task.tile_begin; !begun[i] && t < task.tile_end; ++t)
+      std::fill_n(sums(run, task.part, place(t)).at(i), row_tile(t).rows * panel(task.panel).width, 0);
 }
 
 /// The int32 sums of one block and one pair of planes; answers their correction.
@@ -251,43 +255,34 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) +
                   place.group * inputs_ * plane_bytes + b.quad * 4;
-  alignas(64) std::int32_t more[ConvIsa::most_elements];
   std::array<const std::uint8_t*, ConvIsa::most_rows> pointers;
   for (std::int64_t i = 0; i < place.rows.rows; ++i)
     pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(place.rows.begin + i)];
   ConvTile tile = block_tile(run, b_plane, place.group, place.panel, b);
   tile.rows = pointers.data();
+  tile.acc = acc;
   const ConvPanel& p = panel(place.panel);
-  for (std::int64_t i = 0; i < b.pieces; ++i) {
-    const PixelPiece& piece = run.schedule.pieces[b.piece + i];
-    tile.offsets = run.schedule.a_offsets + piece.first;
-    tile.b_offsets = run.schedule.b_offsets + piece.first;
-    tile.segments = piece.samples;
-    tile.acc = i == 0 ? acc : more;
-    isa_.tiles[p.width == 32][place.rows.rows](tile);
-    if (i > 0) isa_.shift_and_add(acc, more, place.rows.rows * p.width, piece.shift);
-  }
+  isa_.tiles[p.width == 32][place.rows.rows](tile);
   return correction(run, b_plane, place.group, block) + p.begin;
 }
 
-/// Blocks [begin, end) of one tile: to results when `direct`, else to the sums of the part.
+/// Blocks [begin, end) of one tile: to results when `direct`, else to the sums of the part, which they start
+/// when `first`.
 void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
-                          const Run& run) const {
+                          bool first, const Run& run) const {
   const PixelBlock& block = run.schedule.blocks[begin];
   if (run.pairs() > 1 || end - begin > 1 || (direct() && (block.shift > 0 || block.odd)))
-    return run_terms(place, part, begin, end, run);
+    return run_terms(place, part, begin, end, first, run);
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
   const std::int32_t* block_correction = multiply(place, begin, 0, 0, run, acc);
   if (direct()) return finish(place, {}, acc, block_correction, run);
-  const bool first = run.accumulators == 1 && begin == run.schedule.part_begin[part];
-  const std::int64_t index = (block.odd ? run.levels.count : 0) + block.shift / run.levels.width;
-  isa_.add_sums(sums(run, part, place).at(index), acc, block_correction, place.rows.rows,
-                panel(place.panel).width, static_cast<int>(block.shift % run.levels.width), first);
+  isa_.add_sums(sums(run, part, place).at(run.accumulator(block, 0)), acc, block_correction, place.rows.rows,
+                panel(place.panel).width, run.shift(block, 0), first);
 }
 
 /// The same for several blocks or pairs of planes: their sums are joined in the L1 cache.
 [[gnu::noinline]] void GradWeight::run_terms(const Place& place, std::int64_t part, std::int64_t begin,
-                                             std::int64_t end, const Run& run) const {
+                                             std::int64_t end, bool first, const Run& run) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
   alignas(64) std::int64_t local[most_accumulators * ConvIsa::most_elements];
   const Accumulators joined{local, ConvIsa::most_elements};
@@ -297,17 +292,15 @@ void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t be
     for (std::int64_t j = 0; j < run.args.b_planes; ++j)
       for (std::int64_t i = 0; i < run.args.a_planes; ++i) {
         const PixelBlock& block = run.schedule.blocks[b];
-        const std::int64_t shift = block.shift + 8 * (i + j);
-        const std::int64_t index = (block.odd ? run.levels.count : 0) + shift / run.levels.width;
+        const std::int64_t index = run.accumulator(block, i + j);
         const std::int32_t* block_correction = multiply(place, b, i, j, run, acc);
         isa_.add_sums(joined.at(index), acc, block_correction, place.rows.rows, width,
-                      static_cast<int>(shift % run.levels.width), !seen[index]);
+                      run.shift(block, i + j), !seen[index]);
         seen[index] = true;
       }
   for (std::int64_t index = 0; index < run.accumulators; ++index)
     if (!seen[index]) std::fill_n(joined.at(index), elements, 0);
   if (direct()) return finish(place, joined, nullptr, nullptr, run);
-  const bool first = run.accumulators == 1 && begin == run.schedule.part_begin[part];
   const Accumulators totals = sums(run, part, place);
   for (std::int64_t index = 0; index < run.accumulators; ++index)
     for (std::int64_t i = 0; i < elements; ++i)

@@ -305,6 +305,7 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
       .b_step = step,
       .offsets = pixels.offsets.data(),
       .b_offsets = pixels.b_offsets[panel.width == 32].data(),
+      .shifts = nullptr,
       .segments = static_cast<std::int64_t>(pixels.offsets.size()),
       .steps = pixels.steps,
       .acc = acc};

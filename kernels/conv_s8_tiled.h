@@ -9,11 +9,13 @@ namespace octavo::kernels {
 
 /// acc[i][j] = sum over segments t and steps q of rows[i][offsets[t] + 4 q + e] * b[t][q][j][e], e in [0, 4),
 /// modulo 2^32, rows unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step bytes.
+/// With shifts the sum so far is taken times 2^shifts[t] before segment t.
 struct ConvTile {
   const std::uint8_t* const* rows;
   const std::int8_t* b;
   std::int64_t b_step;
   const std::int64_t *offsets, *b_offsets;
+  const std::int32_t* shifts;  // or null
   std::int64_t segments, steps;
   std::int32_t* acc;  // [rows][columns of the tile]
 };
@@ -21,11 +23,12 @@ using ConvTileFunction = void (*)(const ConvTile&);
 
 /// acc[j] = sum over segments t, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. Step q of
 /// segment t lies at index[t] * b_segment + q * b_step bytes; with copy it goes to index[t] * copy_segment +
-/// q * columns * 4.
+/// q * columns * 4. `shifts` as in a tile, modulo 2^32.
 struct ConvColumnSums {
   const std::int8_t* b;
   std::int64_t b_step, b_segment;
   const std::int64_t* index;
+  const std::int32_t* shifts;  // or null
   std::int64_t segments, steps, columns;
   std::int8_t* copy;  // or null
   std::int64_t copy_segment;
@@ -77,8 +80,6 @@ struct ConvIsa {
   /// the sum modulo 2^64; `first` overwrites.
   void (*add_sums)(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
                    std::int64_t rows, std::int64_t pitch, int shift, bool first);
-  /// acc[i] = acc[i] 2^shift + more[i], modulo 2^32.
-  void (*shift_and_add)(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift);
   void (*finish_columns)(const ConvFinishColumns&);
   void (*column_sums)(const ConvColumnSums&);
 };

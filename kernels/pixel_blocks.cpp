@@ -17,14 +17,8 @@ static_assert(block_quads * 4 * 2 <= longest_s8_sum);
 
 /// Parts of about equal work: part p begins at the first block with at least p / parts of the quads before
 /// it.
-void cut_parts(const PixelBlock* blocks, const PixelPiece* pieces, std::int64_t count, std::int64_t parts,
-               std::int64_t* part_begin) {
-  const auto work = [&](std::int64_t block) {
-    std::int64_t samples = 0;
-    for (std::int64_t p = 0; p < blocks[block].pieces; ++p)
-      samples += pieces[blocks[block].piece + p].samples;
-    return samples * blocks[block].quads;
-  };
+void cut_parts(const PixelBlock* blocks, std::int64_t count, std::int64_t parts, std::int64_t* part_begin) {
+  const auto work = [&](std::int64_t block) { return blocks[block].samples * blocks[block].quads; };
   std::int64_t all = 0, before = 0, part = 0;
   for (std::int64_t block = 0; block < count; ++block) all += work(block);
   for (std::int64_t block = 0; block < count; before += work(block++))
@@ -43,9 +37,8 @@ PixelBlocks::PixelBlocks(std::int64_t samples, std::int64_t quads, std::int64_t 
     block_limit_ = std::max(block_limit_, last - first);
     for (std::int64_t s = 0; s < splits_; ++s) {
       const std::int64_t begin = quads * s / splits_, end = quads * (s + 1) / splits_;
-      blocks_.push_back({static_cast<std::int64_t>(pieces_.size()), 1, begin, end - begin, 0, false});
+      blocks_.push_back({first, last - first, begin, end - begin, 0, false});
     }
-    pieces_.push_back({first, last - first, 0});
   }
 }
 
@@ -61,23 +54,22 @@ void PixelBlocks::set_parts(std::int64_t parts, std::int64_t a_bytes, std::int64
     b_offsets_.push_back(n * b_bytes);
   }
   part_begin_.resize(static_cast<std::size_t>(parts + 1));
-  cut_parts(blocks_.data(), pieces_.data(), plain_count(), parts, part_begin_.data());
+  cut_parts(blocks_.data(), plain_count(), parts, part_begin_.data());
 }
 
 PixelSchedule PixelBlocks::plain() const {
-  return {blocks_.data(),    pieces_.data(),    order_.data(),
-          a_offsets_.data(), b_offsets_.data(), part_begin_.data()};
+  return {blocks_.data(), order_.data(), a_offsets_.data(), b_offsets_.data(), nullptr, part_begin_.data()};
 }
 
 struct PixelBlocks::Memory {
   std::int64_t *order, *a_offsets, *b_offsets, *part_begin;
   PixelBlock* blocks;
-  PixelPiece* pieces;
+  std::int32_t* shifts;
 };
 
 std::int64_t PixelBlocks::class_bytes() const {
   return (3 * samples_ + parts_ + 1) * 8 + most_blocks(true) * static_cast<std::int64_t>(sizeof(PixelBlock)) +
-         samples_ * static_cast<std::int64_t>(sizeof(PixelPiece));
+         samples_ * 4;
 }
 
 void check_classes(const std::uint8_t* classes, std::int64_t samples) {
@@ -97,38 +89,30 @@ void sort_by_class(const std::uint8_t* classes, std::int64_t samples, std::int64
   for (std::int64_t n = 0; n < samples; ++n) order[ends[rank(classes[n])]++] = n;
 }
 
-/// Blocks and pieces from the sorted samples; answers how many blocks. A sample of a lower class makes the
+/// Blocks and shifts from the sorted samples; answers how many blocks. A sample of a lower class makes the
 /// sum of the block so far count more: a block ends before int32 could overflow.
 std::int64_t PixelBlocks::cut(const std::uint8_t* classes, const Memory& memory) const {
-  std::int64_t blocks = 0, pieces = 0, samples = 0,
-               terms = 0;  // of the block: samples, terms at its lowest class
+  std::int64_t blocks = 0, terms = 0;  // of the block, at its lowest class
   PixelBlock block{};
   const auto close = [&] {
-    for (std::int64_t s = 0; samples > 0 && s < splits_; ++s) {
+    for (std::int64_t s = 0; block.samples > 0 && s < splits_; ++s) {
       block.quad = quads_ * s / splits_, block.quads = quads_ * (s + 1) / splits_ - block.quad;
       memory.blocks[blocks++] = block;
     }
-    samples = 0;
   };
   for (std::int64_t i = 0; i < samples_; ++i) {
-    const int c = classes[memory.order[i]], octave = c / 2;
-    const int down = samples > 0 ? block.shift - octave : 0;
-    const bool fits =
-        block.odd == (c % 2 != 0) && samples < block_limit_ && (terms << down) + pixels_ <= longest_s8_sum;
-    if (samples > 0 && !fits) close();
-    if (samples == 0) {
-      block = {pieces, 0, 0, 0, octave, c % 2 != 0};
+    const int c = classes[memory.order[i]], octave = c / 2, down = block.shift - octave;
+    const bool fits = block.samples > 0 && block.odd == (c % 2 != 0) && block.samples < block_limit_ &&
+                      (terms << down) + pixels_ <= longest_s8_sum;
+    if (!fits) {
+      close();
+      block = {i, 0, 0, 0, octave, c % 2 != 0};
       terms = 0;
     }
-    if (block.pieces == 0 || octave != block.shift) {
-      memory.pieces[pieces++] = {i, 0, block.shift - octave};
-      ++block.pieces;
-      terms <<= block.shift - octave;
-      block.shift = octave;
-    }
-    ++memory.pieces[pieces - 1].samples;
-    ++samples;
-    terms += pixels_;
+    memory.shifts[i] = block.shift - octave;
+    terms = (terms << memory.shifts[i]) + pixels_;
+    block.shift = octave;
+    ++block.samples;
   }
   close();
   return blocks;
@@ -140,15 +124,15 @@ PixelSchedule PixelBlocks::by_class(const std::uint8_t* classes, void* memory) c
   m.order = at, m.a_offsets = m.order + samples_, m.b_offsets = m.a_offsets + samples_;
   m.part_begin = m.b_offsets + samples_;
   m.blocks = reinterpret_cast<PixelBlock*>(m.part_begin + parts_ + 1);
-  m.pieces = reinterpret_cast<PixelPiece*>(m.blocks + most_blocks(true));
+  m.shifts = reinterpret_cast<std::int32_t*>(m.blocks + most_blocks(true));
   sort_by_class(classes, samples_, m.order);
   for (std::int64_t i = 0; i < samples_; ++i) {
     m.a_offsets[i] = m.order[i] * a_bytes_;
     m.b_offsets[i] = m.order[i] * b_bytes_;
   }
   const std::int64_t count = cut(classes, m);
-  cut_parts(m.blocks, m.pieces, count, parts_, m.part_begin);
-  PixelSchedule schedule{m.blocks, m.pieces, m.order, m.a_offsets, m.b_offsets, m.part_begin};
+  cut_parts(m.blocks, count, parts_, m.part_begin);
+  PixelSchedule schedule{m.blocks, m.order, m.a_offsets, m.b_offsets, m.shifts, m.part_begin};
   for (std::int64_t n = 0; n < samples_; ++n) {
     schedule.most_octave = std::max(schedule.most_octave, classes[n] / 2);
     schedule.odd = schedule.odd || classes[n] % 2 != 0;

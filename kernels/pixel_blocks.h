@@ -7,27 +7,21 @@
 
 namespace octavo::kernels {
 
-/// Samples order[first, first + samples) of one class. A block's sum is taken piece by piece, from high
-/// classes down: sum = sum 2^shift + products of this piece.
-struct PixelPiece {
-  std::int64_t first, samples;
-  int shift;
-};
-
-/// Pixels [4 quad, 4 (quad + quads)) of the samples of its pieces. Its sum counts 2^shift, and belongs to the
-/// odd or to the even half-octave classes.
+/// Pixels [4 quad, 4 (quad + quads)) of the samples order[first, first + samples), from high classes down:
+/// before sample i the sum so far is taken times 2^shifts[i]. In the end it counts 2^shift, and belongs to
+/// the odd or to the even half-octave classes.
 struct PixelBlock {
-  std::int64_t piece, pieces, quad, quads;
+  std::int64_t first, samples, quad, quads;
   int shift;
   bool odd;
 };
 
 struct PixelSchedule {
   const PixelBlock* blocks;
-  const PixelPiece* pieces;
   const std::int64_t* order;       // samples
   const std::int64_t* a_offsets;   // of these samples in A, bytes
   const std::int64_t* b_offsets;   // in B
+  const std::int32_t* shifts;      // before each; null without classes
   const std::int64_t* part_begin;  // first block of each part, and the end
   int most_octave = 0;             // of any sample
   bool odd = false;                // some sample has an odd class
@@ -64,7 +58,6 @@ class PixelBlocks {
   std::int64_t block_limit_ = 0;  // samples
   std::int64_t parts_ = 1, a_bytes_ = 0, b_bytes_ = 0;
   std::vector<PixelBlock> blocks_;
-  std::vector<PixelPiece> pieces_;
   std::vector<std::int64_t> order_, a_offsets_, b_offsets_, part_begin_;
 };
 

@@ -19,6 +19,11 @@ struct Accumulators {
 
 OCTAVO_INLINE void clear(Accumulators& acc) { acc.low = acc.high = _mm256_setzero_si256(); }
 
+OCTAVO_INLINE void shift(Accumulators& acc, __m128i bits) {
+  acc.low = _mm256_sll_epi32(acc.low, bits);
+  acc.high = _mm256_sll_epi32(acc.high, bits);
+}
+
 OCTAVO_INLINE __m256i widen_b(const std::int8_t* source) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
 }
@@ -45,6 +50,7 @@ __attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column)
   const std::uint8_t* const* rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + column * 4 + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
@@ -115,12 +121,6 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
     }
 }
 
-void shift_and_add(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift) {
-  for (std::int64_t i = 0; i < count; ++i)
-    acc[i] = static_cast<std::int32_t>((static_cast<std::uint32_t>(acc[i]) << shift) +
-                                       static_cast<std::uint32_t>(more[i]));
-}
-
 void finish_columns(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
@@ -143,7 +143,10 @@ void finish_columns(const ConvFinishColumns& args) {
 void column_sums(const ConvColumnSums& args) {
   const std::int64_t columns = args.columns;
   std::memset(args.acc, 0, static_cast<std::size_t>(columns) * sizeof(std::int32_t));
-  for (std::int64_t t = 0; t < args.segments; ++t)
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.shifts && args.shifts[t])
+      for (std::int64_t j = 0; j < columns; ++j)
+        args.acc[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(args.acc[j]) << args.shifts[t]);
     for (std::int64_t q = 0; q < args.steps; ++q) {
       const std::int8_t* b = args.b + args.index[t] * args.b_segment + q * args.b_step;
       if (args.copy)
@@ -152,12 +155,12 @@ void column_sums(const ConvColumnSums& args) {
       for (std::int64_t j = 0; j < columns; ++j)
         args.acc[j] += b[j * 4] + b[j * 4 + 1] + b[j * 4 + 2] + b[j * 4 + 3];
     }
+  }
 }
 
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0},        {tiles, nullptr}, finish_rows, add_sums,
-                               shift_and_add, finish_columns,   column_sums};
+const ConvIsa conv_isa_avx2 = {{6, 0}, {tiles, nullptr}, finish_rows, add_sums, finish_columns, column_sums};
 
 }  // namespace octavo::kernels

@@ -17,6 +17,11 @@ struct Accumulators {
 
 OCTAVO_INLINE void clear(Accumulators& acc) { acc.low = acc.high = _mm512_setzero_si512(); }
 
+OCTAVO_INLINE void shift(Accumulators& acc, __m128i bits) {
+  acc.low = _mm512_sll_epi32(acc.low, bits);
+  acc.high = _mm512_sll_epi32(acc.high, bits);
+}
+
 OCTAVO_INLINE void multiply(Accumulators& acc, __m512i a, __m512i low, __m512i high) {
   acc.low = _mm512_dpbusd_epi32(acc.low, a, low);
   acc.high = _mm512_dpbusd_epi32(acc.high, a, high);
@@ -46,6 +51,7 @@ __attribute__((noipa)) void wide_tile(const ConvTile& args) {
   const std::uint8_t* const* rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
@@ -75,6 +81,7 @@ __attribute__((noipa)) void narrow_tile(const ConvTile& args) {
   const std::uint8_t* const* rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
     for (const std::int64_t end = at + length; at != end; at += 8, b += 2 * b_step) {
@@ -239,13 +246,6 @@ void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* c
     }
 }
 
-void shift_and_add(std::int32_t* acc, const std::int32_t* more, std::int64_t count, int shift) {
-  const __m128i bits = _mm_cvtsi32_si128(shift);
-  for (std::int64_t i = 0; i < count; i += 16)
-    _mm512_store_si512(acc + i, _mm512_add_epi32(_mm512_sll_epi32(_mm512_load_si512(acc + i), bits),
-                                                 _mm512_load_si512(more + i)));
-}
-
 /// Transposes 16 rows of 16 floats.
 OCTAVO_INLINE void transpose(__m512 (&m)[16]) {
   __m512 t[16];
@@ -320,6 +320,10 @@ void sum_16_columns(const ConvColumnSums& args, std::int64_t column) {
   const std::int64_t steps = args.steps, b_step = args.b_step, copy_step = args.columns * 4;
   __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.shifts && args.shifts[t]) {
+      const __m128i bits = _mm_cvtsi32_si128(args.shifts[t]);
+      even = _mm512_sll_epi32(even, bits), odd = _mm512_sll_epi32(odd, bits);
+    }
     const std::int8_t* b = args.b + args.index[t] * args.b_segment + column * 4;
     std::int8_t* copy = gather ? args.copy + args.index[t] * args.copy_segment + column * 4 : nullptr;
     for (std::int64_t q = 0; q < steps; ++q, b += b_step) {
@@ -345,7 +349,6 @@ const ConvIsa conv_isa_avx512vnni = {
     {tile_table<false>(std::make_index_sequence<14>()), tile_table<true>(std::make_index_sequence<14>())},
     finish_rows,
     add_sums,
-    shift_and_add,
     finish_columns,
     column_sums};
 

@@ -105,7 +105,7 @@ void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   for (std::int64_t i = 0; i < tile.count; ++i) {
     std::uint32_t& seen = plan.max_granularity == Granularity::channel
                               ? plan.channel_max(chunk)[i % plan.period]
-                              : plan.tile_max()[tile.sample * plan.tiles + tile.index];
+                              : plan.tile_max(tile.sample)[tile.index];
     seen = std::max(seen, magnitude_bits(v[i]));
   }
 }

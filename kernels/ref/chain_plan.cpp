@@ -68,7 +68,7 @@ void place_scratch(ChainPlan& plan) {
   plan.sums_at = take(plan.want_sums ? plan.chunks * 2 * plan.c * 8 : 0);
   const bool by_channel = plan.max_granularity == Granularity::channel;
   plan.channel_max_at = take(plan.want_max && by_channel ? plan.chunks * plan.period * 4 : 0);
-  plan.tile_max_at = take(plan.want_max && !by_channel ? plan.n * plan.tiles * 4 : 0);
+  plan.tile_max_at = take(plan.want_max && !by_channel ? plan.n * plan.max_pitch() * 4 : 0);
   plan.vectors_at = take((plan.step_count * 3 + 1) * plan.period * 4);
   plan.tables_at = at;
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
@@ -122,9 +122,9 @@ void merge_max(const ChainPlan& plan, std::uint32_t* out) {
     return;
   }
   const bool by_sample = plan.max_granularity == Granularity::sample;
-  for (std::int64_t i = 0; i < plan.n * plan.tiles; ++i) {
-    std::uint32_t& value = out[by_sample ? i / plan.tiles : 0];
-    value = std::max(value, plan.tile_max()[i]);
+  for (std::int64_t sample = 0; sample < plan.n; ++sample) {
+    std::uint32_t& value = out[by_sample ? sample : 0];
+    for (std::int64_t i = 0; i < plan.tiles; ++i) value = std::max(value, plan.tile_max(sample)[i]);
   }
 }
 
