@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstring>
 
 #include "chain_plan.h"
@@ -176,38 +177,61 @@ void join_byte(std::uint8_t& byte, int bits) {
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
 }
 
+/// What a pass may look at beside its sums: the largest magnitude of a v + b.
+struct Look {
+  const float *a, *b;
+  std::uint32_t largest = 0;
+};
+
+inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
+  return bits > largest ? bits : largest;
+}
+
 /// Adds the block to `width` vectors of lanes from `k` on, which stay in registers.
-template <int width, bool centred>
-void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* first, float* second) {
+template <int width, bool centred, bool looks>
+void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* first, float* second,
+               Look& look) {
   using Floats = typename Simd::Floats;
+  using Bits [[gnu::vector_size(sizeof(Floats))]] = std::uint32_t;
   constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
-  Floats sum[width], product[width], b[width];
+  Floats sum[width], product[width], b[width], look_a[width], look_b[width];
+  Bits largest{};
   for (int i = 0; i < width; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
     b[i] = Simd::load(s.b + k + i * size);
+    if constexpr (looks)
+      look_a[i] = Simd::load(look.a + k + i * size), look_b[i] = Simd::load(look.b + k + i * size);
   }
   for (std::int64_t at = k; at < whole; at += s.plan.lanes)
     for (int i = 0; i < width; ++i) {
       const Floats v = Simd::load(s.in + at + i * size);
       sum[i] = sum[i] + v;
       product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
+      if constexpr (looks) {
+        const Bits bits = std::bit_cast<Bits>(look_a[i] * v + look_b[i]) & 0x7FFFFFFFu;
+        largest = bits > largest ? bits : largest;
+      }
     }
   for (int i = 0; i < width; ++i) {
     std::memcpy(first + k + i * size, &sum[i], sizeof(Floats));
     std::memcpy(second + k + i * size, &product[i], sizeof(Floats));
   }
+  for (std::int64_t i = 0; looks && i < size; ++i)
+    if (largest[i] > look.largest) look.largest = largest[i];
 }
 
-template <bool centred>
-void fill_lanes(const StepTile& s, float* first, float* second) {
+template <bool centred, bool looks>
+void fill_lanes(const StepTile& s, float* first, float* second, Look& look) {
   constexpr std::int64_t size = sizeof(typename Simd::Floats) / sizeof(float);
   const std::int64_t lanes = s.plan.lanes, whole = s.tile.count / lanes * lanes;
   std::int64_t k = 0;
-  for (; k + 4 * size <= lanes; k += 4 * size) add_lanes<4, centred>(s, k, whole, first, second);
-  for (; k + size <= lanes; k += size) add_lanes<1, centred>(s, k, whole, first, second);
+  for (; k + 4 * size <= lanes; k += 4 * size) add_lanes<4, centred, looks>(s, k, whole, first, second, look);
+  for (; k + size <= lanes; k += size) add_lanes<1, centred, looks>(s, k, whole, first, second, look);
   const auto add = [&](std::int64_t i, std::int64_t lane) {
     first[lane] = first[lane] + s.in[i];
     second[lane] = second[lane] + s.in[i] * (centred ? s.x[i] - s.b[lane] : s.in[i]);
+    if constexpr (looks) look.largest = larger_magnitude(look.largest, look.a[lane] * s.in[i] + look.b[lane]);
   };
   for (std::int64_t at = 0; at < whole; at += lanes)
     for (std::int64_t lane = k; lane < lanes; ++lane) add(at + lane, lane);
@@ -215,14 +239,15 @@ void fill_lanes(const StepTile& s, float* first, float* second) {
 }
 
 /// Lanes of FP32, folded in order, then FP64: the order of the reference.
-[[gnu::noinline]] void add_sums(const StepTile& s, std::int64_t chunk) {
+template <bool looks>
+[[gnu::noinline]] void add_sums(const StepTile& s, std::int64_t chunk, Look& look) {
   const std::int64_t c = s.plan.c, lanes = s.plan.lanes;
   float *first = s.work.sums, *second = s.work.sums + lanes;
   std::memset(first, 0, static_cast<std::size_t>(2 * lanes) * sizeof(float));
   if (s.x != nullptr)
-    fill_lanes<true>(s, first, second);
+    fill_lanes<true, looks>(s, first, second, look);
   else
-    fill_lanes<false>(s, first, second);
+    fill_lanes<false, looks>(s, first, second, look);
   double* sums = s.plan.sums(chunk);
   for (float* sum : {first, second}) {
     for (std::int64_t group = c; group < lanes; group += c)
@@ -268,7 +293,8 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
       store_bits(s);
       break;
     case StepKind::sums:
-      add_sums(s, chunk);
+      Look nothing{};
+      add_sums<false>(s, chunk, nothing);
       break;
   }
   return 1;
@@ -278,32 +304,16 @@ bool changes_value(StepKind kind) {
   return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
 }
 
-inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &v, 4);
-  bits &= 0x7FFFFFFFu;
-  return bits > largest ? bits : largest;
-}
-
 void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t found) {
   std::uint32_t& seen = plan.tile_max(tile.sample)[tile.index];
   seen = found > seen ? found : seen;
 }
 
-/// A pass that only looks ends with scale_shift: its values need not be stored to know their maximum.
-bool looks_scaled(const ChainPlan& plan) {
+/// Steps `index` and the last one: sums, and a scale_shift whose result nobody needs but its maximum.
+bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
   return plan.want_max && plan.max_granularity != Granularity::channel && plan.quantize == nullptr &&
-         plan.step_count > 0 && plan.steps[plan.step_count - 1].kind == StepKind::scale_shift;
-}
-
-[[gnu::noinline]] void count_scaled_max(const StepTile& s) {
-  std::uint32_t largest = 0;
-  for (std::int64_t first = 0; first < s.tile.count; first += s.plan.period) {
-    const std::int64_t left = s.tile.count - first, size = left < s.plan.period ? left : s.plan.period;
-    const float *a = s.a, *b = s.b, *in = s.in + first;
-    for (std::int64_t k = 0; k < size; ++k) largest = larger_magnitude(largest, a[k] * in[k] + b[k]);
-  }
-  note_tile_max(s.plan, s.tile, largest);
+         index + 2 == plan.step_count && plan.steps[index].kind == StepKind::sums &&
+         plan.steps[index + 1].kind == StepKind::scale_shift;
 }
 
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
@@ -324,7 +334,11 @@ bool looks_scaled(const ChainPlan& plan) {
   if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
   for (std::int64_t i = 0; i < plan.step_count;) {
     const StepTile step(plan, tile, work, i, v);
-    if (i + 1 == plan.step_count && looks_scaled(plan)) return count_scaled_max(step);
+    if (looks_beside_sums(plan, i)) {
+      Look look{plan.vector(i + 1, 0), plan.vector(i + 1, 1)};
+      add_sums<true>(step, chunk, look);
+      return note_tile_max(plan, tile, look.largest);
+    }
     i += run_step(step, i, chunk);
     if (changes_value(step.step.kind)) v = work.values;
   }

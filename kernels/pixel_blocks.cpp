@@ -90,8 +90,15 @@ void sort_by_class(const std::uint8_t* classes, std::int64_t samples, std::int64
 }
 
 /// Blocks and shifts from the sorted samples; answers how many blocks. A sample of a lower class makes the
-/// sum of the block so far count more: a block ends before int32 could overflow.
+/// sum of the block so far count more: a block ends before int32 could overflow. Else the blocks of even and
+/// of odd classes are about equal.
 std::int64_t PixelBlocks::cut(const std::uint8_t* classes, const Memory& memory) const {
+  const auto odds = std::count_if(classes, classes + samples_, [](int c) { return c % 2 != 0; });
+  const auto limit_of = [&](std::int64_t samples) {
+    const std::int64_t wanted = ceil_div(samples, std::max<std::int64_t>(1, block_limit_ * 4 / 3));
+    return ceil_div(samples, std::max<std::int64_t>(1, wanted));
+  };
+  const std::int64_t limits[] = {limit_of(samples_ - odds), limit_of(odds)};
   std::int64_t blocks = 0, terms = 0;  // of the block, at its lowest class
   PixelBlock block{};
   const auto close = [&] {
@@ -102,7 +109,7 @@ std::int64_t PixelBlocks::cut(const std::uint8_t* classes, const Memory& memory)
   };
   for (std::int64_t i = 0; i < samples_; ++i) {
     const int c = classes[memory.order[i]], octave = c / 2, down = block.shift - octave;
-    const bool fits = block.samples > 0 && block.odd == (c % 2 != 0) && block.samples < block_limit_ &&
+    const bool fits = block.samples > 0 && block.odd == (c % 2 != 0) && block.samples < limits[c % 2] &&
                       (terms << down) + pixels_ <= longest_s8_sum;
     if (!fits) {
       close();
