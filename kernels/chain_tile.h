@@ -177,9 +177,9 @@ void join_byte(std::uint8_t& byte, int bits) {
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
 }
 
-/// What a pass may look at beside its sums: the largest magnitude of a v + b.
+/// What a pass may look at beside its sums: the largest magnitude of a v.
 struct Look {
-  const float *a, *b;
+  const float* a = nullptr;
   std::uint32_t largest = 0;
 };
 
@@ -195,13 +195,12 @@ void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* fir
   using Floats = typename Simd::Floats;
   using Bits [[gnu::vector_size(sizeof(Floats))]] = std::uint32_t;
   constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
-  Floats sum[width], product[width], b[width], look_a[width], look_b[width];
+  Floats sum[width], product[width], b[width], look_a[width];
   Bits largest{};
   for (int i = 0; i < width; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
     b[i] = Simd::load(s.b + k + i * size);
-    if constexpr (looks)
-      look_a[i] = Simd::load(look.a + k + i * size), look_b[i] = Simd::load(look.b + k + i * size);
+    if constexpr (looks) look_a[i] = Simd::load(look.a + k + i * size);
   }
   for (std::int64_t at = k; at < whole; at += s.plan.lanes)
     for (int i = 0; i < width; ++i) {
@@ -209,7 +208,7 @@ void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* fir
       sum[i] = sum[i] + v;
       product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
       if constexpr (looks) {
-        const Bits bits = std::bit_cast<Bits>(look_a[i] * v + look_b[i]) & 0x7FFFFFFFu;
+        const Bits bits = std::bit_cast<Bits>(look_a[i] * v) & 0x7FFFFFFFu;
         largest = bits > largest ? bits : largest;
       }
     }
@@ -231,7 +230,7 @@ void fill_lanes(const StepTile& s, float* first, float* second, Look& look) {
   const auto add = [&](std::int64_t i, std::int64_t lane) {
     first[lane] = first[lane] + s.in[i];
     second[lane] = second[lane] + s.in[i] * (centred ? s.x[i] - s.b[lane] : s.in[i]);
-    if constexpr (looks) look.largest = larger_magnitude(look.largest, look.a[lane] * s.in[i] + look.b[lane]);
+    if constexpr (looks) look.largest = larger_magnitude(look.largest, look.a[lane] * s.in[i]);
   };
   for (std::int64_t at = 0; at < whole; at += lanes)
     for (std::int64_t lane = k; lane < lanes; ++lane) add(at + lane, lane);
@@ -293,7 +292,7 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
       store_bits(s);
       break;
     case StepKind::sums:
-      Look nothing{};
+      Look nothing;
       add_sums<false>(s, chunk, nothing);
       break;
   }
@@ -309,11 +308,11 @@ void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t f
   seen = found > seen ? found : seen;
 }
 
-/// Steps `index` and the last one: sums, and a scale_shift whose result nobody needs but its maximum.
+/// Steps `index` and the last one: sums, and a scaling whose result nobody needs but its maximum.
 bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
   return plan.want_max && plan.max_granularity != Granularity::channel && plan.quantize == nullptr &&
          index + 2 == plan.step_count && plan.steps[index].kind == StepKind::sums &&
-         plan.steps[index + 1].kind == StepKind::scale_shift;
+         plan.steps[index + 1].kind == StepKind::scale_shift && plan.steps[index + 1].b == nullptr;
 }
 
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
@@ -335,7 +334,7 @@ bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
   for (std::int64_t i = 0; i < plan.step_count;) {
     const StepTile step(plan, tile, work, i, v);
     if (looks_beside_sums(plan, i)) {
-      Look look{plan.vector(i + 1, 0), plan.vector(i + 1, 1)};
+      Look look{plan.vector(i + 1, 0)};
       add_sums<true>(step, chunk, look);
       return note_tile_max(plan, tile, look.largest);
     }

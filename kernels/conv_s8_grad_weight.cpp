@@ -326,7 +326,7 @@ void GradWeight::finish_levels(const Place& place, const Accumulators& sums, con
     for (std::int64_t i = 0; i < place.rows.rows; ++i) {
       const std::int64_t row = place.rows.begin + i, k = place.group * outputs_ + p.begin + j;
       const std::int64_t at = i * p.width + j, index = k * rows_ + row;
-      ClassSums both{run.levels.total(sums.at(0) + at, sums.stride)};
+      ClassSums<Int128> both{run.levels.total(sums.at(0) + at, sums.stride)};
       if (run.accumulators > run.levels.count)
         both.odd = run.levels.total(sums.at(run.levels.count) + at, sums.stride);
       store_sum(run.args, index, shape_.k * rows_ + index, both, place.group * inputs_ + row % inputs_, k);

@@ -131,7 +131,28 @@ class DepthwiseGradWeight final : public ConvS8 {
       const std::int32_t* more = static_cast<const std::int32_t*>(run.args.scratch) + part * sums() + begin;
       for (std::int64_t i = 0; i < end - begin; ++i) total[i] += more[i];
     }
-    for (std::int64_t i = begin; i < end; ++i) store(i, {total[i - begin]}, run.args);
+    for (std::int64_t i = begin; i < end; ++i) store<std::int64_t>(i, {total[i - begin]}, run.args);
+  }
+
+  /// The sum of parts from `part` on, which moves behind them: of one kind, from high classes down, as many
+  /// as int32 holds.
+  Part join_parts(std::int64_t begin, std::int64_t end, std::int64_t& part, const Run& run,
+                  std::int32_t* sum) const {
+    Part joined = run.parts[part];
+    std::int64_t terms = 0;
+    const std::int64_t first = part;
+    for (; part < run.count; ++part) {
+      const Part& next = run.parts[part];
+      const int down = joined.shift - next.shift;
+      const std::int64_t more_terms = (next.row_end - next.row_begin) * shape_.wo;
+      if (next.odd != joined.odd || (terms << down) + more_terms > longest_s8_sum) break;
+      terms = (terms << down) + more_terms;
+      joined.shift = next.shift;
+      const std::int32_t* more = static_cast<const std::int32_t*>(run.args.scratch) + part * sums() + begin;
+      if (part == first) std::copy_n(more, end - begin, sum);
+      for (std::int64_t i = 0; part > first && i < end - begin; ++i) sum[i] = (sum[i] << down) + more[i];
+    }
+    return joined;
   }
 
   /// The same for one pair of planes, into the accumulators; the last pair makes results of them.
@@ -140,24 +161,30 @@ class DepthwiseGradWeight final : public ConvS8 {
     auto* totals = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(args.scratch) + run.totals_at);
     for (std::int64_t index = 0; a_plane + b_plane == 0 && index < run.accumulators; ++index)
       std::fill(totals + index * sums() + begin, totals + index * sums() + end, 0);
-    for (std::int64_t p = 0; p < run.count; ++p) {
-      const Part& part = run.parts[p];
-      const std::int64_t shift = part.shift + 8 * (a_plane + b_plane);
-      const std::int64_t index = (part.odd ? run.levels.count : 0) + shift / run.levels.width;
-      const std::int32_t* more = static_cast<const std::int32_t*>(args.scratch) + p * sums();
-      std::int64_t* total = totals + index * sums();
-      for (std::int64_t i = begin; i < end; ++i)
-        total[i] = wrapping_add(total[i], std::int64_t{more[i]} << (shift % run.levels.width));
+    std::int32_t sum[join_size];
+    for (std::int64_t p = 0; p < run.count;) {
+      const Part joined = join_parts(begin, end, p, run, sum);
+      const std::int64_t shift = joined.shift + 8 * (a_plane + b_plane);
+      const std::int64_t index = (joined.odd ? run.levels.count : 0) + shift / run.levels.width;
+      std::int64_t* total = totals + index * sums() + begin;
+      for (std::int64_t i = 0; i < end - begin; ++i)
+        total[i] = wrapping_add(total[i], std::int64_t{sum[i]} << (shift % run.levels.width));
     }
     if (a_plane + 1 < args.a_planes || b_plane + 1 < args.b_planes) return;
+    const std::int64_t odd = run.levels.count * sums();
     for (std::int64_t i = begin; i < end; ++i) {
-      ClassSums both{run.levels.total(totals + i, sums())};
-      if (args.sample_class) both.odd = run.levels.total(totals + run.levels.count * sums() + i, sums());
-      store(i, both, args);
+      if (run.levels.count == 1)
+        store<std::int64_t>(i, {totals[i], args.sample_class ? totals[odd + i] : 0}, args);
+      else
+        store<Int128>(i,
+                      {run.levels.total(totals + i, sums()),
+                       args.sample_class ? run.levels.total(totals + odd + i, sums()) : 0},
+                      args);
     }
   }
 
-  void store(std::int64_t i, const ClassSums& both, const ConvArgs& args) const {
+  template <class Int>
+  void store(std::int64_t i, const ClassSums<Int>& both, const ConvArgs& args) const {
     const std::int64_t c = i % shape_.c, index = c * shape_.r * shape_.s + i / shape_.c;
     store_sum(args, index, sums() + index, both, c, c);
   }

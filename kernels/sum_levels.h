@@ -46,14 +46,16 @@ constexpr std::int64_t wrapping_add(std::int64_t a, std::int64_t b) {
 }
 
 /// The sums of one result over samples of even and of odd classes; without classes all are even.
+template <class Int>
 struct ClassSums {
-  Int128 even = 0, odd = 0;
+  Int even = 0, odd = 0;
 };
 
 /// One result of a product: `a` and `b` are its indices into the scale vectors, `odd_index` the place of its
 /// odd sum among the integers.
-inline void store_sum(const ConvArgs& args, std::int64_t index, std::int64_t odd_index, const ClassSums& sums,
-                      std::int64_t a, std::int64_t b, const float* bias = nullptr) {
+template <class Int>
+void store_sum(const ConvArgs& args, std::int64_t index, std::int64_t odd_index, const ClassSums<Int>& sums,
+               std::int64_t a, std::int64_t b, const float* bias = nullptr) {
   if (args.integers) {
     args.integers[index] = static_cast<std::int64_t>(sums.even);
     if (args.sample_class) args.integers[odd_index] = static_cast<std::int64_t>(sums.odd);

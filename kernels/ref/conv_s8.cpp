@@ -84,7 +84,8 @@ class ReferenceConvS8 final : public ConvS8 {
         const Int128 sum = join_planes(x, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
           return forward_sum(a, b, n, i, j, k);
         });
-        store_sum(args, y_index(n, i, j, k), 0, {sum}, n, k, args.bias ? &args.bias[k] : nullptr);
+        store_sum(args, y_index(n, i, j, k), 0, ClassSums<Int128>{sum}, n, k,
+                  args.bias ? &args.bias[k] : nullptr);
       }
   }
 
@@ -107,7 +108,7 @@ class ReferenceConvS8 final : public ConvS8 {
         const Int128 sum = join_planes(g, weights, args, [&](const std::int8_t* a, const std::int8_t* b) {
           return grad_input_sum(a, b, n, h, w, c);
         });
-        store_sum(args, x_index(n, h, w, c), 0, {sum}, n, c);
+        store_sum(args, x_index(n, h, w, c), 0, ClassSums<Int128>{sum}, n, c);
       }
   }
 
@@ -140,9 +141,9 @@ class ReferenceConvS8 final : public ConvS8 {
         }
   }
 
-  ClassSums grad_weight_sums(const std::int8_t* x, const std::int8_t* g, const ConvArgs& args, std::int64_t k,
-                             std::int64_t r, std::int64_t s, std::int64_t c) const {
-    ClassSums sums;
+  ClassSums<Int128> grad_weight_sums(const std::int8_t* x, const std::int8_t* g, const ConvArgs& args,
+                                     std::int64_t k, std::int64_t r, std::int64_t s, std::int64_t c) const {
+    ClassSums<Int128> sums;
     for (std::int64_t n = 0; n < shape_.n; ++n) {
       const Int128 sum = join_planes(x, g, args, [&](const std::int8_t* a, const std::int8_t* b) {
         return grad_weight_sum(a, b, n, k, r, s, c);
