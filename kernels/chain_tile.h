@@ -177,7 +177,8 @@ void join_byte(std::uint8_t& byte, int bits) {
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
 }
 
-/// What a pass may look at beside its sums: the largest magnitude of a v.
+/// What a pass may look at beside its sums: the largest magnitude of a v. Rounding is monotonic, so that it
+/// is |a| times the largest of each lane, rounded.
 struct Look {
   const float* a = nullptr;
   std::uint32_t largest = 0;
@@ -195,12 +196,12 @@ void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* fir
   using Floats = typename Simd::Floats;
   using Bits [[gnu::vector_size(sizeof(Floats))]] = std::uint32_t;
   constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
-  Floats sum[width], product[width], b[width], look_a[width];
-  Bits largest{};
+  Floats sum[width], product[width], b[width];
+  Bits largest[width];
   for (int i = 0; i < width; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
     b[i] = Simd::load(s.b + k + i * size);
-    if constexpr (looks) look_a[i] = Simd::load(look.a + k + i * size);
+    largest[i] = Bits{};
   }
   for (std::int64_t at = k; at < whole; at += s.plan.lanes)
     for (int i = 0; i < width; ++i) {
@@ -208,16 +209,19 @@ void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* fir
       sum[i] = sum[i] + v;
       product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
       if constexpr (looks) {
-        const Bits bits = std::bit_cast<Bits>(look_a[i] * v) & 0x7FFFFFFFu;
-        largest = bits > largest ? bits : largest;
+        const Bits bits = std::bit_cast<Bits>(v) & 0x7FFFFFFFu;
+        largest[i] = bits > largest[i] ? bits : largest[i];
       }
     }
   for (int i = 0; i < width; ++i) {
     std::memcpy(first + k + i * size, &sum[i], sizeof(Floats));
     std::memcpy(second + k + i * size, &product[i], sizeof(Floats));
   }
-  for (std::int64_t i = 0; looks && i < size; ++i)
-    if (largest[i] > look.largest) look.largest = largest[i];
+  for (int i = 0; looks && i < width; ++i) {
+    const Floats scaled = Simd::load(look.a + k + i * size) * std::bit_cast<Floats>(largest[i]);
+    for (std::int64_t lane = 0; lane < size; ++lane)
+      look.largest = larger_magnitude(look.largest, scaled[lane]);
+  }
 }
 
 template <bool centred, bool looks>

@@ -1,5 +1,7 @@
 #include "octavo/tensor.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 #include <new>
 
@@ -37,14 +39,19 @@ std::string Shape::str() const {
 }
 
 namespace {
-constexpr std::align_val_t alignment{64};
+constexpr std::size_t cache_line = 64, huge_page = std::size_t{2} << 20;
 
 std::shared_ptr<std::byte> allocate(std::int64_t bytes) {
   // Rounded up so that a vector load of the last elements stays inside.
-  const auto size = static_cast<std::size_t>((bytes + 127) / 64 * 64);
+  const std::size_t size = (static_cast<std::size_t>(bytes) + 127) / 64 * 64;
+  const bool large = size >= 2 * huge_page;
+  const std::align_val_t alignment{large ? huge_page : cache_line};
   void* memory = ::operator new(size, alignment, std::nothrow);
   require(memory != nullptr, Errc::resource, "cannot allocate ", size, " bytes");
-  return {static_cast<std::byte*>(memory), [](std::byte* p) { ::operator delete(p, alignment); }};
+  // A chain walks through several large tensors at once: on small pages it waits for address translation. A
+  // system without huge pages refuses, and nothing is lost.
+  if (large) madvise(memory, size, MADV_HUGEPAGE);
+  return {static_cast<std::byte*>(memory), [alignment](std::byte* p) { ::operator delete(p, alignment); }};
 }
 
 template <class T>
