@@ -48,6 +48,7 @@ struct Run {
   int shift(const PixelBlock& block, std::int64_t planes) const {
     return static_cast<int>((block.shift + 8 * planes) % levels.width);
   }
+  bool reaches(std::int64_t part, std::int64_t index) const;
 };
 
 class GradWeight final : public ConvS8 {
@@ -179,6 +180,7 @@ ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t
           .shifts = run.schedule.shifts ? run.schedule.shifts + block.first : nullptr,
           .segments = block.samples,
           .steps = block.quads,
+          .scattered = true,
           .acc = nullptr};
 }
 
@@ -235,7 +237,7 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
       run_tile(place(t), task.part, begin, end, true, run);
     return;
   }
-  // An accumulator starts with the first block that reaches it.
+  // An accumulator starts with the first block that reaches it; join() leaves out what no block reaches.
   bool begun[most_accumulators] = {};
   for (std::int64_t block = begin; block < end; ++block) {
     const std::int64_t index = run.accumulator(run.schedule.blocks[block], 0);
@@ -243,9 +245,6 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
       run_tile(place(t), task.part, block, block + 1, !begun[index], run);
     run.pairs() > 1 ? std::fill_n(begun, run.accumulators, true) : std::fill_n(begun + index, 1, true);
   }
-  for (std::int64_t i = 0; i < run.accumulators; ++i)
-    for (std::int64_t t = task.tile_begin; !begun[i] && t < task.tile_end; ++t)
-      std::fill_n(sums(run, task.part, place(t)).at(i), row_tile(t).rows * panel(task.panel).width, 0);
 }
 
 /// The int32 sums of one block and one pair of planes; answers their correction.
@@ -307,15 +306,27 @@ void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t be
       totals.at(index)[i] = wrapping_add(first ? 0 : totals.at(index)[i], joined.at(index)[i]);
 }
 
+/// Whether some block of a part reaches an accumulator.
+bool Run::reaches(std::int64_t part, std::int64_t index) const {
+  const std::int64_t begin = schedule.part_begin[part], end = schedule.part_begin[part + 1];
+  if (pairs() > 1) return begin < end;  // every block starts them all
+  return std::any_of(schedule.blocks + begin, schedule.blocks + end,
+                     [&](const PixelBlock& block) { return accumulator(block, 0) == index; });
+}
+
+/// Adds what the other parts hold to the accumulators of part 0.
 void GradWeight::join(const Place& place, const Run& run) const {
   const std::int64_t elements = place.rows.rows * panel(place.panel).width;
   const Accumulators total = sums(run, 0, place);
-  for (std::int64_t part = 1; part < parts_; ++part)
-    for (std::int64_t index = 0; index < run.accumulators; ++index) {
+  for (std::int64_t index = 0; index < run.accumulators; ++index) {
+    if (!run.reaches(0, index)) std::fill_n(total.at(index), elements, 0);
+    for (std::int64_t part = 1; part < parts_; ++part) {
+      if (!run.reaches(part, index)) continue;
       const std::int64_t* more = sums(run, part, place).at(index);
       for (std::int64_t i = 0; i < elements; ++i)
         total.at(index)[i] = wrapping_add(total.at(index)[i], more[i]);
     }
+  }
   finish(place, total, nullptr, nullptr, run);
 }
 

@@ -308,6 +308,7 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
       .shifts = nullptr,
       .segments = static_cast<std::int64_t>(pixels.offsets.size()),
       .steps = pixels.steps,
+      .scattered = false,
       .acc = acc};
   const ConvFinishRows finish{.sums = nullptr,
                               .acc = acc,

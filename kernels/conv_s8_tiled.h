@@ -17,6 +17,7 @@ struct ConvTile {
   const std::int64_t *offsets, *b_offsets;
   const std::int32_t* shifts;  // or null
   std::int64_t segments, steps;
+  bool scattered;     // the segments of a row lie far apart
   std::int32_t* acc;  // [rows][columns of the tile]
 };
 using ConvTileFunction = void (*)(const ConvTile&);

@@ -27,6 +27,12 @@ OCTAVO_INLINE void multiply(Accumulators& acc, __m512i a, __m512i low, __m512i h
   acc.high = _mm512_dpbusd_epi32(acc.high, a, high);
 }
 
+/// The start of a row's next segment, which no prefetcher foresees.
+OCTAVO_INLINE void fetch(const std::uint8_t* source) {
+  _mm_prefetch(source, _MM_HINT_T0);
+  _mm_prefetch(source + 64, _MM_HINT_T0);
+}
+
 OCTAVO_INLINE __m512i broadcast4(const std::uint8_t* source) {
   std::int32_t value;
   std::memcpy(&value, source, 4);
@@ -51,6 +57,7 @@ __attribute__((noipa)) void wide_tile(const ConvTile& args) {
   const std::uint8_t* const* rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.scattered && t + 1 < args.segments) (fetch(rows[row] + args.offsets[t + 1]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
@@ -81,6 +88,7 @@ __attribute__((noipa)) void narrow_tile(const ConvTile& args) {
   const std::uint8_t* const* rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    if (args.scattered && t + 1 < args.segments) (fetch(rows[row] + args.offsets[t + 1]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     std::int64_t at = args.offsets[t];
