@@ -390,10 +390,12 @@ TEST_CASE("a policy that squeezes weights wants them in both products or in none
 
 TEST_CASE("maxima that were known before the step and clipped too much are taken by a pass in the next") {
   Training training(precision_settings("auto", {{"saturation_limit", "0"}}));
-  training.step();
   int looked = 0, again = 0;
-  for (int i = 0; i < training.program.slots.size(); ++i) again += training.program.slots[i].look_again;
-  CHECK(again > 0);  // batch norm's bound leaves small terms out
+  for (int step = 0; step < 100 && again == 0; ++step) {  // batch norm's bound leaves out what is rare
+    training.step();
+    for (int i = 0; i < training.program.slots.size(); ++i) again += training.program.slots[i].look_again;
+  }
+  CHECK(again > 0);
   const nlohmann::json state = training.controller.state();
   training.step();
   for (int i = 0; i < training.program.slots.size(); ++i) {
@@ -403,6 +405,25 @@ TEST_CASE("maxima that were known before the step and clipped too much are taken
     CHECK(slot.stats.saturated == 0);
   }
   CHECK(looked == again);
+}
+
+TEST_CASE("auto's ranges of samples leave room for the terms of the channels' means") {
+  Training training(precision_settings("auto"));
+  std::map<std::string, double> largest;  // share of a gradient that was clipped, steps 20 to 39
+  for (int step = 0; step < 40; ++step) {
+    training.step();
+    for (int i = 0; step >= 20 && i < training.program.slots.size(); ++i) {
+      const Slot& slot = training.program.slots[i];
+      if (slot.operand != Operand::gradient) continue;
+      const double share = static_cast<double>(slot.stats.saturated) / static_cast<double>(slot.elements);
+      largest[slot.layer] = std::max(largest[slot.layer], share);
+    }
+  }
+  CHECK(largest.size() > 5);
+  for (const auto& [layer, share] : largest) {
+    INFO(layer);
+    CHECK(share < 0.001);
+  }
 }
 
 TEST_CASE("weights with a held range: clipped there, counted, and found when not finite") {

@@ -176,6 +176,8 @@ struct PolicyDef {
   /// The paper's own exemptions, which "@policy" in precision.keep_fp32 stands for: @first_conv, @linear,
   /// names, globs.
   std::vector<std::string> keep_fp32;
+  /// Raise it when the same statistics lead to other numbers: results with an earlier one are out of date.
+  int revision = 1;
   std::function<std::unique_ptr<Policy>(const PolicyRequest&)> make;
 };
 

@@ -4,7 +4,8 @@
 namespace octavo {
 
 /// Raise it with any change after which the same configuration, model file, data, seed and instruction set
-/// end with other weights: kernel results, order of a float sum, random streams, defaults, rules of a policy.
+/// end with other weights: kernel results, order of a float sum, random streams, defaults. What changes for
+/// one policy alone raises its PolicyDef::revision.
 inline constexpr int numerics_version = 2;
 
 }  // namespace octavo

@@ -1,6 +1,7 @@
 #include "exec/chain.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace octavo {
 
@@ -71,6 +72,14 @@ const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot,
   pass.scratch = runtime_.scratch(kernels::chain_scratch_bytes(pass));
   kernels::run_chain(pass, runtime_.parallel);
   return sums_;
+}
+
+void ChainBuilder::widen(const float* margin) {
+  float widest = 0;
+  for (std::int64_t k = 0; k < geometry_.c; ++k)
+    widest = std::max(widest, factors_ != nullptr ? margin[k] * factors_[k] : margin[k]);
+  for (std::uint32_t& bits : sample_max_)
+    bits = std::bit_cast<std::uint32_t>(std::bit_cast<float>(bits) + widest);
 }
 
 const std::vector<std::uint32_t>* ChainBuilder::sample_maxima() const {

@@ -36,10 +36,12 @@ class ChainBuilder {
   };
   const Sums& sums(const float* x, const float* pivot);
 
-  /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|. A
-  /// combine() with that a which ends the chain adds small terms of the channel's mean alone, so that these
-  /// maxima can stand for a pass over the result; what lies above them is clipped and counted.
+  /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|, so that
+  /// no pass over the result of a combine() with that a, which ends the chain, has to look for it. `widen`
+  /// adds the largest of `margin`, one per channel, for the other terms; what lies above is clipped and
+  /// counted.
   const Sums& sums(const float* x, const float* pivot, const float* a);
+  void widen(const float* margin);
   /// The maxima are those of the values times `factors`, one per channel; null: 1.
   void watch_samples(const float* factors) { watching_ = true, factors_ = factors; }
   /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.

@@ -234,6 +234,7 @@ PolicyDef auto_policy() {
       range_decay_option(),
       saturation_limit_option(),
   };
+  def.revision = 2;  // 2: samples' ranges leave room for the terms of the channels' means
   def.make = [](const PolicyRequest& request) { return std::make_unique<Auto>(request); };
   return def;
 }

@@ -11,6 +11,7 @@
 #include "config/schema.h"
 #include "core/check.h"
 #include "octavo/trainer.h"
+#include "precision/registry.h"
 #include "train/crc32c.h"
 
 namespace octavo {
@@ -124,6 +125,8 @@ DecidingSettings deciding_settings(const Config& config) {
     if (text != spec.default_text) result[spec.path] = text;
   }
   result["precision.policy"] = settings.precision.policy;
+  const int revision = find_policy(settings.precision.policy).revision;
+  if (revision > 1) result["precision.revision"] = std::to_string(revision);
   if (!fp32) add_options(config, result);
   std::set<std::string> seen;
   result["model"] = fs::path(settings.model.file).stem().string() + "@" +
