@@ -48,12 +48,12 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Geometry& g, const 
   const auto kind =
       phase == ConvPhase::training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
   const auto direct = dnnl::algorithm::convolution_direct;
-  const dnnl::convolution_forward::desc desc =
-      with_bias ? dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.bias, g.y, g.strides,
-                                                  g.dilations, g.before, g.after)
-                : dnnl::convolution_forward::desc(kind, direct, g.x, weights, g.y, g.strides, g.dilations,
-                                                  g.before, g.after);
-  return {desc, user_scratchpad(), engine()};
+  using Forward = dnnl::convolution_forward;
+  if (with_bias)
+    return describe<Forward>(user_scratchpad(), kind, direct, g.x, weights, g.bias, g.y, g.strides,
+                             g.dilations, g.before, g.after);
+  return describe<Forward>(user_scratchpad(), kind, direct, g.x, weights, g.y, g.strides, g.dilations,
+                           g.before, g.after);
 }
 
 /// The products of one convolution over a fixed number of images. All parts of a batch read weights in the
@@ -77,14 +77,14 @@ struct Part {
     forward_bias = {dnnl::convolution_forward(biased), biased.scratchpad_desc()};
     if (phase == ConvPhase::evaluation) return;
     const auto direct = dnnl::algorithm::convolution_direct;
-    const dnnl::convolution_backward_data::primitive_desc data(
-        {direct, g.x, first ? first->input_weights : any, g.y, g.strides, g.dilations, g.before, g.after},
-        user_scratchpad(), engine(), plain);
+    const auto data = describe_backward<dnnl::convolution_backward_data>(
+        plain, direct, g.x, first ? first->input_weights : any, g.y, g.strides, g.dilations, g.before,
+        g.after);
     input_weights = data.weights_desc();
     grad_input = {dnnl::convolution_backward_data(data), data.scratchpad_desc()};
-    const dnnl::convolution_backward_weights::primitive_desc filter(
-        {direct, g.x, first ? first->weight_gradient : any, g.y, g.strides, g.dilations, g.before, g.after},
-        user_scratchpad(), engine(), plain);
+    const auto filter = describe_backward<dnnl::convolution_backward_weights>(
+        plain, direct, g.x, first ? first->weight_gradient : any, g.y, g.strides, g.dilations, g.before,
+        g.after);
     weight_gradient = filter.diff_weights_desc();
     grad_weight = {dnnl::convolution_backward_weights(filter), filter.scratchpad_desc()};
   }

@@ -72,6 +72,27 @@ dnnl::primitive_attr user_scratchpad() {
   return attributes;
 }
 
+/// Descriptors of primitives with these parameters; oneDNN 2 wraps them in a descriptor of their own, and
+/// wants the hint of a backward primitive last.
+template <class Primitive, class... Parameters>
+typename Primitive::primitive_desc describe(const dnnl::primitive_attr& attributes,
+                                            const Parameters&... parameters) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(), parameters..., attributes};
+#else
+  return {typename Primitive::desc(parameters...), attributes, engine()};
+#endif
+}
+template <class Primitive, class Forward, class... Parameters>
+typename Primitive::primitive_desc describe_backward(const Forward& forward,
+                                                     const Parameters&... parameters) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(), parameters..., forward, user_scratchpad()};
+#else
+  return {typename Primitive::desc(parameters...), user_scratchpad(), engine(), forward};
+#endif
+}
+
 /// A primitive and what it needs besides tensors.
 struct Planned {
   dnnl::primitive primitive;

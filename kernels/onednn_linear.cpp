@@ -35,9 +35,9 @@ Planned plan_product(const MatrixPart& p, const Desc& b, Extra extra, bool with_
     add.append_sum(1.0f);
     attributes.set_post_ops(add);
   }
-  const dnnl::matmul::desc desc = with_extra && extra == Extra::bias ? dnnl::matmul::desc(p.a, b, p.bias, p.c)
-                                                                     : dnnl::matmul::desc(p.a, b, p.c);
-  const dnnl::matmul::primitive_desc planned(desc, attributes, engine());
+  const auto planned = with_extra && extra == Extra::bias
+                           ? describe<dnnl::matmul>(attributes, p.a, b, p.bias, p.c)
+                           : describe<dnnl::matmul>(attributes, p.a, b, p.c);
   *chosen_b = planned.weights_desc();
   return {dnnl::matmul(planned), planned.scratchpad_desc()};
 }
