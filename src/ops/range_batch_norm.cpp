@@ -6,6 +6,7 @@
 //   dy = gamma r (dz - dbeta / M), and -+ gamma r dgamma f / K at the largest and smallest value of each
 //   chunk
 // The first of equal values counts. Sums are FP64, chunk after chunk. Evaluation uses running statistics.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 

@@ -1,5 +1,6 @@
 #include "support/test_ops.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "octavo/op.h"

@@ -43,8 +43,10 @@ std::string step_key(const DecidingSettings& settings) {
 class Estimator {
  public:
   explicit Estimator(const Records& records) {
+    const nlohmann::ordered_json here = describe_environment(kernels::isa_name(kernels::active_isa()), 0);
+    const std::string cpu = here.at("cpu"), isa = here.at("isa");
     for (const auto& [name, record] : records.all())
-      if (record.step_ms > 0 && record.cpu == here_.at("cpu") && record.isa == here_.at("isa"))
+      if (record.step_ms > 0 && record.cpu == cpu && record.isa == isa)
         step_seconds_[step_key(record.settings)] = record.step_ms / 1000;
   }
 
@@ -70,7 +72,6 @@ class Estimator {
     return {engine.total_steps(), step_seconds_[step_key(run.settings)] = times[timed_steps / 2]};
   }
 
-  nlohmann::ordered_json here_ = describe_environment(kernels::isa_name(kernels::active_isa()), 0);
   std::map<std::string, double> step_seconds_;  // by step_key
   std::map<std::string, Cost> costs_;           // by hash: seeds cost the same
 };
