@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws the four observations on gradients of Zhu et al. (CVPR 2020, section 3) from recordings of our own.
 
-  octavo record configs/cifar10_resnet20.yaml --out rec/resnet20 --every 300 --steps 3000
-  octavo record configs/cifar10_mobilenetv2.yaml --out rec/mobilenetv2 --every 300 --steps 1500
+  octavo record configs/cifar10_resnet20.yaml --out rec/resnet20 --every 300 --steps 1800
+  octavo record configs/cifar10_mobilenetv2.yaml model.with.width=0.5 --out rec/mobilenetv2 --every 300 --steps 900
   tools/gradient_observations.py rec/resnet20 rec/mobilenetv2 docs/figures/gradient_observations.svg
 
 C1 gradients are sharp and wide, unlike weights and activations; C2 they get sharper as training goes on; C3 the
