@@ -243,7 +243,10 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
     const std::int64_t index = run.accumulator(run.schedule.blocks[block], 0);
     for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
       run_tile(place(t), task.part, block, block + 1, !begun[index], run);
-    run.pairs() > 1 ? std::fill_n(begun, run.accumulators, true) : std::fill_n(begun + index, 1, true);
+    if (run.pairs() > 1)
+      std::fill_n(begun, run.accumulators, true);
+    else
+      begun[index] = true;
   }
 }
 

@@ -44,6 +44,7 @@ class ChainBuilder {
   void widen(const float* margin);
   /// The maxima are those of the values times `factors`, one per channel; null: 1.
   void watch_samples(const float* factors) { watching_ = true, factors_ = factors; }
+  bool watches_samples() const { return watching_; }
   /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.
   const std::vector<std::uint32_t>* sample_maxima() const;
 

@@ -116,10 +116,10 @@ void chain_backward(OpContext& context, ChainBuilder& chain) {
   const auto* y = context.in<float>(0);
   const auto *mean = static_cast<const float*>(context.saved(saved_mean)),
              *r = static_cast<const float*>(context.saved(saved_r)), *scale = context.parameter(gamma);
-  float *a = chain.channel_vector(), *b = chain.channel_vector(), *d = chain.channel_vector(),
-        *margin = chain.channel_vector();
+  float *a = chain.channel_vector(), *b = chain.channel_vector(), *d = chain.channel_vector();
   for (std::int64_t i = 0; i < c; ++i) a[i] = scale[i] * r[i];
   const ChainBuilder::Sums& sums = chain.sums(y, mean, a);
+  float* margin = chain.watches_samples() ? chain.channel_vector() : nullptr;
   const double m = static_cast<double>(chain.pixels());
   float *grad_gamma = context.grad_parameter(gamma), *grad_beta = context.grad_parameter(beta);
   for (std::int64_t i = 0; i < c; ++i) {
@@ -130,12 +130,13 @@ void chain_backward(OpContext& context, ChainBuilder& chain) {
     d[i] = static_cast<float>(-double(a[i]) * dbeta / m - slope * mean[i]);
     // Of the terms of the means, up to three deviations of y: they are all that a sample with a small
     // gradient of its own gets.
-    margin[i] = static_cast<float>(std::fabs(a[i] * dbeta / m) + 3 * std::fabs(slope) / r[i]);
+    if (margin != nullptr)
+      margin[i] = static_cast<float>(std::fabs(a[i] * dbeta / m) + 3 * std::fabs(slope) / r[i]);
     if (grad_gamma == nullptr) continue;
     grad_gamma[i] = static_cast<float>(dgamma) + (context.accumulate_parameter(gamma) ? grad_gamma[i] : 0);
     grad_beta[i] = static_cast<float>(dbeta) + (context.accumulate_parameter(beta) ? grad_beta[i] : 0);
   }
-  chain.widen(margin);
+  if (margin != nullptr) chain.widen(margin);
   chain.combine(a, b, y, d);
 }
 
