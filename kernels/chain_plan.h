@@ -10,6 +10,8 @@ namespace octavo::kernels {
 constexpr std::int64_t chain_tile_elements = 16384;
 /// Floats of a block, the part of a tile that the steps run on (8 KiB), unless one period is longer.
 constexpr std::int64_t chain_block_floats = 2048;
+/// Elements that a fused chain holds in registers: those of one draw of random numbers.
+constexpr std::int64_t chain_strip = 32;
 /// Bytes after the integers of a tile that vector code may read and clear.
 constexpr std::int64_t chain_slack = 64;
 /// Working memory of a tile up to this size lies on the stack of the thread, else in the scratch.
@@ -64,18 +66,20 @@ struct ChainPlan {
     return reinterpret_cast<double*>(scratch + sums_at) + chunk * 2 * c;
   }
   std::uint32_t* channel_max(std::int64_t chunk) const {
-    return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * period;
+    return reinterpret_cast<std::uint32_t*>(scratch + channel_max_at) + chunk * vector_pitch();
   }
   /// Of the tiles of a sample, in cache lines of its own: threads take samples in turn.
   std::uint32_t* tile_max(std::int64_t sample) const {
     return reinterpret_cast<std::uint32_t*>(scratch + tile_max_at) + sample * max_pitch();
   }
   std::int64_t max_pitch() const { return (tiles + 15) / 16 * 16; }
-  /// `which` of a, b, d of a step, repeated to `period`; a null vector reads as 1 (a) or 0 (b, d).
+  /// Vectors of channels go on for a strip after their period, so that a strip may start anywhere in it.
+  std::int64_t vector_pitch() const { return (period + chain_strip + 15) / 16 * 16; }
+  /// `which` of a, b, d of a step, repeated; a null vector reads as 1 (a) or 0 (b, d).
   float* vector(std::int64_t step, int which) const {
-    return reinterpret_cast<float*>(scratch + vectors_at) + (step * 3 + which) * period;
+    return reinterpret_cast<float*>(scratch + vectors_at) + (step * 3 + which) * vector_pitch();
   }
-  /// inverse_scale per channel, repeated to `period`.
+  /// inverse_scale per channel, repeated.
   float* inverse_vector() const { return vector(step_count, 0); }
   char* work(std::int64_t chunk) const { return scratch + work_at + chunk * work_bytes; }
 };

@@ -52,6 +52,13 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
     std::memcpy(digits.out + plane * digits.pitch + i, integers + plane * 16, left);
 }
 
+/// Integers of one plane; clears what vectors read behind them.
+void count_integers(const ChainPlan& plan, ChunkCounts& counts, std::int8_t* out, std::int64_t count) {
+  std::memset(out + count, 0, chain_slack);
+  plan.quantize->is_unsigned ? Simd::template sum_integers<true>(out, count, counts)
+                             : Simd::template sum_integers<false>(out, count, counts);
+}
+
 std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 template <bool stochastic, bool wide>
@@ -80,9 +87,7 @@ template <bool stochastic, bool wide>
   if (wide) {
     quantizer.flush_sums(counts);
   } else {
-    std::memset(out + tile.count, 0, chain_slack);
-    q.is_unsigned ? Simd::template sum_integers<true>(out, tile.count, counts)
-                  : Simd::template sum_integers<false>(out, tile.count, counts);
+    count_integers(plan, counts, out, tile.count);
   }
 }
 

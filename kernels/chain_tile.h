@@ -7,8 +7,10 @@
 #include <bit>
 #include <cstring>
 
+#include "chain_fused_tile.h"
 #include "chain_plan.h"
 #include "chain_quantize_tile.h"
+#include "chain_sums_tile.h"
 #include "chain_view_tile.h"
 
 namespace octavo::kernels {
@@ -118,6 +120,16 @@ inline float kept(float lo, float seen, float hi, float v) {
   });
 }
 
+[[gnu::noinline]] void drop(const StepTile& s) {
+  const float *in = s.in, p = s.step.lo, factor = s.step.hi;
+  const RandomKey key = s.step.key;
+  const auto first = s.step.first_index + static_cast<std::uint32_t>(s.tile.first);
+  float* out = s.out;
+  each(s.tile.count, [=](std::int64_t i) {
+    out[i] = random_uniform(key, first + static_cast<std::uint32_t>(i)) < p ? 0.0f : in[i] * factor;
+  });
+}
+
 /// Bits of the tile from its first element on, whatever bit of a byte that is in the tensor.
 const std::uint8_t* tile_bits(const std::uint8_t* bits, const ChainTile& tile, std::uint8_t* buffer) {
   bits += tile.first / 8;
@@ -134,10 +146,9 @@ const std::uint8_t* tile_bits(const std::uint8_t* bits, const ChainTile& tile, s
 [[gnu::noinline]] void keep_bits(const StepTile& s) {
   const std::uint8_t* bits = tile_bits(s.step.bits, s.tile, s.work.bits);
   std::int64_t i = 0;
-  for (; i + 16 <= s.tile.count; i += 16) {
-    std::uint16_t mask;
-    std::memcpy(&mask, bits + i / 8, 2);
-    Simd::keep16(s.in + i, mask, s.out + i);
+  for (; i + vector_floats <= s.tile.count; i += vector_floats) {
+    const auto kept = static_cast<std::uint32_t>(WholeStrip{}.load_bits<1>(bits + i / 8));
+    Simd::store(s.out + i, Simd::keep(Simd::load(s.in + i), kept));
   }
   for (; i < s.tile.count; ++i) s.out[i] = (bits[i / 8] >> (i % 8) & 1) != 0 ? s.in[i] : 0.0f;
 }
@@ -150,10 +161,8 @@ void join_byte(std::uint8_t& byte, int bits) {
 [[gnu::noinline]] void store_bits(const StepTile& s) {
   const std::int64_t count = s.tile.count, whole = count / 16 * 16;
   std::uint8_t* packed = s.work.bits;
-  for (std::int64_t i = 0; i < whole; i += 16) {
-    const std::uint16_t mask = Simd::between16(s.in + i, s.step.lo, s.step.hi);
-    std::memcpy(packed + i / 8, &mask, 2);
-  }
+  for (std::int64_t i = 0; i < whole; i += vector_floats)
+    WholeStrip{}.store_bits<1>(packed + i / 8, Simd::between(Simd::load(s.in + i), s.step.lo, s.step.hi));
   int mask = 0;
   for (std::int64_t i = whole; i < count; ++i)
     mask |= (s.step.lo < s.in[i] && s.in[i] < s.step.hi ? 1 : 0) << (i - whole);
@@ -175,89 +184,6 @@ void join_byte(std::uint8_t& byte, int bits) {
   const int low = last > 0 && shift != 0 ? packed[last - 1] >> (8 - shift) : 0;
   const int high = last * 8 - shift < count ? packed[last] << shift : 0;
   join_byte(out[last], (low | high) & ((1 << (end % 8)) - 1));
-}
-
-/// What a pass may look at beside its sums: the largest magnitude of a v. Rounding is monotonic, so that it
-/// is |a| times the largest of each lane, rounded.
-struct Look {
-  const float* a = nullptr;
-  std::uint32_t largest = 0;
-};
-
-inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
-  return bits > largest ? bits : largest;
-}
-
-/// Adds the block to `width` vectors of lanes from `k` on, which stay in registers.
-template <int width, bool centred, bool looks>
-void add_lanes(const StepTile& s, std::int64_t k, std::int64_t whole, float* first, float* second,
-               Look& look) {
-  using Floats = typename Simd::Floats;
-  using Bits [[gnu::vector_size(sizeof(Floats))]] = std::uint32_t;
-  constexpr std::int64_t size = sizeof(Floats) / sizeof(float);
-  Floats sum[width], product[width], b[width];
-  Bits largest[width];
-  for (int i = 0; i < width; ++i) {
-    sum[i] = Floats{}, product[i] = Floats{};
-    b[i] = Simd::load(s.b + k + i * size);
-    largest[i] = Bits{};
-  }
-  for (std::int64_t at = k; at < whole; at += s.plan.lanes)
-    for (int i = 0; i < width; ++i) {
-      const Floats v = Simd::load(s.in + at + i * size);
-      sum[i] = sum[i] + v;
-      product[i] = product[i] + v * (centred ? Simd::load(s.x + at + i * size) - b[i] : v);
-      if constexpr (looks) {
-        const Bits bits = std::bit_cast<Bits>(v) & 0x7FFFFFFFu;
-        largest[i] = bits > largest[i] ? bits : largest[i];
-      }
-    }
-  for (int i = 0; i < width; ++i) {
-    std::memcpy(first + k + i * size, &sum[i], sizeof(Floats));
-    std::memcpy(second + k + i * size, &product[i], sizeof(Floats));
-  }
-  for (int i = 0; looks && i < width; ++i) {
-    const Floats scaled = Simd::load(look.a + k + i * size) * std::bit_cast<Floats>(largest[i]);
-    for (std::int64_t lane = 0; lane < size; ++lane)
-      look.largest = larger_magnitude(look.largest, scaled[lane]);
-  }
-}
-
-template <bool centred, bool looks>
-void fill_lanes(const StepTile& s, float* first, float* second, Look& look) {
-  constexpr std::int64_t size = sizeof(typename Simd::Floats) / sizeof(float);
-  const std::int64_t lanes = s.plan.lanes, whole = s.tile.count / lanes * lanes;
-  std::int64_t k = 0;
-  for (; k + 4 * size <= lanes; k += 4 * size) add_lanes<4, centred, looks>(s, k, whole, first, second, look);
-  for (; k + size <= lanes; k += size) add_lanes<1, centred, looks>(s, k, whole, first, second, look);
-  const auto add = [&](std::int64_t i, std::int64_t lane) {
-    first[lane] = first[lane] + s.in[i];
-    second[lane] = second[lane] + s.in[i] * (centred ? s.x[i] - s.b[lane] : s.in[i]);
-    if constexpr (looks) look.largest = larger_magnitude(look.largest, look.a[lane] * s.in[i]);
-  };
-  for (std::int64_t at = 0; at < whole; at += lanes)
-    for (std::int64_t lane = k; lane < lanes; ++lane) add(at + lane, lane);
-  for (std::int64_t i = whole; i < s.tile.count; ++i) add(i, i - whole);
-}
-
-/// Lanes of FP32, folded in order, then FP64: the order of the reference.
-template <bool looks>
-[[gnu::noinline]] void add_sums(const StepTile& s, std::int64_t chunk, Look& look) {
-  const std::int64_t c = s.plan.c, lanes = s.plan.lanes;
-  float *first = s.work.sums, *second = s.work.sums + lanes;
-  std::memset(first, 0, static_cast<std::size_t>(2 * lanes) * sizeof(float));
-  if (s.x != nullptr)
-    fill_lanes<true, looks>(s, first, second, look);
-  else
-    fill_lanes<false, looks>(s, first, second, look);
-  double* sums = s.plan.sums(chunk);
-  for (float* sum : {first, second}) {
-    for (std::int64_t group = c; group < lanes; group += c)
-      each(c, [=](std::int64_t k) { sum[k] = sum[k] + sum[group + k]; });
-    double* target = sum == first ? sums : sums + c;
-    each(c, [=](std::int64_t k) { target[k] += static_cast<double>(sum[k]); });
-  }
 }
 
 /// Runs step `index` (and perhaps the one after it); answers how many it ran.
@@ -289,6 +215,9 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
     case StepKind::combine:
       combine(s);
       break;
+    case StepKind::drop:
+      drop(s);
+      break;
     case StepKind::store:
       std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4);
       break;
@@ -297,7 +226,8 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
       break;
     case StepKind::sums:
       Look nothing;
-      add_sums<false>(s, chunk, nothing);
+      (s.x != nullptr ? add_sums<true, false> : add_sums<false, false>)(s.plan, chunk, s.tile, index, in,
+                                                                        s.work, nothing);
       break;
   }
   return 1;
@@ -305,18 +235,6 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
 
 bool changes_value(StepKind kind) {
   return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
-}
-
-void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t found) {
-  std::uint32_t& seen = plan.tile_max(tile.sample)[tile.index];
-  seen = found > seen ? found : seen;
-}
-
-/// Steps `index` and the last one: sums, and a scaling whose result nobody needs but its maximum.
-bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
-  return plan.want_max && plan.max_granularity != Granularity::channel && plan.quantize == nullptr &&
-         index + 2 == plan.step_count && plan.steps[index].kind == StepKind::sums &&
-         plan.steps[index + 1].kind == StepKind::scale_shift && plan.steps[index + 1].b == nullptr;
 }
 
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
@@ -339,7 +257,7 @@ bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
     const StepTile step(plan, tile, work, i, v);
     if (looks_beside_sums(plan, i)) {
       Look look{plan.vector(i + 1, 0)};
-      add_sums<true>(step, chunk, look);
+      (step.x != nullptr ? add_sums<true, true> : add_sums<false, true>)(plan, chunk, tile, i, v, work, look);
       return note_tile_max(plan, tile, look.largest);
     }
     i += run_step(step, i, chunk);
@@ -353,10 +271,18 @@ bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
 void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
   alignas(64) char stack[chain_stack_bytes];
   const ChainWork work(plan, chunk, stack);
+  const FusedRun fused = find_fused(plan);
+  const FusedSums sums = find_fused_sums(plan);
   for_tiles(plan, chunk, [&](const ChainTile& tile) {
-    for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
-      run_block(plan, chunk, block, work, work.integers + done);
-    });
+    if (fused != nullptr && fits_fused(plan, tile))
+      fused(plan, chunk, tile, work.integers);
+    else
+      for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
+        if (sums != nullptr && block.count % plan.lanes == 0 && fills_bytes(block))
+          sums(plan, chunk, block, work);
+        else
+          run_block(plan, chunk, block, work, work.integers + done);
+      });
     for_planes(plan, work, [&](std::int64_t view, const std::int8_t* q, void* target) {
       write_view(plan, view, tile, q, target);
     });

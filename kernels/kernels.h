@@ -192,6 +192,7 @@ enum class StepKind : std::uint8_t {
                 ///< value x
   keep_bits,    ///< v = v where bits, else 0
   combine,      ///< v = (a[c] * v + b[c] * x) + d[c]                             (batch norm, gradient)
+  drop,         ///< v = u < lo ? 0 : v * hi, u = random_uniform(key, first_index + element)  (dropout)
   store,        ///< out = v
   store_bits,   ///< bits = lo < v < hi, one bit per element, element i at bit i % 8 of byte i / 8
   sums,         ///< sum_v[c] += v, sum_vx[c] += v * (x - b[c])  (x none: v * v); at most one in a chain
@@ -208,6 +209,8 @@ struct Step {
   const std::uint8_t* bits = nullptr;
   std::uint8_t* bits_out = nullptr;
   float lo = 0, hi = 3.0e38f;
+  RandomKey key;
+  std::uint32_t first_index = 0;
 };
 
 enum class Rounding : std::uint8_t { nearest, stochastic };  // nearest: ties to even

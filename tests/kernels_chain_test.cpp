@@ -149,6 +149,7 @@ struct Options {
     if (grid == Grid::flagged) return 16256;
     return is_unsigned ? 255.0f : static_cast<float>(largest_integer(planes));
   }
+  bool want_max = true;
   float lowest() const { return is_unsigned ? 0.0f : -qmax(); }
   float gain = qmax() / 127;  // of the scales: some values saturate at any width
   std::vector<float> inverse(const Inputs& in) const {
@@ -199,7 +200,7 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
               .x = in.x.data(),
               .steps = std::move(steps),
               .quantize = with_quantize ? &quantize : nullptr,
-              .want_max = true,
+              .want_max = options.want_max,
               .stats = &out.stats,
               .max_bits = out.max_bits.data(),
               .max_granularity = options.granularity,
@@ -226,6 +227,7 @@ std::vector<Step> forward_steps(const Inputs& in) {
           {.kind = StepKind::add, .x = in.y.data()},
           {.kind = StepKind::store_bits, .lo = 0.0f, .hi = 1.5f},
           {.kind = StepKind::relu},
+          {.kind = StepKind::drop, .lo = 0.25f, .hi = 4.0f / 3, .key = random_key(4, 5, 6), .first_index = 7},
           {.kind = StepKind::store, .d = in.d.data()},
           {.kind = StepKind::sums},
           {.kind = StepKind::clamp, .hi = 1.25f}};
@@ -279,6 +281,62 @@ TEST_CASE("chains are bit-equal on every instruction set and thread count") {
     const Inputs in(s);
     check_all(in, forward_steps(in));
     check_all(in, backward_steps(in));
+  }
+}
+
+/// The chains that vector code runs in one pass, with stores on their way, and sums with what stands before
+/// them.
+std::vector<std::vector<Step>> frequent_steps(const Inputs& in) {
+  const float *a = in.a.data(), *b = in.b.data(), *d = in.d.data(), *y = in.y.data();
+  const Step scale{.kind = StepKind::scale_shift, .a = a, .b = b}, add{.kind = StepKind::add, .x = y},
+      relu{.kind = StepKind::relu}, clamp{.kind = StepKind::clamp, .hi = 1.25f},
+      bits{.kind = StepKind::store_bits, .lo = 0.0f, .hi = 1.5f}, store{.kind = StepKind::store},
+      late{.kind = StepKind::store, .d = d}, keep{.kind = StepKind::keep_bits, .bits = in.bits.data()},
+      combine{.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = y};
+  return {{},
+          {scale},
+          {add, store},
+          {scale, store, add},
+          {relu},
+          {scale, relu},
+          {scale, clamp, store},
+          {scale, add, relu},
+          {bits, relu},
+          {scale, bits, relu, store},
+          {scale, bits, clamp},
+          {scale, store, add, bits, relu, late},
+          {keep, store},
+          {combine, store},
+          {keep, store, combine, late}};
+}
+std::vector<std::vector<Step>> frequent_sums(const Inputs& in) {
+  const float *a = in.a.data(), *b = in.b.data(), *y = in.y.data();
+  const Step scale{.kind = StepKind::scale_shift, .a = a, .b = b},
+      look{.kind = StepKind::scale_shift, .a = a}, squares{.kind = StepKind::sums},
+      sums{.kind = StepKind::sums, .b = b, .x = y}, keep{.kind = StepKind::keep_bits, .bits = in.bits.data()};
+  return {{scale, squares}, {sums}, {sums, look}, {keep, sums}, {keep, sums, look}};
+}
+
+TEST_CASE("frequent chains are bit-equal on every instruction set, with and without maxima") {
+  for (const Sizes& s : shapes) {
+    INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c);
+    const Inputs in(s);
+    for (const bool want_max : {false, true}) {
+      for (const std::vector<Step>& steps : frequent_steps(in))
+        for (Options options : all_options) {
+          options.want_max = want_max;
+          const Outcome expected = run(Isa::ref, 1, in, steps, options);
+          for (Isa isa : {Isa::avx2, Isa::avx512vnni})
+            if (isa_supported(isa)) check_equal(run(isa, 2, in, steps, options), expected);
+        }
+      for (const auto& list : {frequent_steps(in), frequent_sums(in)})
+        for (const std::vector<Step>& steps : list) {
+          const Options options{.granularity = Granularity::sample, .want_max = want_max};
+          const Outcome expected = run(Isa::ref, 1, in, steps, options, false);
+          for (Isa isa : {Isa::avx2, Isa::avx512vnni})
+            if (isa_supported(isa)) check_equal(run(isa, 2, in, steps, options, false), expected);
+        }
+    }
   }
 }
 

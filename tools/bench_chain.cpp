@@ -93,6 +93,7 @@ class Bench {
         isa_(isa),
         x_(s.elements() * 4),
         y_(s.elements() * 4),
+        bits_(s.elements() / 8 + 1),
         vectors_(4 * s.c),
         parallel_([&pool](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
           pool.run(chunks, body);
@@ -107,19 +108,23 @@ class Bench {
   void run() {
     const double copy = measure_copy();
     const float *a = vectors_.data(), *b = a + s_.c, *d = b + s_.c, *y = y_.as<float>();
-    const float hi = 3e38f;
+    std::uint8_t* bits = bits_.as<std::uint8_t>();
     std::printf("%-14s copy %5.1f |", s_.name, copy);
     const auto show = [&](const char* name, double rate) {
       std::printf(" %s %5.1f (%3.0f%%)", name, rate, 100 * rate / copy);
     };
     show("quantize", measure({}, {plain(s_)}, Rounding::nearest, 5));
     show("stochastic", measure({}, {plain(s_)}, Rounding::stochastic, 5));
-    show("forward", measure({{.kind = StepKind::scale_shift, .a = a, .b = b}, {.kind = StepKind::relu}},
+    show("statistics", measure({{.kind = StepKind::scale_shift, .a = a, .b = b}, {.kind = StepKind::sums}},
+                               {}, Rounding::nearest, 4));
+    show("forward", measure({{.kind = StepKind::scale_shift, .a = a, .b = b},
+                             {.kind = StepKind::store_bits, .bits_out = bits},
+                             {.kind = StepKind::relu}},
                             {rows(s_), planes(s_)}, Rounding::nearest, 6));
-    show("sums", measure({{.kind = StepKind::keep_where, .a = a, .b = b, .x = y, .lo = 0, .hi = hi},
-                          {.kind = StepKind::sums, .b = b, .x = y}},
-                         {}, Rounding::nearest, 8));
-    show("backward", measure({{.kind = StepKind::keep_where, .a = a, .b = b, .x = y, .lo = 0, .hi = hi},
+    show("sums",
+         measure({{.kind = StepKind::keep_bits, .bits = bits}, {.kind = StepKind::sums, .b = b, .x = y}}, {},
+                 Rounding::nearest, 8));
+    show("backward", measure({{.kind = StepKind::keep_bits, .bits = bits},
                               {.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = y}},
                              {rows(s_), quads(s_)}, Rounding::stochastic, 10));
     std::printf("\n");
@@ -172,7 +177,7 @@ class Bench {
 
   Sizes s_;
   Isa isa_;
-  Bytes x_, y_;
+  Bytes x_, y_, bits_;
   std::vector<float> vectors_;
   Parallel parallel_;
 };

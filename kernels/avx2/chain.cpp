@@ -13,7 +13,27 @@ struct Simd {
   using Floats = __m256;
   static constexpr std::int64_t block = 32;  // bytes of a vector
 
+  using Integers = __m256i;
+  static constexpr int width = chain_strip / 8;  // vectors of a strip
+
   static Floats load(const float* v) { return _mm256_loadu_ps(v); }
+  static void store(float* out, Floats v) { _mm256_storeu_ps(out, v); }
+  static Floats positive(Floats v) { return _mm256_max_ps(_mm256_setzero_ps(), v); }  // NaN and -0 stay
+  static Floats at_most(float hi, Floats v) { return _mm256_min_ps(_mm256_set1_ps(hi), v); }
+  static Floats keep(Floats v, std::uint32_t bits) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i kept = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane);
+    return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpeq_epi32(kept, lane)));
+  }
+  static std::uint32_t between(Floats v, float lo, float hi) {
+    const __m256 above = _mm256_cmp_ps(_mm256_set1_ps(lo), v, _CMP_LT_OQ),
+                 below = _mm256_cmp_ps(v, _mm256_set1_ps(hi), _CMP_LT_OQ);
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_and_ps(above, below)));
+  }
+  static Integers largest_magnitude(Integers largest, Floats v) {
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7FFFFFFF));
+    return _mm256_max_epu32(largest, bits);
+  }
 
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
@@ -29,13 +49,16 @@ struct Simd {
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
-      const __m256i low = round8<stochastic, false>(v, inverse, random);
-      const __m256i high =
-          round8<stochastic, false>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8);
-      const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
-      const __m128i first = _mm256_castsi256_si128(words), last = _mm256_extracti128_si256(words, 1);
-      const __m128i bytes = unsigned_ ? _mm_packus_epi16(first, last) : _mm_packs_epi16(first, last);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+      store16(out, round_from<stochastic, false>(v, inverse, random),
+              round_from<stochastic, false>(v + 8, inverse != nullptr ? inverse + 8 : nullptr, random + 8));
+    }
+
+    /// A strip; `random` are the 16 bits of each element.
+    template <bool stochastic>
+    void strip(const Floats* v, const float* inverse, const Integers* random, std::int8_t* out) {
+      for (int i = 0; i < width; i += 2)
+        store16(out + 8 * i, round<stochastic, false>(v[i], load(inverse + 8 * i), random[i]),
+                round<stochastic, false>(v[i + 1], load(inverse + 8 * i + 8), random[i + 1]));
     }
 
     /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
@@ -46,7 +69,7 @@ struct Simd {
       const __m256i ones = _mm256_set1_epi32(0x808080), byte = _mm256_set1_epi32(0xFF);
       __m256i bytes[2];
       for (int half = 0; half < 2; ++half) {
-        const __m256i q = round8<stochastic, true>(
+        const __m256i q = round_from<stochastic, true>(
             v + 8 * half, inverse != nullptr ? inverse + 8 * half : nullptr, random + 8 * half);
         count_sums(_mm256_abs_epi32(q));
         bytes[half] = _mm256_add_epi32(q, ones);
@@ -98,12 +121,27 @@ struct Simd {
                                   _mm256_add_epi64(_mm256_mul_epu32(low, low), _mm256_mul_epu32(high, high)));
     }
 
+    void store16(std::int8_t* out, __m256i low, __m256i high) const {
+      const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
+      const __m128i first = _mm256_castsi256_si128(words), last = _mm256_extracti128_si256(words, 1);
+      const __m128i bytes = unsigned_ ? _mm_packus_epi16(first, last) : _mm_packs_epi16(first, last);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    }
+
+    template <bool stochastic, bool wide>
+    __m256i round_from(const float* v, const float* inverse, const std::uint16_t* random) {
+      const __m256i bits =
+          stochastic ? _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)))
+                     : _mm256_setzero_si256();
+      return round<stochastic, wide>(load(v), inverse != nullptr ? load(inverse) : inverse_, bits);
+    }
+
     /// `wide`: t may be so large that t + u would lose bits.
     template <bool stochastic, bool wide>
-    __m256i round8(const float* v, const float* inverse, const std::uint16_t* random) {
-      const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)), x = _mm256_loadu_ps(v);
-      max_ = _mm256_max_epu32(max_, _mm256_castps_si256(_mm256_and_ps(x, magnitude)));
-      __m256 t = _mm256_mul_ps(x, inverse != nullptr ? _mm256_loadu_ps(inverse) : inverse_);
+    __m256i round(__m256 x, __m256 inverse, __m256i random) {
+      const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+      max_ = largest_magnitude(max_, x);
+      __m256 t = _mm256_mul_ps(x, inverse);
       const __m256 saturated = _mm256_cmp_ps(_mm256_and_ps(t, magnitude), saturation_, _CMP_GT_OQ);
       saturated_ = _mm256_sub_epi32(saturated_, _mm256_castps_si256(saturated));
       t = _mm256_and_ps(t, _mm256_cmp_ps(t, t, _CMP_ORD_Q));  // NaN: zero
@@ -115,10 +153,9 @@ struct Simd {
         t = _mm256_blendv_ps(t, _mm256_mul_ps(t, _mm256_set1_ps(0x1p-7f)), coarse);
       }
       if (stochastic) {
-        const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(random)));
         const __m256 whole = _mm256_floor_ps(t), rest = wide ? _mm256_sub_ps(t, whole) : t;
-        // bits / 65536 is exact, so the fused sum is the plain sum.
-        t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(0x1p-16f), rest));
+        // random / 65536 is exact, so the fused sum is the plain sum.
+        t = _mm256_floor_ps(_mm256_fmadd_ps(_mm256_cvtepi32_ps(random), _mm256_set1_ps(0x1p-16f), rest));
         if (wide) t = _mm256_add_ps(whole, t);
       }
       const __m256i q = _mm256_cvtps_epi32(t);
@@ -166,34 +203,19 @@ struct Simd {
   }
 
   /// random_bits16 of one block of 32 elements.
+  static void draw(RandomKey key, std::uint32_t counter, Integers* out) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256i x = random8(key, counter + 8 * static_cast<std::uint32_t>(half));
+      out[half] = _mm256_and_si256(x, _mm256_set1_epi32(0xFFFF));
+      out[half + 2] = _mm256_srli_epi32(x, 16);
+    }
+  }
   static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
-    const __m256i low = random8(key, counter), high = random8(key, counter + 8);
-    const __m256i mask = _mm256_set1_epi32(0xFFFF);
-    const auto store = [](std::uint16_t* to, __m256i a, __m256i b) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                          _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8));
-    };
-    store(out, _mm256_and_si256(low, mask), _mm256_and_si256(high, mask));
-    store(out + 16, _mm256_srli_epi32(low, 16), _mm256_srli_epi32(high, 16));
-  }
-
-  static void keep16(const float* v, std::uint16_t mask, float* out) {
-    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    for (int half = 0; half < 2; ++half) {
-      const __m256i bits = _mm256_and_si256(_mm256_set1_epi32(mask >> (8 * half)), lane);
-      const __m256 keep = _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, lane));
-      _mm256_storeu_ps(out + 8 * half, _mm256_and_ps(_mm256_loadu_ps(v + 8 * half), keep));
-    }
-  }
-  static std::uint16_t between16(const float* v, float lo, float hi) {
-    int mask = 0;
-    for (int half = 0; half < 2; ++half) {
-      const __m256 x = _mm256_loadu_ps(v + 8 * half);
-      const __m256 above = _mm256_cmp_ps(_mm256_set1_ps(lo), x, _CMP_LT_OQ);
-      mask |= _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(x, _mm256_set1_ps(hi), _CMP_LT_OQ)))
-              << (8 * half);
-    }
-    return static_cast<std::uint16_t>(mask);
+    Integers bits[width];
+    draw(key, counter, bits);
+    for (int i = 0; i < width; i += 2)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8 * i),
+                          _mm256_permute4x64_epi64(_mm256_packus_epi32(bits[i], bits[i + 1]), 0xD8));
   }
 
   /// 16 bytes from each of two pixels, 16 pixels apart.

@@ -11,7 +11,23 @@ struct Simd {
   using Floats = __m512;
   static constexpr std::int64_t block = 64;  // bytes of a vector
 
+  using Integers = __m512i;
+  static constexpr int width = chain_strip / 16;  // vectors of a strip
+
   static Floats load(const float* v) { return _mm512_loadu_ps(v); }
+  static void store(float* out, Floats v) { _mm512_storeu_ps(out, v); }
+  static Floats positive(Floats v) { return _mm512_max_ps(_mm512_setzero_ps(), v); }  // NaN and -0 stay
+  static Floats at_most(float hi, Floats v) { return _mm512_min_ps(_mm512_set1_ps(hi), v); }
+  static Floats keep(Floats v, std::uint32_t bits) {
+    return _mm512_maskz_mov_ps(static_cast<__mmask16>(bits), v);
+  }
+  static std::uint32_t between(Floats v, float lo, float hi) {
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), v, _CMP_LT_OQ), v,
+                                   _mm512_set1_ps(hi), _CMP_LT_OQ);
+  }
+  static Integers largest_magnitude(Integers largest, Floats v) {
+    return _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(v)));
+  }
 
   /// 16 values to integers; counts maxima and saturations.
   class Quantizer {
@@ -26,14 +42,21 @@ struct Simd {
 
     template <bool stochastic>
     void block(const float* v, const float* inverse, const std::uint16_t* random, std::int8_t* out) {
-      store16(out, round<stochastic, false>(v, inverse, random));
+      store16(out, round_from<stochastic, false>(v, inverse, random));
+    }
+
+    /// A strip; `random` are the 16 bits of each element.
+    template <bool stochastic>
+    void strip(const Floats* v, const float* inverse, const Integers* random, std::int8_t* out) {
+      for (int i = 0; i < width; ++i)
+        store16(out + 16 * i, round<stochastic, false>(v[i], load(inverse + 16 * i), random[i]));
     }
 
     /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
     template <bool stochastic>
     void wide_block(const float* v, const float* inverse, const std::uint16_t* random, int planes,
                     std::int64_t pitch, std::int8_t* out) {
-      const __m512i q = round<stochastic, true>(v, inverse, random), a = _mm512_abs_epi32(q);
+      const __m512i q = round_from<stochastic, true>(v, inverse, random), a = _mm512_abs_epi32(q);
       const __m512i low = _mm512_and_si512(a, _mm512_set1_epi64(0xFFFFFFFF)), high = _mm512_srli_epi64(a, 32);
       absolute_ = _mm512_add_epi64(absolute_, _mm512_add_epi64(low, high));
       squares_ = _mm512_add_epi64(squares_,
@@ -71,12 +94,19 @@ struct Simd {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(q));
     }
 
+    template <bool stochastic, bool wide>
+    __m512i round_from(const float* v, const float* inverse, const std::uint16_t* random) {
+      const __m512i bits =
+          stochastic ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)))
+                     : _mm512_setzero_si512();
+      return round<stochastic, wide>(load(v), inverse != nullptr ? load(inverse) : inverse_, bits);
+    }
+
     /// `wide`: t may be so large that t + u would lose bits.
     template <bool stochastic, bool wide>
-    __m512i round(const float* v, const float* inverse, const std::uint16_t* random) {
-      const __m512 x = _mm512_loadu_ps(v);
-      max_ = _mm512_max_epu32(max_, _mm512_castps_si512(_mm512_abs_ps(x)));
-      __m512 t = _mm512_mul_ps(x, inverse != nullptr ? _mm512_loadu_ps(inverse) : inverse_);
+    __m512i round(__m512 x, __m512 inverse, __m512i random) {
+      max_ = largest_magnitude(max_, x);
+      __m512 t = _mm512_mul_ps(x, inverse);
       const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
       saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
       // A NaN is not ordered with itself and becomes zero here.
@@ -86,15 +116,13 @@ struct Simd {
       const __mmask16 coarse =
           wide && flagged_ ? _mm512_cmp_ps_mask(_mm512_abs_ps(t), _mm512_set1_ps(128.0f), _CMP_GE_OQ) : 0;
       if (wide) t = _mm512_mask_mul_ps(t, coarse, t, _mm512_set1_ps(0x1p-7f));
+      constexpr int down = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+      // random / 65536 is exact, so the fused sum is the plain sum.
+      const __m512 u = _mm512_cvtepi32_ps(random), unit = _mm512_set1_ps(0x1p-16f);
+      if (stochastic && !wide) return _mm512_cvt_roundps_epi32(_mm512_fmadd_ps(u, unit, t), down);
       if (stochastic) {
-        const __m512i bits =
-            _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(random)));
-        constexpr int down = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-        const __m512 whole = _mm512_roundscale_ps(t, down), rest = wide ? _mm512_sub_ps(t, whole) : t;
-        // bits / 65536 is exact, so the fused sum is the plain sum.
-        t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(bits), _mm512_set1_ps(0x1p-16f), rest);
-        t = _mm512_roundscale_ps(t, down);
-        if (wide) t = _mm512_add_ps(whole, t);
+        const __m512 whole = _mm512_roundscale_ps(t, down), rest = _mm512_sub_ps(t, whole);
+        t = _mm512_add_ps(whole, _mm512_roundscale_ps(_mm512_fmadd_ps(u, unit, rest), down));
       }
       const __m512i q = _mm512_cvtps_epi32(t);
       if (wide && odd_) return _mm512_add_epi32(_mm512_add_epi32(q, q), _mm512_set1_epi32(1));
@@ -134,7 +162,7 @@ struct Simd {
   }
 
   /// random_bits16 of one block of 32 elements.
-  static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
+  static void draw(RandomKey key, std::uint32_t counter, Integers* out) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const auto constant = [](std::uint32_t bits) { return _mm512_set1_epi32(static_cast<int>(bits)); };
     const __m512i weyl = _mm512_mullo_epi32(lane, constant(0x9E3779B9u));  // the same for all blocks
@@ -143,18 +171,14 @@ struct Simd {
     x = _mm512_xor_si512(_mm512_xor_si512(x, _mm512_srli_epi32(x, 15)), constant(key.b));
     x = _mm512_mullo_epi32(x, constant(0x735A2D97u));
     x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(x));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16),
-                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
+    out[0] = _mm512_and_si512(x, constant(0xFFFFu));
+    out[1] = _mm512_srli_epi32(x, 16);
   }
-
-  static void keep16(const float* v, std::uint16_t mask, float* out) {
-    _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(mask, v));
-  }
-  static std::uint16_t between16(const float* v, float lo, float hi) {
-    const __m512 x = _mm512_loadu_ps(v);
-    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), x, _CMP_LT_OQ), x,
-                                   _mm512_set1_ps(hi), _CMP_LT_OQ);
+  static void random32(RandomKey key, std::uint32_t counter, std::uint16_t* out) {
+    Integers bits[width];
+    draw(key, counter, bits);
+    for (int i = 0; i < width; ++i)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16 * i), _mm512_cvtepi32_epi16(bits[i]));
   }
 
   /// 16 bytes from each of four pixels, 16 pixels apart.

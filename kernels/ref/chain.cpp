@@ -79,6 +79,10 @@ float changed(const Step& step, const Operands& o, const ChainTile& tile, std::i
       return (step.bits[at / 8] >> (at % 8) & 1) != 0 ? v : 0.0f;
     case StepKind::combine:
       return o.factor(i) * v + o.offset(i) * o.other(i) + o.d[i % o.period];
+    case StepKind::drop:
+      return random_uniform(step.key, step.first_index + static_cast<std::uint32_t>(at)) < step.lo
+                 ? 0.0f
+                 : v * step.hi;
     default:
       return v;
   }

@@ -67,9 +67,9 @@ void place_scratch(ChainPlan& plan) {
   plan.counts_at = take(plan.chunks * static_cast<std::int64_t>(sizeof(ChunkCounts)));
   plan.sums_at = take(plan.want_sums ? plan.chunks * 2 * plan.c * 8 : 0);
   const bool by_channel = plan.max_granularity == Granularity::channel;
-  plan.channel_max_at = take(plan.want_max && by_channel ? plan.chunks * plan.period * 4 : 0);
+  plan.channel_max_at = take(plan.want_max && by_channel ? plan.chunks * plan.vector_pitch() * 4 : 0);
   plan.tile_max_at = take(plan.want_max && !by_channel ? plan.n * plan.max_pitch() * 4 : 0);
-  plan.vectors_at = take((plan.step_count * 3 + 1) * plan.period * 4);
+  plan.vectors_at = take((plan.step_count * 3 + 1) * plan.vector_pitch() * 4);
   plan.tables_at = at;
   for (std::int64_t i = 0; i < plan.view_count; ++i) take(table_entries(plan.views[i]) * 4);
   plan.work_at = at;
@@ -83,28 +83,57 @@ void place_scratch(ChainPlan& plan) {
   plan.scratch_bytes = at + 64;
 }
 
-void repeat_vector(const float* vector, float missing, std::int64_t c, std::int64_t period, float* out) {
-  for (std::int64_t first = 0; first < period; first += c)
-    for (std::int64_t i = 0; i < c; ++i) out[first + i] = vector ? vector[i] : missing;
+void repeat_vector(const ChainPlan& plan, const float* vector, float missing, float* out) {
+  const std::int64_t size = plan.vector_pitch();
+  if (vector == nullptr) {
+    std::fill(out, out + size, missing);
+    return;
+  }
+  for (std::int64_t first = 0; first < size; first += plan.c)
+    std::copy(vector, vector + std::min(plan.c, size - first), out + first);
+}
+
+void repeat_vectors(const ChainPlan& plan, std::int64_t index) {
+  const Step& step = plan.steps[index];
+  const StepKind kind = step.kind;
+  const bool scales =
+      kind == StepKind::scale_shift || kind == StepKind::keep_where || kind == StepKind::combine;
+  if (scales) repeat_vector(plan, step.a, 1.0f, plan.vector(index, 0));
+  if (scales || kind == StepKind::sums) repeat_vector(plan, step.b, 0.0f, plan.vector(index, 1));
+  if (kind == StepKind::combine) repeat_vector(plan, step.d, 0.0f, plan.vector(index, 2));
+}
+
+/// One phase of one plane, row by row; rows and columns outside the image stay 0.
+void fill_phase(const ChainPlan& plan, const View& view, std::int64_t a, std::int64_t b,
+                std::int32_t* table) {
+  const bool planes = view.layout == Layout::planes;
+  const std::int64_t ph = planes ? view.phase_h : 1, pw = planes ? view.phase_w : 1;
+  const std::int64_t top = planes ? view.top : 0, left = planes ? view.left : 0;
+  const std::int64_t begin = std::max<std::int64_t>(0, ceil_div(left - b, pw));  // first column of the image
+  const std::int64_t end = std::min(view.pitch, ceil_div(plan.w + left - b, pw));
+  std::fill(table, table + view.plane, 0);
+  for (std::int64_t first = 0, u = 0; first < view.plane; first += view.pitch, ++u) {
+    const std::int64_t i = u * ph + a - top;
+    if (i < 0 || i >= plan.h) continue;
+    const std::int64_t last = std::min(end, view.plane - first);
+    for (std::int64_t v = begin; v < last; ++v) {
+      const std::int64_t j = v * pw + b - left;
+      const std::int64_t pixel = plan.segments > 1 ? j % plan.columns : i % plan.rows * plan.w + j;
+      table[first + v] = static_cast<std::int32_t>(plan.zero_bytes + pixel * plan.c);
+    }
+  }
 }
 
 void fill_table(const ChainPlan& plan, const View& view, std::int32_t* table) {
   const bool planes = view.layout == Layout::planes;
   const std::int64_t ph = planes ? view.phase_h : 1, pw = planes ? view.phase_w : 1;
-  const std::int64_t top = planes ? view.top : 0, left = planes ? view.left : 0;
-  std::fill(table, table + table_entries(view), 0);
-  for (std::int64_t i = 0; i < plan.h; ++i)
-    for (std::int64_t j = 0; j < plan.w; ++j) {
-      const std::int64_t y = i + top, x = j + left, phase = y % ph * pw + x % pw;
-      if (x / pw >= view.pitch || y / ph * view.pitch + x / pw >= view.plane) continue;  // not stored
-      const std::int64_t pixel = plan.segments > 1 ? j % plan.columns : i % plan.rows * plan.w + j;
-      table[phase * view.plane + y / ph * view.pitch + x / pw] =
-          static_cast<std::int32_t>(plan.zero_bytes + pixel * plan.c);
-    }
+  for (std::int64_t a = 0; a < ph; ++a)
+    for (std::int64_t b = 0; b < pw; ++b) fill_phase(plan, view, a, b, table + (a * pw + b) * view.plane);
 }
 
 /// Bytes of a bit tensor that two blocks share are joined by OR, from zero.
 void clear_shared_bytes(const ChainPlan& plan, std::uint8_t* bits) {
+  if (plan.c % 8 == 0) return;  // then no two share one
   const std::int64_t size = plan.n * plan.h * plan.w * plan.c;
   if (size % 8 != 0) bits[size / 8] = 0;
   for (std::int64_t sample = 0; sample < plan.n; ++sample)
@@ -117,7 +146,7 @@ void clear_shared_bytes(const ChainPlan& plan, std::uint8_t* bits) {
 void merge_max(const ChainPlan& plan, std::uint32_t* out) {
   if (plan.max_granularity == Granularity::channel) {
     for (std::int64_t chunk = 0; chunk < plan.chunks; ++chunk)
-      for (std::int64_t i = 0; i < plan.period; ++i)
+      for (std::int64_t i = 0; i < plan.vector_pitch(); ++i)
         out[i % plan.c] = std::max(out[i % plan.c], plan.channel_max(chunk)[i]);
     return;
   }
@@ -195,13 +224,11 @@ void prepare_chain(const ChainPlan& plan) {
   std::memset(plan.scratch, 0, static_cast<std::size_t>(plan.vectors_at));
   for (std::int64_t i = 0; i < plan.step_count; ++i) {
     const Step& step = plan.steps[i];
-    repeat_vector(step.a, 1.0f, plan.c, plan.period, plan.vector(i, 0));
-    repeat_vector(step.b, 0.0f, plan.c, plan.period, plan.vector(i, 1));
-    repeat_vector(step.d, 0.0f, plan.c, plan.period, plan.vector(i, 2));
+    repeat_vectors(plan, i);
     if (step.kind == StepKind::store_bits) clear_shared_bytes(plan, step.bits_out);
   }
   if (plan.quantize != nullptr && plan.quantize->granularity == Granularity::channel)
-    repeat_vector(plan.quantize->inverse_scale, 1.0f, plan.c, plan.period, plan.inverse_vector());
+    repeat_vector(plan, plan.quantize->inverse_scale, 1.0f, plan.inverse_vector());
   for (std::int64_t i = 0; i < plan.view_count; ++i)
     if (table_entries(plan.views[i]) > 0) fill_table(plan, plan.views[i], position_table(plan, i));
 }

@@ -36,6 +36,14 @@ void ChainBuilder::store_bits(std::uint8_t* bits, float lo, float hi) {
 void ChainBuilder::combine(const float* a, const float* b, const float* x, const float* d) {
   chain_.steps.push_back({.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = x});
 }
+void ChainBuilder::drop(kernels::RandomKey key, float p, float factor) {
+  const std::uint64_t first = runtime_.first_index(geometry_.n * geometry_.h * geometry_.w * geometry_.c);
+  chain_.steps.push_back({.kind = StepKind::drop,
+                          .lo = p,
+                          .hi = factor,
+                          .key = key,
+                          .first_index = static_cast<std::uint32_t>(first)});
+}
 void ChainBuilder::store(float* out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
 
 kernels::Chain ChainBuilder::looking() const {

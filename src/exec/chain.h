@@ -28,6 +28,8 @@ class ChainBuilder {
   void keep_bits(const std::uint8_t* bits);                                      // v = v where bits, else 0
   void store_bits(std::uint8_t* bits, float lo, float hi);                       // bits = lo < v < hi
   void combine(const float* a, const float* b, const float* x, const float* d);  // v = a[c] v + b[c] x + d[c]
+  /// v = 0 with probability p, else factor v; the mask is that of the key and the element.
+  void drop(kernels::RandomKey key, float p, float factor);
   void store(float* out);
 
   /// Runs the steps so far once, and returns per channel sum(v) and sum(v (x - pivot)), without x sum(v v).

@@ -37,10 +37,12 @@ void NodeContext::parallel(std::int64_t chunks, const std::function<void(std::in
   program_.runtime().pool.run(chunks, body);
 }
 
+kernels::RandomKey NodeContext::random_key() const { return program_.runtime().random(node_.stream); }
+
 float NodeContext::uniform(std::uint32_t element) const {
   const Runtime& runtime = program_.runtime();
   const std::uint64_t first = runtime.first_index(signature().inputs[0].shape.elements());
-  return kernels::random_uniform(runtime.random(node_.stream), static_cast<std::uint32_t>(first + element));
+  return kernels::random_uniform(random_key(), static_cast<std::uint32_t>(first + element));
 }
 
 void NodeContext::multiply_float(LayerProduct which, const float* data, const void* other, const float* bias,

@@ -27,6 +27,7 @@ class NodeContext final : public OpContext {
   void* scratch() const override;
   void parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const override;
   float uniform(std::uint32_t element) const override;
+  kernels::RandomKey random_key() const;  // of uniform()
   void multiply_forward() const override;
   void multiply_grad_input() const override;
   void multiply_grad_weight() const override;

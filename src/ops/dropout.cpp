@@ -1,5 +1,7 @@
 // Inverted dropout (Srivastava et al. 2014): y = x keep / (1 - p) in training, y = x in evaluation. The mask
 // is drawn again in backward: a draw depends on (seed, step, node, element) alone.
+#include "exec/chain.h"
+#include "exec/context.h"
 #include "ops/common.h"
 
 namespace octavo {
@@ -9,16 +11,10 @@ struct Dropout : Attributes {
   double p;
 };
 
-void apply(OpContext& context, const float* in, float* out) {
+void apply(OpContext& context, ChainBuilder& chain) {
+  if (context.signature().phase != Phase::train) return;
   const auto p = static_cast<float>(context.signature().as<Dropout>().p);
-  const std::int64_t size = context.signature().inputs[0].shape.elements();
-  const bool train = context.signature().phase == Phase::train;
-  const float factor = train ? 1 / (1 - p) : 1;
-  constexpr std::int64_t chunk = 1 << 14;
-  context.parallel((size + chunk - 1) / chunk, [&](std::int64_t part) {
-    for (std::int64_t i = part * chunk; i < std::min(size, (part + 1) * chunk); ++i)
-      out[i] = train && context.uniform(static_cast<std::uint32_t>(i)) < p ? 0.0f : in[i] * factor;
-  });
+  chain.drop(static_cast<const NodeContext&>(context).random_key(), p, 1 / (1 - p));
 }
 
 }  // namespace
@@ -34,9 +30,9 @@ OpDef dropout_op() {
     return dropout;
   };
   op.infer = same_type;
-  op.forward = [](OpContext& context) { apply(context, context.in<float>(0), context.out<float>(0)); };
-  op.backward = [](OpContext& context) { apply(context, context.grad_output(0), context.grad_input(0)); };
   op.needs = {.inputs = false, .outputs = false};
+  op.chain_forward = apply;
+  op.chain_backward = apply;
   return op;
 }
 

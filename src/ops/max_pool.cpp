@@ -9,6 +9,25 @@
 namespace octavo {
 namespace {
 
+// Compiled for wide vectors too, chosen when the program starts; maxima are the same on all of them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define OCTAVO_WIDE_CLONES [[gnu::target_clones("avx512f", "avx2", "default")]]
+#else
+#define OCTAVO_WIDE_CLONES
+#endif
+
+// out[ch] = max(out[ch], in[ch]) and, where `in` is larger, where[ch] = index. NaN stays visible, as in
+// PyTorch.
+OCTAVO_WIDE_CLONES void take_larger(const float* __restrict in, std::int64_t channels, std::int32_t index,
+                                    float* __restrict out, std::int32_t* __restrict where) {
+  for (std::int64_t ch = 0; ch < channels; ++ch) {
+    const float v = in[ch], seen = out[ch];
+    const bool takes = v > seen || v != v;
+    out[ch] = takes ? v : seen;
+    where[ch] = takes ? index : where[ch];
+  }
+}
+
 // One output pixel: maxima of all channels and their input pixels.
 void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, float* out,
                 std::int32_t* where) {
@@ -17,12 +36,12 @@ void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, flo
     for (std::int64_t j = columns.begin; j < columns.end; ++j) {
       const float* pixel = image + (i * x[2] + j) * c;
       const auto index = static_cast<std::int32_t>(i * x[2] + j);
-      const bool first = i == rows.begin && j == columns.begin;
-      for (std::int64_t ch = 0; ch < c; ++ch)
-        if (first || pixel[ch] > out[ch] || std::isnan(pixel[ch])) {  // NaN stays visible, as in PyTorch
-          out[ch] = pixel[ch];
-          if (where) where[ch] = index;
-        }
+      if (i == rows.begin && j == columns.begin) {
+        std::copy(pixel, pixel + c, out);
+        std::fill(where, where + c, index);
+      } else {
+        take_larger(pixel, c, index, out, where);
+      }
     }
 }
 
@@ -33,11 +52,12 @@ void forward(OpContext& context) {
   float* out = context.out<float>(0);
   auto* where = static_cast<std::int32_t*>(context.saved(0));
   context.parallel(y[0], [&](std::int64_t n) {
+    std::vector<std::int32_t> unused(static_cast<std::size_t>(where == nullptr ? y[3] : 0));
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j) {
         const std::int64_t at = ((n * y[1] + i) * y[2] + j) * y[3];
         pool_pixel(in + n * x[1] * x[2] * x[3], x, window_span(window, 0, i, x[1]),
-                   window_span(window, 1, j, x[2]), out + at, where ? where + at : nullptr);
+                   window_span(window, 1, j, x[2]), out + at, where != nullptr ? where + at : unused.data());
       }
   });
 }
