@@ -38,12 +38,12 @@ inline void draw_strip(RandomKey key, std::uint64_t index, const PartStrip& stri
   std::memcpy(out, bits, sizeof bits);
 }
 
-/// largest[c] = max(largest[c], |v|), 0 behind the end of a part.
+/// largest[c] = max(largest[c], |v|), 0 behind the end of a part; bit patterns of magnitudes.
 inline void note_channel_max(const Floats* v, std::uint32_t* largest) {
   for (int j = 0; j < Simd::width; ++j) {
-    typename Simd::Integers seen;
+    Floats seen;
     std::memcpy(&seen, largest + j * vector_floats, sizeof seen);
-    seen = Simd::largest_magnitude(seen, v[j]);
+    seen = Simd::farther(seen, v[j]);
     std::memcpy(largest + j * vector_floats, &seen, sizeof seen);
   }
 }

@@ -17,6 +17,8 @@ constexpr std::int64_t chain_slack = 64;
 /// Working memory of a tile up to this size lies on the stack of the thread, else in the scratch.
 constexpr std::int64_t chain_stack_bytes = 65536;
 
+constexpr std::uint32_t infinity_bits = 0x7F800000u;
+
 /// Counts of one chunk, merged in chunk order.
 struct ChunkCounts {
   std::uint32_t max_bits;

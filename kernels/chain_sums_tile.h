@@ -14,12 +14,13 @@ namespace {
 /// is |a| times the largest of each lane, rounded.
 struct Look {
   const float* a = nullptr;
-  std::uint32_t largest = 0;
+  Floats largest = {};
 };
 
+/// Bit pattern of a magnitude; a NaN is none.
 inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
-  return bits > largest ? bits : largest;
+  return bits > largest && bits <= infinity_bits ? bits : largest;
 }
 
 /// v, or v after steps that the pass takes on its way, and what the sums are of.
@@ -32,13 +33,11 @@ struct Summands {
 /// Adds the block to `n` vectors of lanes from `k` on, which stay in registers.
 template <int n, bool centred, bool looks, StepKind... kinds>
 void add_lanes(const Summands& s, std::int64_t k, float* first, float* second, Look& look) {
-  using Bits [[gnu::vector_size(sizeof(Floats))]] = std::uint32_t;
-  Floats sum[n], product[n], pivot[n];
-  Bits largest[n];
+  Floats sum[n], product[n], pivot[n], largest[n];
   for (int i = 0; i < n; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
     pivot[i] = centred ? Simd::load(s.pivot + k + i * vector_floats) : Floats{};
-    largest[i] = Bits{};
+    largest[i] = Floats{};
   }
   for (std::int64_t at = k; at < s.whole; at += s.lanes) {
     Floats v[n];
@@ -47,21 +46,15 @@ void add_lanes(const Summands& s, std::int64_t k, float* first, float* second, L
     for (int i = 0; i < n; ++i) {
       sum[i] = sum[i] + v[i];
       product[i] = product[i] + v[i] * (centred ? Simd::load(s.x + at + i * vector_floats) - pivot[i] : v[i]);
-      if constexpr (looks) {
-        const Bits bits = std::bit_cast<Bits>(v[i]) & 0x7FFFFFFFu;
-        largest[i] = bits > largest[i] ? bits : largest[i];
-      }
+      if constexpr (looks) largest[i] = Simd::farther(largest[i], v[i]);
     }
   }
   for (int i = 0; i < n; ++i) {
     std::memcpy(first + k + i * vector_floats, &sum[i], sizeof(Floats));
     std::memcpy(second + k + i * vector_floats, &product[i], sizeof(Floats));
   }
-  for (int i = 0; looks && i < n; ++i) {
-    const Floats scaled = Simd::load(look.a + k + i * vector_floats) * std::bit_cast<Floats>(largest[i]);
-    for (std::int64_t lane = 0; lane < vector_floats; ++lane)
-      look.largest = larger_magnitude(look.largest, scaled[lane]);
-  }
+  for (int i = 0; looks && i < n; ++i)
+    look.largest = Simd::farther(look.largest, Simd::load(look.a + k + i * vector_floats) * largest[i]);
 }
 
 /// Whole rows of lanes; answers the first lane that no vector holds.
@@ -105,12 +98,19 @@ template <bool centred, bool looks>
   const auto add = [&](std::int64_t i, std::int64_t lane) {
     first[lane] = first[lane] + in[i];
     second[lane] = second[lane] + in[i] * (centred ? s.x[i] - s.pivot[lane] : in[i]);
-    if constexpr (looks) look.largest = larger_magnitude(look.largest, look.a[lane] * in[i]);
+    if constexpr (looks) look.largest = Simd::farther(look.largest, Floats{} + look.a[lane] * in[i]);
   };
   for (std::int64_t at = 0; at < s.whole; at += lanes)
     for (std::int64_t lane = held; lane < lanes; ++lane) add(at + lane, lane);
   for (std::int64_t i = s.whole; i < tile.count; ++i) add(i, i - s.whole);
   fold_lanes(plan, chunk, first, second);
+}
+
+std::uint32_t largest_bits(Floats magnitudes) {
+  std::uint32_t largest = 0;
+  for (std::int64_t lane = 0; lane < vector_floats; ++lane)
+    largest = larger_magnitude(largest, magnitudes[lane]);
+  return largest;
 }
 
 void note_tile_max(const ChainPlan& plan, const ChainTile& tile, std::uint32_t found) {
@@ -142,7 +142,7 @@ template <bool centred, bool looks, StepKind... kinds>
   float *first = work.sums, *second = work.sums + plan.lanes;
   fill_lanes<centred, looks, kinds...>(s, first, second, look);
   fold_lanes(plan, chunk, first, second);
-  if constexpr (looks) note_tile_max(plan, tile, look.largest);
+  if constexpr (looks) note_tile_max(plan, tile, largest_bits(look.largest));
 }
 
 using FusedSums = void (*)(const ChainPlan&, std::int64_t chunk, const ChainTile&, const ChainWork&);

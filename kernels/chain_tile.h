@@ -258,7 +258,7 @@ bool changes_value(StepKind kind) {
     if (looks_beside_sums(plan, i)) {
       Look look{plan.vector(i + 1, 0)};
       (step.x != nullptr ? add_sums<true, true> : add_sums<false, true>)(plan, chunk, tile, i, v, work, look);
-      return note_tile_max(plan, tile, look.largest);
+      return note_tile_max(plan, tile, largest_bits(look.largest));
     }
     i += run_step(step, i, chunk);
     if (changes_value(step.step.kind)) v = work.values;

@@ -30,6 +30,10 @@ struct Simd {
                  below = _mm256_cmp_ps(v, _mm256_set1_ps(hi), _CMP_LT_OQ);
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_and_ps(above, below)));
   }
+  /// The larger magnitude; a NaN is none.
+  static Floats farther(Floats magnitude, Floats v) {
+    return _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), v), magnitude);
+  }
   static Integers largest_magnitude(Integers largest, Floats v) {
     const __m256i bits = _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7FFFFFFF));
     return _mm256_max_epu32(largest, bits);

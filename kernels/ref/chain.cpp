@@ -110,7 +110,7 @@ void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
     std::uint32_t& seen = plan.max_granularity == Granularity::channel
                               ? plan.channel_max(chunk)[i % plan.period]
                               : plan.tile_max(tile.sample)[tile.index];
-    seen = std::max(seen, magnitude_bits(v[i]));
+    if (!std::isnan(v[i])) seen = std::max(seen, magnitude_bits(v[i]));
   }
 }
 
