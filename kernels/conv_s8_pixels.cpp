@@ -16,41 +16,6 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 }
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
-/// target[input / 4][column][4] from rows of inputs, one row per column; 64 inputs at a time stay in the L1
-/// cache.
-void pack_rows(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
-               std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
-  for (std::int64_t first = 0; first < inputs; first += 64)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      const std::int64_t count = std::min<std::int64_t>(64, inputs - first);
-      const std::int8_t* from = source + j * row + first;
-      std::int8_t* to = target + first / 4 * step + j * 4;
-      std::int32_t sum = 0;
-      for (std::int64_t c = 0; c < count; ++c) sum += from[c];
-      sums[j] += sum;
-      for (std::int64_t c = 0; c + 4 <= count; c += 4, to += step) std::memcpy(to, from + c, 4);
-      if (count % 4) std::memcpy(to, from + count / 4 * 4, static_cast<std::size_t>(count % 4));
-    }
-}
-
-/// The same from rows of columns, one row per input.
-void pack_columns(std::int8_t* target, std::int64_t step, const std::int8_t* source, std::int64_t row,
-                  std::int64_t inputs, std::int64_t columns, std::int32_t* sums) {
-  std::int64_t input = 0;
-  for (; input + 4 <= inputs; input += 4, target += step) {
-    const std::int8_t *a = source + input * row, *b = a + row, *c = b + row, *d = c + row;
-    for (std::int64_t j = 0; j < columns; ++j) {
-      target[j * 4] = a[j];
-      target[j * 4 + 1] = b[j];
-      target[j * 4 + 2] = c[j];
-      target[j * 4 + 3] = d[j];
-    }
-    for (std::int64_t j = 0; j < columns; ++j) sums[j] += a[j] + b[j] + c[j] + d[j];
-  }
-  for (std::int64_t e = 0; input < inputs; ++input, ++e)
-    for (std::int64_t j = 0; j < columns; ++j) sums[j] += target[j * 4 + e] = source[input * row + j];
-}
-
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
   ConvAxis h, w;
@@ -215,10 +180,8 @@ void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, 
     for (const ConvAxis::Tap& tap_w : pixels.w.taps) {
       const std::int8_t* source =
           weights + weight_index(panel.begin, 0, group, tap_h.index * shape_.s + tap_w.index);
-      if (product_ == Product::forward)
-        pack_rows(target, panel.width * 4, source, row, inputs_, columns, sums);
-      else
-        pack_columns(target, panel.width * 4, source, row, inputs_, columns, sums);
+      (product_ == Product::forward ? isa_.pack_rows : isa_.pack_columns)(
+          {target, panel.width * 4, source, row, inputs_, columns, sums});
       target += tap_bytes;
     }
   for (std::int32_t& sum : sums) sum *= a_.zero;

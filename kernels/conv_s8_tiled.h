@@ -70,6 +70,16 @@ struct ConvFinishColumns {
   std::int64_t* odd_integers;  // or null
 };
 
+/// One tap's weights of a panel: byte e of column j of step q, target[q * step + j * 4 + e], is input 4 q + e
+/// of that column, 0 where there is none; sums[j] += the column's sum.
+struct ConvPack {
+  std::int8_t* target;
+  std::int64_t step;
+  const std::int8_t* source;  // rows `row` bytes apart
+  std::int64_t row, inputs, columns;
+  std::int32_t* sums;
+};
+
 /// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
 /// max_rows[width]].
 struct ConvIsa {
@@ -83,7 +93,13 @@ struct ConvIsa {
                    std::int64_t rows, std::int64_t pitch, int shift, bool first);
   void (*finish_columns)(const ConvFinishColumns&);
   void (*column_sums)(const ConvColumnSums&);
+  void (*pack_rows)(const ConvPack&);     // a row of the source holds the inputs of one column
+  void (*pack_columns)(const ConvPack&);  // ... one input of the columns
 };
+
+/// Plain forms of the two.
+void pack_rows_plain(const ConvPack& args);
+void pack_columns_plain(const ConvPack& args);
 
 /// The columns [begin, begin + width) of one group's outputs that one tile covers; the last may exceed the
 /// outputs.

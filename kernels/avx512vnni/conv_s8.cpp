@@ -349,6 +349,62 @@ void column_sums(const ConvColumnSums& args) {
     args.copy ? sum_16_columns<true>(args, column) : sum_16_columns<false>(args, column);
 }
 
+__mmask64 first_bytes(std::int64_t count) {
+  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << (count < 0 ? 0 : count)) - 1;
+}
+
+OCTAVO_INLINE void add_to_sums(std::int32_t* sums, __m512i more) {
+  _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), more));
+}
+
+/// 16 columns of 64 inputs are a matrix of 16 by 16 groups of four bytes.
+void pack_rows(const ConvPack& args) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    __m512i sums = _mm512_setzero_si512();
+    for (std::int64_t first = 0; first < args.inputs; first += 64) {
+      const __mmask64 mask = first_bytes(args.inputs - first);
+      __m512 m[16];
+      for (std::int64_t i = 0; i < 16; ++i)
+        m[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(
+            j + i < args.columns ? mask : 0, args.source + (j + i) * args.row + first));
+      transpose(m);
+      std::int8_t* target = args.target + first / 4 * args.step + j * 4;
+      for (std::int64_t q = 0; q < 16 && first + 4 * q < args.inputs; ++q, target += args.step) {
+        const __m512i v = _mm512_castps_si512(m[q]);
+        _mm512_storeu_si512(target, v);
+        sums = _mm512_dpbusd_epi32(sums, ones, v);
+      }
+    }
+    add_to_sums(args.sums + j, sums);
+  }
+}
+
+/// Bytes of four rows, column by column.
+void pack_columns(const ConvPack& args) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    const auto mask = static_cast<__mmask16>(first_bytes(std::min<std::int64_t>(16, args.columns - j)));
+    __m512i sums = _mm512_setzero_si512();
+    std::int8_t* target = args.target + j * 4;
+    for (std::int64_t input = 0; input < args.inputs; input += 4, target += args.step) {
+      __m128i v[4];
+      for (std::int64_t e = 0; e < 4; ++e)
+        v[e] = _mm_maskz_loadu_epi8(input + e < args.inputs ? mask : 0,
+                                    args.source + (input + e) * args.row + j);
+      const __m128i low = _mm_unpacklo_epi8(v[0], v[1]), high = _mm_unpackhi_epi8(v[0], v[1]);
+      const __m128i low2 = _mm_unpacklo_epi8(v[2], v[3]), high2 = _mm_unpackhi_epi8(v[2], v[3]);
+      __m512i quads = _mm512_castsi128_si512(_mm_unpacklo_epi16(low, low2));
+      quads = _mm512_inserti32x4(quads, _mm_unpackhi_epi16(low, low2), 1);
+      quads = _mm512_inserti32x4(quads, _mm_unpacklo_epi16(high, high2), 2);
+      quads = _mm512_inserti32x4(quads, _mm_unpackhi_epi16(high, high2), 3);
+      _mm512_storeu_si512(target, quads);
+      sums = _mm512_dpbusd_epi32(sums, ones, quads);
+    }
+    add_to_sums(args.sums + j, sums);
+  }
+}
+
 }  // namespace
 
 extern const ConvIsa conv_isa_avx512vnni;
@@ -358,6 +414,8 @@ const ConvIsa conv_isa_avx512vnni = {
     finish_rows,
     add_sums,
     finish_columns,
-    column_sums};
+    column_sums,
+    pack_rows,
+    pack_columns};
 
 }  // namespace octavo::kernels
