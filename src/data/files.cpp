@@ -36,7 +36,8 @@ std::vector<fs::path> folders_to_try(const DataRequest& request, const std::vect
   for (const fs::path& base : bases)
     for (const std::string& folder : below) {
       std::error_code ignored;
-      fs::path path = fs::absolute(base / (request.path.empty() ? "data" : request.path) / folder, ignored);
+      fs::path path = fs::absolute(base / (request.path.empty() ? "data" : request.path), ignored);
+      if (!folder.empty()) path /= folder;
       path = path.lexically_normal();
       if (std::find(tried.begin(), tried.end(), path) == tried.end()) tried.push_back(path);
     }

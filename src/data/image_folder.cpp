@@ -37,9 +37,10 @@ DatasetInfo describe(Split split, std::int64_t size, std::vector<std::string> cl
   return info;
 }
 
-/// By how much a JPEG may be decoded smaller: the region keeps at least `side` pixels.
+/// By how much a JPEG may be decoded smaller: the region keeps at least twice `side` pixels, so that the
+/// filter of `resize` still decides how sharp the result is.
 int shrink_for(const Region& region, std::int64_t side) {
-  const double least = std::min(region.h, region.w) / static_cast<double>(side);
+  const double least = std::min(region.h, region.w) / static_cast<double>(2 * side);
   return least >= 8 ? 8 : least >= 4 ? 4 : least >= 2 ? 2 : 1;
 }
 

@@ -65,20 +65,18 @@ void mix_rows(const std::uint8_t* rows, std::int64_t pitch, const float* weights
   }
 }
 
-/// `fixed`: the number of channels where the compiler shall know it, else 0.
-template <std::int64_t fixed>
+/// The first `c` of the `channels` that lie side by side.
+template <std::int64_t c>
 void mix_columns(const float* row, const Taps& taps, std::int64_t channels, std::int64_t out_w,
                  std::uint8_t* out) {
-  const std::int64_t c = fixed > 0 ? fixed : channels;
-  for (std::int64_t x = 0; x < out_w; ++x, out += c) {
-    const float* from = row + (taps.first(x) - taps.begin()) * c;
+  for (std::int64_t x = 0; x < out_w; ++x, out += channels) {
+    const float* from = row + (taps.first(x) - taps.begin()) * channels;
     const float* weights = taps.weights(x);
-    const std::int64_t count = taps.count(x);
-    for (std::int64_t channel = 0; channel < c; ++channel) {
-      float sum = 0.5f;
-      for (std::int64_t k = 0; k < count; ++k) sum += weights[k] * from[k * c + channel];
-      out[channel] = static_cast<std::uint8_t>(std::min(sum, 255.0f));
-    }
+    float sums[c] = {};
+    for (std::int64_t k = 0; k < taps.count(x); ++k, from += channels)
+      for (std::int64_t channel = 0; channel < c; ++channel) sums[channel] += weights[k] * from[channel];
+    for (std::int64_t channel = 0; channel < c; ++channel)
+      out[channel] = static_cast<std::uint8_t>(std::min(sums[channel] + 0.5f, 255.0f));
   }
 }
 
@@ -89,11 +87,15 @@ void resize(const ImageView& in, const Region& region, std::int64_t out_h, std::
   const Taps rows(region.y, region.h, in.h, out_h), columns(region.x, region.w, in.w, out_w);
   const std::int64_t pitch = in.w * in.c, values = (columns.end() - columns.begin()) * in.c;
   std::vector<float> mixed(static_cast<std::size_t>(values));
-  const auto mix = in.c == 3 ? mix_columns<3> : in.c == 1 ? mix_columns<1> : mix_columns<0>;
   for (std::int64_t y = 0; y < out_h; ++y, out += out_w * in.c) {
     mix_rows(in.data + rows.first(y) * pitch + columns.begin() * in.c, pitch, rows.weights(y), rows.count(y),
              values, mixed.data());
-    mix(mixed.data(), columns, in.c, out_w, out);
+    if (in.c == 3) {
+      mix_columns<3>(mixed.data(), columns, 3, out_w, out);
+    } else {
+      for (std::int64_t channel = 0; channel < in.c; ++channel)
+        mix_columns<1>(mixed.data() + channel, columns, in.c, out_w, out + channel);
+    }
   }
 }
 
