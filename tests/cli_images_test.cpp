@@ -52,6 +52,10 @@ TEST_CASE("a network learns from image files, the same for any number of threads
   octavo_good(folder, {"resume", "part"});
   CHECK(model_bytes(folder / "part", 24) == model_bytes(folder / "run", 24));
   octavo_good(folder, {"eval", "run", "data.batch=1"});
+  const auto bench = nlohmann::json::parse(
+      octavo_good(folder, {"bench", "data", "a.yaml", "data.threads=1", "--seconds", "0.05", "--json"}).out);
+  CHECK(bench.at("threads") == 1);
+  CHECK(bench.at("samples_per_second").get<double>() > 0);
 }
 
 TEST_CASE("class folders alone train with a share held out") {

@@ -53,7 +53,7 @@ std::string read_error(const Dataset& data, std::int64_t index) {
   return {};
 }
 
-std::vector<std::vector<float>> take(const std::shared_ptr<const Dataset>& data, LoaderOptions options,
+std::vector<std::vector<float>> take(const std::shared_ptr<const Dataset>& data, const LoaderOptions& options,
                                      int count) {
   Loader loader(data, options);
   std::vector<std::vector<float>> batches;
