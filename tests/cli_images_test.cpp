@@ -90,6 +90,7 @@ TEST_CASE("wrong settings of an image folder end with 2 and their place, missing
   };
   CHECK_THAT(check({"data.size=4"}),
              ContainsSubstring("2 ") && ContainsSubstring("data.size=4: data.size: "));
+  CHECK_THAT(check({"data.samples=9"}), ContainsSubstring("data.samples=9: data.samples: "));
   CHECK_THAT(check({"data.classes=4"}), ContainsSubstring("data.classes: 4, but "));
   CHECK_THAT(check({"data.holdout=0.1"}),
              ContainsSubstring("data.holdout: ") && ContainsSubstring("leave data.holdout out"));

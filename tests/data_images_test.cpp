@@ -99,6 +99,13 @@ TEST_CASE("PNG files of every kind become RGB") {
       }
 }
 
+TEST_CASE("palettes become RGB") {
+  const Picture picture = decode(palette_png_file());
+  REQUIRE((picture.h == 1 && picture.w == 16));
+  for (int x = 0; x < 16; ++x)
+    for (int c = 0; c < 3; ++c) CHECK(picture.at(0, x, c) == x % 4 * 10 * (c + 1));
+}
+
 TEST_CASE("JPEG is decoded smaller on request, near to what scaling the whole gives") {
   const Picture picture = gradient(123, 201);
   const Bytes file = jpeg_file(picture);

@@ -121,6 +121,26 @@ inline Bytes png_file(const Picture& picture, const PngStyle& style = {}) {
   return bytes;
 }
 
+/// One row of 16 pixels with the palette entries 0, 1, 2, 3, 0, ...; entry i is (10 i, 20 i, 30 i), the first
+/// one transparent.
+inline Bytes palette_png_file() {
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = 16;
+  image.height = 1;
+  image.format = PNG_FORMAT_RGBA_COLORMAP;
+  image.colormap_entries = 4;
+  Bytes indices(16), colours, bytes(1000);
+  for (std::size_t i = 0; i < 16; ++i) indices[i] = static_cast<std::uint8_t>(i % 4);
+  for (int i = 0; i < 4; ++i)
+    for (int value : {10 * i, 20 * i, 30 * i, i == 0 ? 0 : 255})
+      colours.push_back(static_cast<std::uint8_t>(value));
+  png_alloc_size_t size = bytes.size();
+  REQUIRE(png_image_write_to_memory(&image, bytes.data(), &size, 0, indices.data(), 0, colours.data()) != 0);
+  bytes.resize(size);
+  return bytes;
+}
+
 /// Writes a file and the folders above it.
 inline void put_file(const fs::path& path, const Bytes& bytes) {
   fs::create_directories(path.parent_path());

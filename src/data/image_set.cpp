@@ -22,10 +22,12 @@ DatasetInfo image_info(std::string name, Split split, std::int64_t h, std::int64
 }
 
 void check_options(const DataRequest& request, const std::vector<std::string>& known) {
-  for (const auto& [name, value] : request.options) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+  for (const auto& [option, value] : request.options) {
+    if (std::find(known.begin(), known.end(), option) != known.end()) continue;
+    // One key of a configuration stands for train_samples and test_samples.
+    const std::string name = option.ends_with("_samples") ? "samples" : option;
     std::string names;
-    for (const std::string& option : known) names += (names.empty() ? "" : ", ") + option;
+    for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
     fail(Errc::config, "data.", name, ": data set '", request.set, "' has no option '", name, "'; it has ",
          names.empty() ? "no options" : names);
   }
