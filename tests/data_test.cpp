@@ -286,7 +286,8 @@ TEST_CASE("a set from outside is opened by name, with its fraction taken") {
 TEST_CASE("unknown names and options are configuration errors") {
   CHECK_THAT(
       opening_error(request_for("cifar", ""), Errc::config),
-      ContainsSubstring("unknown data set 'cifar'; known: cifar10, cifar100, mnist, fashion_mnist, shapes"));
+      ContainsSubstring(
+          "unknown data set 'cifar'; known: cifar10, cifar100, mnist, fashion_mnist, image_folder, shapes"));
   DataRequest request = request_for("shapes", "");
   request.options = {{"sise", "32"}};
   CHECK_THAT(opening_error(request, Errc::config),

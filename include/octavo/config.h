@@ -50,9 +50,11 @@ struct DataSettings {
   std::int64_t threads = 0;  ///< loader threads; 0: chosen by the loader
   NormalizeSettings normalize;
   double fraction = 1;       ///< leading share of the training set that is used
-  std::int64_t classes = 0;  ///< procedural sets only; 0: the set's own
-  std::int64_t size = 0;     ///< image side of procedural sets; 0: the set's own
+  std::int64_t classes = 0;  ///< of procedural sets and image folders; 0: the set's own
+  std::int64_t size = 0;     ///< image side of procedural sets and image folders; 0: the set's own
   std::int64_t samples = 0;  ///< training samples of procedural sets; 0: the set's own
+  double holdout = 0;        ///< image folders: share of the images that is evaluated; 0: there is a folder
+  double center_crop = 0;    ///< image folders: share of the short side that is evaluated; 0: the set's own
 };
 
 struct OptimizerSettings {
@@ -151,8 +153,8 @@ struct PolicySpec {
 
 /// What a configuration may name. Parts registered at run time are appended by their caller.
 struct OCTAVO_API Catalog {
-  std::vector<std::string> data_sets{"shapes", "mnist", "cifar10", "cifar100"};
-  std::vector<std::string> augmentations{"pad_crop", "flip"};
+  std::vector<std::string> data_sets{"shapes", "mnist", "cifar10", "cifar100", "image_folder"};
+  std::vector<std::string> augmentations{"pad_crop", "flip", "random_resized_crop"};
   std::vector<std::string> optimizers{"sgd"};
   std::vector<PolicySpec> policies{{"fp32", {}, {}}, {"int8_minmax", {}, {}}, {"unified_int8", {"ui8"}, {}}};
   std::string share_folder;  ///< last place where models are looked up; may be empty

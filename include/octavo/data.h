@@ -30,10 +30,19 @@ struct DatasetInfo {
   std::vector<std::string> class_names;
   std::vector<Field> fields;
   std::vector<float> mean, std;  ///< of `image` / 255, per channel, the same for both splits
+  bool crops = false;  ///< stored images have sizes of their own: read_crop says what of them to take
 
   /// The field called `name`; Errc::config with the names there are.
   OCTAVO_API const Field& field(const std::string& name) const;
 };
+
+/// A rectangle in pixels of an image; fractions are allowed.
+struct Region {
+  double y = 0, x = 0, h = 0, w = 0;
+};
+
+/// Chooses what of an upright image of h x w pixels becomes the sample; has to lie within the image.
+using ChooseRegion = std::function<Region(std::int64_t h, std::int64_t w)>;
 
 /// Samples [0, info().samples), the same at every read. All members may be called from several threads at
 /// once.
@@ -44,6 +53,8 @@ class OCTAVO_API Dataset {
   /// Writes sample `index` densely to out[i], of info().fields[i].type.bytes() bytes. Errors: Errc::data,
   /// naming the sample.
   virtual void read(std::int64_t index, std::span<void* const> out) const = 0;
+  /// Where info().crops: as read, but `image` is the chosen region, scaled; read itself takes a central one.
+  virtual void read_crop(std::int64_t index, const ChooseRegion& choose, std::span<void* const> out) const;
 };
 
 /// What a configuration asks for.

@@ -70,9 +70,15 @@ void add_model_and_data(Table& t, const Catalog& catalog) {
   t.number(FIELD(data.normalize.mean), {-1e6, 1e6}, "mean of each channel, pixels in [0, 1]");
   t.number(FIELD(data.normalize.std), {0, 1e6, true}, "standard deviation of each channel, pixels in [0, 1]");
   t.number(FIELD(data.fraction), {0, 1, true}, "leading share of the training set that is used");
-  t.number(FIELD(data.classes), {0, 1 << 20}, "classes of a procedural set; 0: its own number");
-  t.number(FIELD(data.size), {0, 1 << 14}, "image side of a procedural set in pixels; 0: its own");
+  t.number(FIELD(data.classes), {0, 1 << 20},
+           "classes of a procedural set or, to be checked, of an image folder; 0: its own number");
+  t.number(FIELD(data.size), {0, 1 << 14},
+           "image side of a procedural set or an image folder in pixels; 0: its own");
   t.number(FIELD(data.samples), {0, most_steps}, "training samples of a procedural set; 0: its own number");
+  t.number(FIELD(data.holdout), {0, 1, false, true},
+           "image folder without train and val: share of the images that is evaluated");
+  t.number(FIELD(data.center_crop), unit_interval,
+           "image folder: central share of the short side that is evaluated; 0: 0.875");
 }
 
 void add_optimization(Table& t, const Catalog& catalog) {

@@ -12,12 +12,15 @@ std::shared_ptr<const Dataset> open_cifar100(const DataRequest& request);
 std::shared_ptr<const Dataset> open_mnist(const DataRequest& request);
 std::shared_ptr<const Dataset> open_fashion_mnist(const DataRequest& request);
 std::shared_ptr<const Dataset> open_shapes(const DataRequest& request);
+std::shared_ptr<const Dataset> open_image_folder(const DataRequest& request);
 
 DatasetInfo cifar10_info(const DataRequest& request);
 DatasetInfo cifar100_info(const DataRequest& request);
 DatasetInfo mnist_info(const DataRequest& request);
 DatasetInfo fashion_mnist_info(const DataRequest& request);
 DatasetInfo shapes_info(const DataRequest& request);
+/// Empty unless the option `classes` says how many there are.
+std::optional<DatasetInfo> image_folder_info(const DataRequest& request);
 
 /// Fields, classes and number of samples of a built-in set as published, without reading files; empty for
 /// others.

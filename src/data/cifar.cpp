@@ -57,12 +57,6 @@ Records read_records(const DataRequest& request, const DataFiles& wanted, const 
 
 std::int64_t published_samples(Split split) { return split == Split::train ? 50000 : 10000; }
 
-std::vector<std::string> numbered_classes(std::int64_t classes) {
-  std::vector<std::string> names;
-  for (std::int64_t i = 0; i < classes; ++i) names.push_back("class" + std::to_string(i));
-  return names;
-}
-
 std::shared_ptr<const Dataset> image_set(DatasetInfo info, Records records) {
   return std::make_shared<ImageSet>(std::move(info), std::move(records.pixels), 0, std::move(records.labels));
 }

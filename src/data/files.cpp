@@ -28,15 +28,16 @@ fs::path existing(const fs::path& file, bool gzip) {
   return gzip && fs::exists(packed, ignored) ? packed : fs::path{};
 }
 
-std::vector<fs::path> folders_to_try(const DataRequest& request, const DataFiles& wanted) {
+std::vector<fs::path> folders_to_try(const DataRequest& request, const std::vector<std::string>& below) {
   std::vector<fs::path> bases;
   for (const std::string& folder : request.folders) bases.emplace_back(folder);
   if (bases.empty()) bases.emplace_back();
   std::vector<fs::path> tried;
   for (const fs::path& base : bases)
-    for (const std::string& folder : wanted.folders) {
+    for (const std::string& folder : below) {
       std::error_code ignored;
-      fs::path path = fs::absolute(base / (request.path.empty() ? "data" : request.path) / folder, ignored);
+      fs::path path = fs::absolute(base / (request.path.empty() ? "data" : request.path), ignored);
+      if (!folder.empty()) path /= folder;
       path = path.lexically_normal();
       if (std::find(tried.begin(), tried.end(), path) == tried.end()) tried.push_back(path);
     }
@@ -83,7 +84,7 @@ std::vector<std::uint8_t> unpack(const fs::path& path, std::int64_t most) {
 }  // namespace
 
 std::vector<fs::path> find_files(const DataRequest& request, const DataFiles& wanted) {
-  const std::vector<fs::path> tried = folders_to_try(request, wanted);
+  const std::vector<fs::path> tried = folders_to_try(request, wanted.folders);
   for (const fs::path& folder : tried) {
     std::vector<fs::path> found;
     for (const std::string& name : wanted.names) found.push_back(existing(folder / name, wanted.gzip));
@@ -99,6 +100,17 @@ std::vector<fs::path> find_files(const DataRequest& request, const DataFiles& wa
   for (const fs::path& folder : tried) list += "\n  " + folder.string();
   fail(Errc::data, "data set '", wanted.set, "': no ", wanted.names.front(), wanted.gzip ? "[.gz]" : "",
        " in any of", list, "\n", how_to_get(wanted));
+}
+
+fs::path find_folder(const DataRequest& request, const std::string& expected) {
+  std::string list;
+  for (const fs::path& folder : folders_to_try(request, {""})) {
+    std::error_code ignored;
+    if (fs::is_directory(folder, ignored)) return folder;
+    list += "\n  " + folder.string();
+  }
+  fail(Errc::data, "data set '", request.set, "': no folder", list, "\nset data.path to ", expected,
+       "; or train without it: data.set=shapes");
 }
 
 InputFile::InputFile(const fs::path& path) : path_(path) {

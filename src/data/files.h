@@ -22,6 +22,9 @@ struct DataFiles {
 /// The absolute path of each name, in order.
 std::vector<std::filesystem::path> find_files(const DataRequest& request, const DataFiles& wanted);
 
+/// The first folder that request.path names; `expected` says what it should be: "a folder with ...".
+std::filesystem::path find_folder(const DataRequest& request, const std::string& expected);
+
 /// A regular file open for reading by position; safe when the file shrinks meanwhile, unlike a mapping.
 class InputFile {
  public:

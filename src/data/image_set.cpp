@@ -2,6 +2,8 @@
 #include "data/image_set.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/check.h"
@@ -20,13 +22,47 @@ DatasetInfo image_info(std::string name, Split split, std::int64_t h, std::int64
 }
 
 void check_options(const DataRequest& request, const std::vector<std::string>& known) {
-  for (const auto& [name, value] : request.options) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+  for (const auto& [option, value] : request.options) {
+    if (std::find(known.begin(), known.end(), option) != known.end()) continue;
+    // One key of a configuration stands for train_samples and test_samples.
+    const std::string name = option.ends_with("_samples") ? "samples" : option;
     std::string names;
-    for (const std::string& option : known) names += (names.empty() ? "" : ", ") + option;
+    for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
     fail(Errc::config, "data.", name, ": data set '", request.set, "' has no option '", name, "'; it has ",
          names.empty() ? "no options" : names);
   }
+}
+
+std::int64_t integer_option(const DataRequest& request, const std::string& name, std::int64_t otherwise,
+                            std::int64_t low, std::int64_t high) {
+  const auto found = request.options.find(name);
+  if (found == request.options.end()) return otherwise;
+  char* end = nullptr;
+  errno = 0;
+  const std::int64_t value = std::strtoll(found->second.c_str(), &end, 10);
+  require(errno == 0 && end != found->second.c_str() && *end == '\0' && value >= low && value <= high,
+          Errc::config, "data.", name, ": data set '", request.set, "': '", found->second,
+          "' is not an integer in ", low, " .. ", high);
+  return value;
+}
+
+double number_option(const DataRequest& request, const std::string& name, double otherwise, double low,
+                     double high) {
+  const auto found = request.options.find(name);
+  if (found == request.options.end()) return otherwise;
+  char* end = nullptr;
+  const double value = std::strtod(found->second.c_str(), &end);
+  // Negated, so that NaN is refused too.
+  require(end != found->second.c_str() && *end == '\0' && value >= low && value <= high, Errc::config,
+          "data.", name, ": data set '", request.set, "': '", found->second, "' is not a number in ", low,
+          " .. ", high);
+  return value;
+}
+
+std::vector<std::string> numbered_classes(std::int64_t classes) {
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < classes; ++i) names.push_back("class" + std::to_string(i));
+  return names;
 }
 
 ImageSet::ImageSet(DatasetInfo info, std::vector<std::uint8_t> pixels, std::int64_t first,

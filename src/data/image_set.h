@@ -14,6 +14,15 @@ DatasetInfo image_info(std::string name, Split split, std::int64_t h, std::int64
 /// Refuses option names that the set does not know.
 void check_options(const DataRequest& request, const std::vector<std::string>& known);
 
+/// Values of options in [low, high], `otherwise` where they are not given; Errc::config for others.
+std::int64_t integer_option(const DataRequest& request, const std::string& name, std::int64_t otherwise,
+                            std::int64_t low, std::int64_t high);
+double number_option(const DataRequest& request, const std::string& name, double otherwise, double low,
+                     double high);
+
+/// "class0", "class1", ... for sets whose names are not known.
+std::vector<std::string> numbered_classes(std::int64_t classes);
+
 class ImageSet : public Dataset {
  public:
   /// Image i lies at pixels[first + i * bytes of an image], in [h, w, c] order; info.samples counts them.

@@ -106,6 +106,7 @@ struct Loader::Impl {
   void dispatch();  // decides the contents of the next slot
   void compute_order(std::int64_t epoch);
   void prepare(Slot& slot, Workspace& workspace) const;
+  void read(const Batch& batch, std::int64_t sample, Workspace& workspace) const;
   void fill(Batch& batch, Workspace& workspace) const;
   void allocate(Batch& batch) const;
   const Batch& next();
@@ -240,6 +241,16 @@ void Loader::Impl::allocate(Batch& batch) const {
   batch.values = std::move(values);
 }
 
+void Loader::Impl::read(const Batch& batch, std::int64_t sample, Workspace& workspace) const {
+  if (!pipeline || !pipeline->crops_stored()) return data->read(sample, workspace.out);
+  data->read_crop(
+      sample,
+      [&](std::int64_t h, std::int64_t w) {
+        return pipeline->stored_region(options.seed, batch.position.epoch, sample, h, w);
+      },
+      workspace.out);
+}
+
 void Loader::Impl::fill(Batch& batch, Workspace& workspace) const {
   if (batch.values.empty()) allocate(batch);
   const std::vector<Field>& fields = data->info().fields;
@@ -259,7 +270,7 @@ void Loader::Impl::fill(Batch& batch, Workspace& workspace) const {
     }
     const std::int64_t sample = batch.samples[static_cast<std::size_t>(row)];
     try {
-      data->read(sample, workspace.out);
+      read(batch, sample, workspace);
     } catch (...) {
       rethrow_for(sample, data->info());
     }

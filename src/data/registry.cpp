@@ -11,7 +11,7 @@ namespace {
 struct Entry {
   std::string name;
   DatasetFactory factory;
-  std::function<DatasetInfo(const DataRequest&)> describe;
+  std::function<std::optional<DatasetInfo>(const DataRequest&)> describe;
   std::string help;
 };
 
@@ -55,6 +55,10 @@ const Field& DatasetInfo::field(const std::string& wanted) const {
   }
   fail(Errc::config, "data set '", name, "' has no field '", wanted, "'; it has ",
        names.empty() ? "none" : names);
+}
+
+void Dataset::read_crop(std::int64_t, const ChooseRegion&, std::span<void* const>) const {
+  fail(Errc::config, "data set '", info().name, "': its images have one size and are read whole");
 }
 
 std::shared_ptr<const Dataset> open_dataset(const DataRequest& request) {

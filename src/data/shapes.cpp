@@ -1,8 +1,5 @@
 // The procedural set `shapes`: ten shapes at any place, tilted up to 30 degrees, in noise and clutter. No
 // files.
-#include <cerrno>
-#include <cstdlib>
-
 #include "core/check.h"
 #include "data/builtin.h"
 #include "data/image_set.h"
@@ -12,20 +9,6 @@
 namespace octavo {
 
 namespace {
-
-/// An integer option in [low, high], or `otherwise` when it is not given.
-std::int64_t integer_option(const DataRequest& request, const std::string& name, std::int64_t otherwise,
-                            std::int64_t low, std::int64_t high) {
-  const auto found = request.options.find(name);
-  if (found == request.options.end()) return otherwise;
-  char* end = nullptr;
-  errno = 0;
-  const std::int64_t value = std::strtoll(found->second.c_str(), &end, 10);
-  require(errno == 0 && end != found->second.c_str() && *end == '\0' && value >= low && value <= high,
-          Errc::config, "data.", name, ": data set '", request.set, "': '", found->second,
-          "' is not an integer in ", low, " .. ", high);
-  return value;
-}
 
 class Shapes : public Dataset {
  public:

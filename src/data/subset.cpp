@@ -18,12 +18,19 @@ class Subset : public Dataset {
   }
   const DatasetInfo& info() const override { return info_; }
   void read(std::int64_t index, std::span<void* const> out) const override {
-    require(index >= 0 && index < info_.samples, Errc::data, "data set '", info_.name, "': no sample ", index,
-            " among ", info_.samples);
-    data_->read(chosen_[static_cast<std::size_t>(index)], out);
+    data_->read(stored(index), out);
+  }
+  void read_crop(std::int64_t index, const ChooseRegion& choose, std::span<void* const> out) const override {
+    data_->read_crop(stored(index), choose, out);
   }
 
  private:
+  std::int64_t stored(std::int64_t index) const {
+    require(index >= 0 && index < info_.samples, Errc::data, "data set '", info_.name, "': no sample ", index,
+            " among ", info_.samples);
+    return chosen_[static_cast<std::size_t>(index)];
+  }
+
   std::shared_ptr<const Dataset> data_;
   std::vector<std::int64_t> chosen_;
   DatasetInfo info_;

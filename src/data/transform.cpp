@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "core/check.h"
+#include "data/images/crop.h"
+#include "data/images/resize.h"
 #include "data/streams.h"
 
 namespace octavo {
@@ -46,8 +48,14 @@ void flip(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter, 
       for (std::int64_t c = 0; c < size.c; ++c) out[x * size.c + c] = in[(size.w - 1 - x) * size.c + c];
 }
 
+/// Of a set whose images have one size; others cut the region out of what they store.
+void random_resized_crop(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter,
+                         const std::uint8_t* in, std::uint8_t* out) {
+  resize({in, size.h, size.w, size.c}, random_region(size.h, size.w, key, counter), size.h, size.w, out);
+}
+
 constexpr Transform list[] = {
-#define OCTAVO_TRANSFORM(name, function, help) {name, function, help},
+#define OCTAVO_TRANSFORM(name, function, region, help) {name, function, region, help},
 #include "data/transform_list.inc"
 #undef OCTAVO_TRANSFORM
 };
@@ -61,6 +69,15 @@ const Transform* find_transform(const std::string& name) {
   fail(Errc::config, "data.augment: unknown transform '", name, "'; known: ", names);
 }
 
+kernels::RandomKey augment_key(std::uint64_t seed, std::int64_t epoch, std::int64_t sample) {
+  return stream_key(Stream::augment, seed, static_cast<std::uint64_t>(epoch),
+                    static_cast<std::uint64_t>(sample));
+}
+
+std::uint32_t first_draw(const Transform& transform) {
+  return static_cast<std::uint32_t>(&transform - list) * draws_per_transform;
+}
+
 }  // namespace
 
 std::span<const Transform> transforms() { return list; }
@@ -72,6 +89,7 @@ ImagePipeline::ImagePipeline(const DatasetInfo& info, const std::vector<std::str
           ", expected u8 HxWxC");
   size_ = {type.shape[0], type.shape[1], type.shape[2]};
   for (const std::string& name : augment) augment_.push_back(find_transform(name));
+  if (info.crops) take_stored_crop(info);
   const auto channels = static_cast<std::size_t>(size_.c);
   for (const auto* values : {&info.mean, &info.std})
     require(values->empty() || values->size() == channels, Errc::config, "data set '", info.name,
@@ -86,13 +104,28 @@ ImagePipeline::ImagePipeline(const DatasetInfo& info, const std::vector<std::str
   }
 }
 
+void ImagePipeline::take_stored_crop(const DatasetInfo& info) {
+  const auto is_crop = [](const Transform* transform) { return transform->region != nullptr; };
+  if (!augment_.empty() && is_crop(augment_.front())) {
+    stored_crop_ = augment_.front();
+    augment_.erase(augment_.begin());
+  }
+  const auto later = std::find_if(augment_.begin(), augment_.end(), is_crop);
+  if (later != augment_.end())
+    fail(Errc::config, "data.augment: data set '", info.name, "' takes ", (*later)->name,
+         " once, as the first of the list: it decides what of a stored image is decoded");
+}
+
+Region ImagePipeline::stored_region(std::uint64_t seed, std::int64_t epoch, std::int64_t sample,
+                                    std::int64_t h, std::int64_t w) const {
+  return stored_crop_->region(h, w, augment_key(seed, epoch, sample), first_draw(*stored_crop_));
+}
+
 void ImagePipeline::run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
                         std::uint8_t* scratch, float* out) const {
-  const kernels::RandomKey key = stream_key(Stream::augment, seed, static_cast<std::uint64_t>(epoch),
-                                            static_cast<std::uint64_t>(sample));
+  const kernels::RandomKey key = augment_key(seed, epoch, sample);
   for (const Transform* transform : augment_) {
-    const auto counter = static_cast<std::uint32_t>(transform - list) * draws_per_transform;
-    transform->apply(size_, key, counter, image, scratch);
+    transform->apply(size_, key, first_draw(*transform), image, scratch);
     std::swap(image, scratch);
   }
   const std::size_t row = scale_.size();

@@ -21,6 +21,9 @@ struct Transform {
   const char* name;
   void (*apply)(const ImageSize& size, kernels::RandomKey key, std::uint32_t counter, const std::uint8_t* in,
                 std::uint8_t* out);
+  /// A crop says what it keeps of an image of any size, so that a set can cut that out of what it stores;
+  /// others: null.
+  Region (*region)(std::int64_t h, std::int64_t w, kernels::RandomKey key, std::uint32_t counter);
   const char* help;
 };
 std::span<const Transform> transforms();
@@ -28,17 +31,24 @@ std::span<const Transform> transforms();
 /// Augments and normalizes: out = (pixel / 255 - mean[channel]) / std[channel].
 class ImagePipeline {
  public:
-  /// Errc::config for an unknown transform; mean and std may be absent (0 and 1).
+  /// Errc::config for an unknown transform or a crop out of its place; mean and std may be absent (0 and 1).
   ImagePipeline(const DatasetInfo& info, const std::vector<std::string>& augment);
 
   const ImageSize& size() const { return size_; }
+  /// Whether the first transform is a crop that the set makes itself, out of the image it stores.
+  bool crops_stored() const { return stored_crop_ != nullptr; }
+  Region stored_region(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::int64_t h,
+                       std::int64_t w) const;
   /// `image` and `scratch` hold size().bytes() each and are overwritten. Depends on (seed, epoch, sample)
   /// alone.
   void run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
            std::uint8_t* scratch, float* out) const;
 
  private:
+  void take_stored_crop(const DatasetInfo& info);
+
   ImageSize size_;
+  const Transform* stored_crop_ = nullptr;
   std::vector<const Transform*> augment_;
   std::vector<float> scale_, shift_;  // one image row each: the channels repeated
 };

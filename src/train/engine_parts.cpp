@@ -1,6 +1,7 @@
 #include "train/engine_parts.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "core/check.h"
 #include "exec/fits.h"
@@ -21,6 +22,8 @@ DataRequest data_request(const Config& config, Split split) {
     request.options["train_samples"] = std::to_string(data.samples);
     request.options["test_samples"] = std::to_string(std::max<std::int64_t>(1, data.samples / 5));
   }
+  if (data.holdout > 0) request.options["holdout"] = concat(data.holdout);
+  if (data.center_crop > 0) request.options["center_crop"] = concat(data.center_crop);
   return request;
 }
 
@@ -40,12 +43,17 @@ DataSets open_data_sets(const Config& config) {
   }
 }
 
+/// Decoding takes about as long as a small network's step: as many threads as cores then.
+std::int64_t default_workers(const DatasetInfo& data) {
+  return data.crops ? std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1, 16) : 1;
+}
+
 std::unique_ptr<Loader> make_loader(const Config& config, std::shared_ptr<const Dataset> data, Split split) {
   const DataSettings& from = config.data();
   LoaderOptions options;
   options.batch = from.batch;
   options.shuffle = options.drop_last = split == Split::train;
-  options.workers = from.threads > 0 ? static_cast<int>(from.threads) : 1;
+  options.workers = static_cast<int>(from.threads > 0 ? from.threads : default_workers(data->info()));
   options.seed = static_cast<std::uint64_t>(config.train().seed);
   options.mean.assign(from.normalize.mean.begin(), from.normalize.mean.end());
   options.std.assign(from.normalize.std.begin(), from.normalize.std.end());

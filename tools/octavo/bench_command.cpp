@@ -1,7 +1,8 @@
 // octavo bench: times whole training steps, and every node of the plan; octavo bench kernels: the integer
-// kernels.
+// kernels; octavo bench data: the loader.
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include "bench_kernels.h"
 #include "commands.h"
 #include "train/engine.h"
+#include "train/engine_parts.h"
 #include "train/summary.h"
 
 namespace octavo::cli {
@@ -21,6 +23,12 @@ struct BenchArguments {
   ConfigArguments config;
   bool json = false;
   int steps = 30, warmup = 5;
+};
+
+struct DataArguments {
+  ConfigArguments config;
+  bool json = false;
+  double seconds = 5;
 };
 
 double median(std::vector<double> values) {
@@ -144,6 +152,36 @@ int bench_command(const BenchArguments& arguments) {
   return 0;
 }
 
+/// Training batches alone, as fast as the loader gives them.
+int data_command(const DataArguments& arguments) {
+  const Config config = arguments.config.load();
+  const std::unique_ptr<Loader> loader =
+      make_loader(config, open_dataset(data_request(config, Split::train)), Split::train);
+  loader->next();  // what is prepared ahead before the clock runs
+  const Clock::time_point start = Clock::now();
+  const std::clock_t cpu_start = std::clock();
+  std::int64_t samples = 0;
+  double seconds = 0;
+  while (seconds < arguments.seconds) {
+    samples += loader->next().size();
+    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  const double cpu = static_cast<double>(std::clock() - cpu_start) / CLOCKS_PER_SEC;
+  const double count = static_cast<double>(samples);
+  if (arguments.json)
+    std::cout << nlohmann::ordered_json{{"data", config.data().set},
+                                        {"threads", loader->workers()},
+                                        {"samples_per_second", count / seconds},
+                                        {"samples_per_cpu_second", count / cpu}}
+                     .dump(1)
+              << '\n';
+  else
+    std::cout << std::fixed << std::setprecision(0) << config.data().set << ", " << loader->workers()
+              << " loader threads: " << count / seconds << " samples/s, " << count / cpu
+              << " per second of CPU time\n";
+  return 0;
+}
+
 int kernels_command(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "octavo bench kernels");
   std::vector<char*> pointers;
@@ -168,12 +206,21 @@ void add_bench(CLI::App& app, Action& action) {
       sub->add_subcommand("kernels", "time the integer kernels at training shapes; see --help");
   kernels->set_help_flag();  // its options are its own
   kernels->prefix_command();
-  sub->callback([arguments, kernels, &action] {
+  auto data_arguments = std::make_shared<DataArguments>();
+  CLI::App* data = sub->add_subcommand("data", "time the loader alone: reading, decoding, augmenting");
+  data_arguments->config.add_to(*data);
+  data->add_flag("--json", data_arguments->json, "machine-readable result");
+  data->add_option("--seconds", data_arguments->seconds, "timed seconds")->check(CLI::Range(0.01, 3600.0));
+  sub->callback([arguments, data_arguments, kernels, data, &action] {
+    if (data->parsed()) {
+      action = [data_arguments] { return data_command(*data_arguments); };
+      return;
+    }
     if (kernels->parsed()) {
       action = [kernels] { return kernels_command(kernels->remaining()); };
       return;
     }
-    if (arguments->config.path.empty()) throw CLI::RequiredError("config, or kernels");
+    if (arguments->config.path.empty()) throw CLI::RequiredError("config, data or kernels");
     action = [arguments] { return bench_command(*arguments); };
   });
 }
