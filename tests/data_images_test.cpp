@@ -99,6 +99,15 @@ TEST_CASE("PNG files of every kind become RGB") {
       }
 }
 
+TEST_CASE("BMP files of 24 and 32 bits become RGB, whichever row comes first") {
+  const Picture picture = gradient(19, 23);
+  for (int bits : {24, 32})
+    for (bool top_down : {false, true}) {
+      CAPTURE(bits, top_down);
+      CHECK(decode(bmp_file(picture, bits, top_down)).pixels == picture.pixels);
+    }
+}
+
 TEST_CASE("palettes become RGB") {
   const Picture picture = decode(palette_png_file());
   REQUIRE((picture.h == 1 && picture.w == 16));
@@ -171,7 +180,7 @@ TEST_CASE("orientations turn regions and pixels alike") {
 
 TEST_CASE("what is no image is refused with its name") {
   CHECK_THAT(decode_error({}), ContainsSubstring("an empty file"));
-  CHECK_THAT(decode_error({'G', 'I', 'F', '8', '9', 'a'}), ContainsSubstring("neither JPEG nor PNG"));
+  CHECK_THAT(decode_error({'G', 'I', 'F', '8', '9', 'a'}), ContainsSubstring("neither JPEG, PNG nor BMP"));
   CHECK_THAT(decode_error({0xFF, 0xD8, 0xFF}), ContainsSubstring("damaged JPEG file of 3 bytes"));
   Bytes header = png_file(gradient(4, 4));
   header.resize(8);
@@ -208,7 +217,8 @@ TEST_CASE("a progressive file with endless scans is refused") {
 
 TEST_CASE("every file that is cut off is an error") {
   for (const Bytes& file : {jpeg_file(gradient(24, 24)), jpeg_file(gradient(24, 24), {.progressive = true}),
-                            png_file(gradient(24, 24)), png_file(gradient(24, 24), {.interlaced = true})})
+                            png_file(gradient(24, 24)), png_file(gradient(24, 24), {.interlaced = true}),
+                            bmp_file(gradient(24, 24), 24), bmp_file(gradient(24, 24), 32)})
     for (std::size_t size = 3; size + 2 < file.size(); ++size) {
       CAPTURE(size, file.size());
       CHECK(!decode_error(Bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size))).empty());
@@ -221,7 +231,7 @@ TEST_CASE("files with changed bytes decode or are refused, and never crash") {
   int refused = 0;
   for (const Bytes& file : {jpeg_file(gradient(24, 24)), jpeg_file(gradient(24, 24, 4)),
                             jpeg_file(gradient(24, 24), {95, true, 6}), png_file(gradient(24, 24)),
-                            png_file(gradient(24, 24, 4), {16, true, 6})})
+                            png_file(gradient(24, 24, 4), {16, true, 6}), bmp_file(gradient(24, 24), 24)})
     for (int i = 0; i < 1500; ++i) {
       Bytes bad = file;
       for (std::size_t change = 0; change <= random(4); ++change)

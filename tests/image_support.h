@@ -123,6 +123,28 @@ inline Bytes png_file(const Picture& picture, const PngStyle& style = {}) {
 
 /// One row of 16 pixels with the palette entries 0, 1, 2, 3, 0, ...; entry i is (10 i, 20 i, 30 i), the first
 /// one transparent.
+/// Rows from the bottom up unless `top_down`, blue first, each a multiple of four bytes.
+inline Bytes bmp_file(const Picture& picture, int bits, bool top_down = false) {
+  const auto row = static_cast<std::size_t>((picture.w * bits + 31) / 32 * 4),
+             h = static_cast<std::size_t>(picture.h);
+  Bytes file{'B', 'M'};
+  const auto put = [&file](std::int64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) file.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+  };
+  put(static_cast<std::int64_t>(54 + row * h), 4), put(0, 4), put(54, 4);
+  put(40, 4), put(picture.w, 4), put(top_down ? -picture.h : picture.h, 4);
+  put(1, 2), put(bits, 2), put(0, 4), put(0, 4), put(0, 16);
+  for (int y = 0; y < picture.h; ++y) {
+    const std::size_t begin = file.size();
+    for (int x = 0; x < picture.w; ++x) {
+      for (int c = 2; c >= 0; --c) file.push_back(picture.at(top_down ? y : picture.h - 1 - y, x, c));
+      if (bits == 32) file.push_back(255);
+    }
+    file.resize(begin + row);
+  }
+  return file;
+}
+
 inline Bytes palette_png_file() {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;

@@ -1,7 +1,7 @@
 # Sourced by tools/test, tools/quickstart and .ci/run: the Debian and Ubuntu packages that octavo builds on.
 # The names are the same on Debian 12 and Ubuntu 24.04; third_party/README.md says what each is for.
 OCTAVO_BUILD_PACKAGES=(g++ cmake ninja-build ccache libeigen3-dev libyaml-cpp-dev libspdlog-dev catch2 libjpeg-dev
-  libpng-dev libdnnl-dev libcli11-dev nlohmann-json3-dev zlib1g-dev)
+  libpng-dev libstb-dev libdnnl-dev libcli11-dev nlohmann-json3-dev zlib1g-dev)
 OCTAVO_CHECK_PACKAGES=(git clang-format clang-tidy)
 
 octavo_require_system() {

@@ -16,14 +16,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* endings = ".jpg, .jpeg or .png";
+constexpr const char* endings = ".jpg, .jpeg, .png or .bmp";
 constexpr const char* usage =
     "train/CLASS/*.jpg and val/CLASS/*.jpg, or class folders alone and data.holdout=0.1 to evaluate a tenth";
 
 bool is_image_name(const fs::path& path) {
   std::string ending = path.extension().string();
   for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return ending == ".jpg" || ending == ".jpeg" || ending == ".png";
+  static constexpr std::array<std::string_view, 4> known{".jpg", ".jpeg", ".png", ".bmp"};
+  return std::find(known.begin(), known.end(), ending) != known.end();
 }
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }

@@ -41,6 +41,7 @@ void check_image_size(const ImageFile& file, const ImageHeader& header, std::int
 
 DecodedImage decode_jpeg(const ImageFile& file, const ChooseShrink& choose);
 DecodedImage decode_png(const ImageFile& file, const ChooseShrink& choose);
+DecodedImage decode_bmp(const ImageFile& file, const ChooseShrink& choose);
 
 /// The orientation that EXIF data (from their TIFF header on) hold; 1 where they hold none or are damaged.
 int exif_orientation(std::span<const std::uint8_t> tiff);

@@ -37,10 +37,13 @@ DecodedImage decode_image(std::span<const std::uint8_t> bytes, const std::string
                           const ChooseShrink& choose) {
   constexpr std::array<std::uint8_t, 3> jpeg{0xFF, 0xD8, 0xFF};
   constexpr std::array<std::uint8_t, 8> png{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  constexpr std::array<std::uint8_t, 2> bmp{'B', 'M'};
   const ImageFile file{bytes, name, memory};
   if (begins_with(bytes, jpeg)) return decode_jpeg(file, choose);
   if (begins_with(bytes, png)) return decode_png(file, choose);
-  fail(Errc::data, name, ": ", bytes.empty() ? "an empty file" : "neither JPEG nor PNG by its first bytes",
+  if (begins_with(bytes, bmp)) return decode_bmp(file, choose);
+  fail(Errc::data, name, ": ",
+       bytes.empty() ? "an empty file" : "neither JPEG, PNG nor BMP by its first bytes",
        "; convert it, fetch it again or remove it");
 }
 

@@ -1,4 +1,4 @@
-// Image files to pixels: JPEG and PNG, told apart by their first bytes, whatever their names say.
+// Image files to pixels: JPEG, PNG and BMP, told apart by their first bytes, whatever their names say.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ using ChooseShrink = std::function<int(const ImageHeader&)>;
 constexpr std::int64_t largest_image_file = 512 << 20;  // bytes
 constexpr std::int64_t largest_image_pixels = 1 << 26;
 
-/// Errc::data, naming the file: neither JPEG nor PNG, damaged, cut off, or too many pixels. `memory`: bytes
+/// Errc::data, naming the file: of another format, damaged, cut off, or too many pixels. `memory`: bytes
 /// that decoding may take at most, else Errc::resource.
 DecodedImage decode_image(std::span<const std::uint8_t> bytes, const std::string& name, std::int64_t memory,
                           const ChooseShrink& choose);
