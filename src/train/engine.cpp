@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/timed.h"
+#include "exec/kernel_plan.h"
 #include "graph/build.h"
 #include "optim/gradient_norm.h"
 #include "train/strict_precision.h"
@@ -50,6 +51,10 @@ Engine::Engine(const Config& config, const DataSets& data)
   program_ = std::make_unique<Program>(
       build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
+  if (!config.settings().plan.empty())
+    program_->kernel_choice = read_kernel_plan(config.settings().plan).choice([](const std::string& line) {
+      logger(LogArea::dispatch).warn("{}", line);
+    });
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {
@@ -98,8 +103,13 @@ std::string Engine::first_bad_node(Plan& plan, const BatchPointers& inputs) {
   return name;
 }
 
+const Batch& Engine::next_batch() {
+  const Timed timed(runtime_.outside.loader);
+  return train_data_->next();
+}
+
 double Engine::forward_backward() {
-  const Batch& batch = train_data_->next();
+  const Batch& batch = next_batch();
   Plan& plan = program_->plan(batch_types(batch), Phase::train);
   program_->forward(plan, batch_pointers(batch));
   const double loss = program_->loss(plan);
@@ -117,20 +127,23 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
   report.epoch = train_data_->cursor().epoch;
   report.learning_rate = learning_rate(schedule_, runtime_.step);
   {
-    const Timed timed(runtime_.precision_seconds);
+    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     controller_->begin_step(runtime_.step);
   }
   for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
     report.loss += forward_backward() / static_cast<double>(runtime_.micro_steps);
   runtime_.micro_step = 0;
 
-  std::vector<std::span<const float>> gradients;
-  for (const ParameterData& data : program_->parameters)
-    if (!data.frozen) gradients.push_back(data.gradient.as<float>());
-  report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
-  update(report.learning_rate, report.gradient_norm);
   {
-    const Timed timed(runtime_.precision_seconds);
+    const Timed timed(runtime_.outside.update);
+    std::vector<std::span<const float>> gradients;
+    for (const ParameterData& data : program_->parameters)
+      if (!data.frozen) gradients.push_back(data.gradient.as<float>());
+    report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
+    update(report.learning_rate, report.gradient_norm);
+  }
+  {
+    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
   }
   report.step = ++runtime_.step;
@@ -161,6 +174,7 @@ EvalReport Engine::evaluate() {
   const Clock::time_point start = Clock::now();
   const MacCount macs = runtime_.macs;  // the shares count training
   const double precision_seconds = runtime_.precision_seconds;
+  const OutsideSeconds outside = runtime_.outside;
   EvalReport report;
   report.step = runtime_.step;
   report.metric_name = task_->metric_name();
@@ -178,6 +192,7 @@ EvalReport Engine::evaluate() {
   }
   runtime_.macs = macs;
   runtime_.precision_seconds = precision_seconds;
+  runtime_.outside = outside;
   report.loss = loss / static_cast<double>(report.samples);
   report.metric = task_->metric();
   report.seconds = seconds_since(start);

@@ -42,6 +42,7 @@ class Engine {
  private:
   BatchTypes sample_types() const;
   std::string first_bad_node(Plan& plan, const BatchPointers& inputs);
+  const Batch& next_batch();
   double forward_backward();  // one micro-step; returns its loss
   void update(double rate, double norm);
 

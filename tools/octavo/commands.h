@@ -48,6 +48,7 @@ void add_inspect(CLI::App& app, Action& action);      // inspect
 void add_compare(CLI::App& app, Action& action);      // compare
 void add_report(CLI::App& app, Action& action);       // report
 void add_reproduce(CLI::App& app, Action& action);    // reproduce
+void add_tune(CLI::App& app, Action& action);         // tune
 void add_information(CLI::App& app, Action& action);  // list, doctor
 
 }  // namespace octavo::cli
