@@ -63,7 +63,7 @@ TEST_CASE("bench shows every layer and pass, beside the same in FP32") {
     ++passes[row.at("pass")];
     rows_ms += row.at("ms").get<double>();
     CHECK(row.at("bytes").get<std::int64_t>() > 0);
-    CHECK(row.at("copy_share").get<double>() > 0);
+    CHECK(row.at("memory_copy_share").get<double>() > 0);
     if (!row.contains("kernel")) continue;
     CHECK(row.at("speedup").get<double>() > 0);
     CHECK(row.at("gops").get<double>() > 0);
@@ -112,6 +112,8 @@ TEST_CASE("tune writes a plan, and training with it gives the same weights") {
   }
   CHECK_THAT(octavo_good(folder, {"summary", "a.yaml", "plan=ref.yaml"}).out,
              ContainsSubstring("ref/conv_s8"));
+  octavo_good(folder, {"train", "a.yaml", "data.batch=8", "plan=plan.yaml", "--out", "other"});
+  CHECK_THAT(read_text(folder / "other/log.txt"), ContainsSubstring("integer products are not in it"));
   const Outcome missing = octavo_run(folder, {"check", "a.yaml", "plan=none.yaml"});
   CHECK(missing.code == 2);
   CHECK_THAT(missing.err, ContainsSubstring("plan file 'none.yaml' not found; tried "));

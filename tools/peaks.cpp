@@ -107,8 +107,4 @@ void Peaks::measure_copies(ThreadPool& pool) {
   memory_gbps = std::max(memory_gbps, measure_copy(pool, std::max<std::int64_t>(128 << 20, 4 * cache_bytes)));
 }
 
-double Peaks::copy_ms(std::int64_t bytes) const {
-  return static_cast<double>(bytes) / (bytes <= cache_bytes ? cache_gbps : memory_gbps) * 1e-6;
-}
-
 }  // namespace octavo

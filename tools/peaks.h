@@ -44,8 +44,6 @@ struct Peaks {
   /// Clocks and neighbours vary: the larger of what was measured so far and now.
   void measure_arithmetic(ThreadPool& pool);
   void measure_copies(ThreadPool& pool);
-  /// Milliseconds that copying takes which reads and writes so many bytes.
-  double copy_ms(std::int64_t bytes) const;
 };
 
 }  // namespace octavo

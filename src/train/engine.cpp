@@ -28,6 +28,22 @@ int thread_count(const Config& config) {
                    : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+// A plan file made for other sizes or layers is no error, but not silent either; empty when all is planned.
+std::string unplanned(const Config& config, const KernelChoice& choice, const Graph& graph) {
+  int all = 0, missing = 0;
+  for (const Node& node : graph.nodes)
+    for (std::size_t p = 0; p < node.products.size(); ++p) {
+      const ProductPlan& product = node.products[p];
+      if (!product.used || !product.integer) continue;
+      ++all;
+      if (choice(product.shape, static_cast<kernels::Product>(p)) == nullptr) ++missing;
+    }
+  if (missing == 0) return {};
+  return concat(
+      "plan ", config.settings().plan, ": ", missing, " of ", all,
+      " integer products are not in it and take the first kernel of the list; octavo tune makes it again");
+}
+
 }  // namespace
 
 BatchTypes batch_types(const Batch& batch) {
@@ -52,9 +68,10 @@ Engine::Engine(const Config& config, const DataSets& data)
       build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
   if (!config.settings().plan.empty())
-    program_->kernel_choice = read_kernel_plan(config.settings().plan).choice([](const std::string& line) {
-      logger(LogArea::dispatch).warn("{}", line);
-    });
+    program_->kernel_choice =
+        read_kernel_plan(config.settings().plan).choice([this](const std::string& line) {
+          notes_.push_back(line);
+        });
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {
@@ -66,6 +83,9 @@ Engine::Engine(const Config& config, const DataSets& data)
   optimizer_ = make_program_optimizer(config, *program_);
   task_ = make_task(*program_, train_info());
   const Plan& plan = training_plan();
+  if (program_->kernel_choice)
+    if (std::string note = unplanned(config, program_->kernel_choice, plan.graph); !note.empty())
+      notes_.push_back(std::move(note));
   if (config.precision().strict)
     placed(config, [&] { require_asked_precision(plan, *program_, config.precision()); });
 }

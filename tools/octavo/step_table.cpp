@@ -1,9 +1,9 @@
 #include "step_table.h"
 
 #include <algorithm>
+#include <array>
 #include <iomanip>
 #include <map>
-#include <numeric>
 #include <sstream>
 
 namespace octavo::cli {
@@ -11,12 +11,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// GOP/s and share of the peak of the arithmetic that a product runs in; bytes against the copies.
+// GOP/s and share of the peak of the arithmetic that a product runs in; GB/s and shares of the copies.
 void add_rates(Json& row, const StepRow& from, const Peaks& peaks) {
-  const double ms = from.time.ms();
-  const std::int64_t bytes = std::accumulate(from.bytes.begin(), from.bytes.end(), std::int64_t{0});
-  double copy_ms = 0;
-  for (const std::int64_t of_node : from.bytes) copy_ms += peaks.copy_ms(of_node);
+  const double ms = from.time.ms(), gbps = 1e-6 * static_cast<double>(from.bytes) / ms;
   row["ms"] = ms;
   if (from.operations > 0) {
     const double peak = from.integer ? peaks.int8_gops : peaks.fp32_gops;
@@ -24,9 +21,10 @@ void add_rates(Json& row, const StepRow& from, const Peaks& peaks) {
     row["gops"] = 1e-6 * from.operations / ms;
     if (peak > 0) row["peak_share"] = 1e-6 * done / ms / peak;
   }
-  row["bytes"] = bytes;
-  row["gbps"] = 1e-6 * static_cast<double>(bytes) / ms;
-  row["copy_share"] = copy_ms / ms;
+  row["bytes"] = from.bytes;
+  row["gbps"] = gbps;
+  row["cache_copy_share"] = gbps / peaks.cache_gbps;
+  row["memory_copy_share"] = gbps / peaks.memory_gbps;
 }
 
 std::vector<StepRow> in_order(const StepTimes& times) {
@@ -73,8 +71,9 @@ Line line_of(const Json& row, bool with_fp32) {
   line.insert(line.end(), {number(row, "gops", 0), number(row, "peak_share", 0, 100)});
   if (with_fp32)
     line.insert(line.end(), {number(row, "fp32_gops", 0), number(row, "fp32_peak_share", 0, 100)});
-  line.insert(line.end(), {number(row, "bytes", 2, 1e-6), number(row, "gbps", 1),
-                           number(row, "copy_share", 0, 100), row.value("kernel", "-")});
+  line.insert(line.end(),
+              {number(row, "bytes", 2, 1e-6), number(row, "gbps", 1), number(row, "cache_copy_share", 0, 100),
+               number(row, "memory_copy_share", 0, 100), row.value("kernel", "-")});
   return line;
 }
 
@@ -83,7 +82,7 @@ Line titles(bool with_fp32) {
   if (with_fp32) line.insert(line.end(), {"FP32 ms", "ratio"});
   line.insert(line.end(), {"GOP/s", "% of peak"});
   if (with_fp32) line.insert(line.end(), {"FP32 GOP/s", "% of peak"});
-  line.insert(line.end(), {"MB", "GB/s", "% of copy", "kernel"});
+  line.insert(line.end(), {"MB", "GB/s", "% of cache copy", "% of memory copy", "kernel"});
   return line;
 }
 
@@ -135,6 +134,7 @@ Json rows_json(const StepTimes& times, const StepTimes* fp32, const Peaks& peaks
 }
 
 Json passes_json(const Json& rows) {
+  constexpr std::array weighted = {"gops", "peak_share", "gbps", "cache_copy_share", "memory_copy_share"};
   Json passes = Json::array();
   const auto of_pass = [&](const Json& pass) -> Json& {
     for (Json& known : passes)
@@ -147,11 +147,11 @@ Json passes_json(const Json& rows) {
   for (const Json& row : rows) {
     Json& all = of_pass(row.at("pass"));
     for (const char* key : {"ms", "fp32_ms", "bytes"}) add(all, row, key, 1);
-    for (const char* key : {"gops", "peak_share", "gbps", "copy_share"}) add(all, row, key, row.at("ms"));
+    for (const char* key : weighted) add(all, row, key, row.at("ms"));
     for (const char* key : {"fp32_gops", "fp32_peak_share"}) add(all, row, key, row.value("fp32_ms", 0.0));
   }
   for (Json& all : passes) {
-    for (const char* key : {"gops", "peak_share", "gbps", "copy_share"})
+    for (const char* key : weighted)
       if (all.contains(key)) all[key] = all.at(key).get<double>() / all.at("ms").get<double>();
     for (const char* key : {"fp32_gops", "fp32_peak_share"})
       if (all.contains(key)) all[key] = all.at(key).get<double>() / all.at("fp32_ms").get<double>();

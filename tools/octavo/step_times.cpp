@@ -119,13 +119,13 @@ void StepTimes::describe_products(const Plan& plan, std::size_t index) {
     into.integer = product.integer;
     into.operations = 2.0 * static_cast<double>(product.shape.macs());
     into.int8_operations = product.integer ? into.operations * product.a_planes * product.b_planes : 0;
-    into.bytes.push_back(product_bytes(plan, index, p));
+    into.bytes += product_bytes(plan, index, p);
     nodes_[index].operations += into.operations;
     nodes_[index].product_rows[p] = at;
   }
   if (node.pass == Pass::backward && node.grad_parameters.size() > 1 && node.grad_parameters[1]) {
     const int at = row(layer_name(node), "bias", bias);
-    rows_[static_cast<std::size_t>(at)].bytes.push_back(bytes_of(plan.graph, {node.grad_outputs[0]}));
+    rows_[static_cast<std::size_t>(at)].bytes += bytes_of(plan.graph, {node.grad_outputs[0]});
     nodes_[index].row = at;
   }
 }
@@ -134,7 +134,7 @@ void StepTimes::describe_pointwise(const Plan& plan, std::size_t index) {
   const bool backward = index >= plan.graph.first_backward;
   const int at = row(layer_of(plan.graph, index), backward ? "pointwise backward" : "pointwise",
                      backward ? pointwise_backward : pointwise);
-  rows_[static_cast<std::size_t>(at)].bytes.push_back(nodes_[index].bytes);
+  rows_[static_cast<std::size_t>(at)].bytes += nodes_[index].bytes;
   nodes_[index].row = at;
 }
 

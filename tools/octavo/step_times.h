@@ -33,9 +33,9 @@ struct StepRow {
   int order = 0;            // in the table
   std::string kernel;       // of a product
   bool integer = false;
-  double operations = 0;            // a multiply-add counts 2
-  double int8_operations = 0;       // those of all pairs of planes
-  std::vector<std::int64_t> bytes;  // by node: what it reads and writes, each value once
+  double operations = 0;       // a multiply-add counts 2
+  double int8_operations = 0;  // those of all pairs of planes
+  std::int64_t bytes = 0;      // what its nodes read and write, each value once
   StepSeries time;
 };
 
