@@ -157,6 +157,16 @@ void StepTimes::describe(const Plan& plan) {
     else
       describe_pointwise(plan, i);
   }
+  const std::int64_t passes = engine_.program().runtime().micro_steps;
+  for (StepRow& row : rows_) {
+    row.operations *= static_cast<double>(passes);
+    row.int8_operations *= static_cast<double>(passes);
+    row.bytes *= passes;
+  }
+  for (StepNode& node : nodes_) {
+    node.operations *= static_cast<double>(passes);
+    node.bytes *= passes;
+  }
 }
 
 bool StepTimes::still_describes(const Plan& plan) const {
