@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 namespace octavo::kernels {
+// NOLINTBEGIN(misc-definitions-in-headers): each adapter keeps its own copy
 namespace {
 
 using Desc = dnnl::memory::desc;
@@ -110,4 +111,5 @@ char* aligned(void* scratch) {
 }
 
 }  // namespace
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace octavo::kernels

@@ -35,6 +35,7 @@ TEST_CASE("list, doctor, bench, help and version") {
   CHECK(bench.at("precision_ms").get<double>() > 0);
   CHECK(bench.at("precision_ms").get<double>() < bench.at("step_ms_mean").get<double>());
   CHECK(bench.at("nodes").size() > 10);
+  CHECK(!bench.contains("fp32"));
   CHECK(bench.at("int8_mac_share").at("forward").get<double>() > 0.95);
   const std::string kernels =
       octavo_good(folder, {"bench", "kernels", "--json", "--seconds", "0.001", "--threads", "1", "--ref",
@@ -46,6 +47,78 @@ TEST_CASE("list, doctor, bench, help and version") {
   CHECK(octavo_run(folder, {"bench", "kernels", "--fliter", "x"}).code == 2);
   CHECK_THAT(octavo_good(folder, {"--help"}).out, ContainsSubstring("train"));
   CHECK_THAT(octavo_good(folder, {"--version"}).out, ContainsSubstring("."));
+}
+
+TEST_CASE("bench shows every layer and pass, beside the same in FP32") {
+  const TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config("int8_minmax"));
+  const std::vector<std::string> command{"bench", "a.yaml", "--fp32", "--steps", "3", "--warmup", "1"};
+  std::vector<std::string> as_json = command;
+  as_json.emplace_back("--json");
+  const auto bench = nlohmann::json::parse(octavo_good(folder, as_json).out);
+  double rows_ms = 0;
+  std::map<std::string, int> passes;
+  for (const auto& row : bench.at("rows")) {
+    INFO(row.dump());
+    ++passes[row.at("pass")];
+    rows_ms += row.at("ms").get<double>();
+    CHECK(row.at("bytes").get<std::int64_t>() > 0);
+    CHECK(row.at("memory_copy_share").get<double>() > 0);
+    if (!row.contains("kernel")) continue;
+    CHECK(row.at("speedup").get<double>() > 0);
+    CHECK(row.at("gops").get<double>() > 0);
+    CHECK(row.at("fp32_gops").get<double>() > 0);
+    const char* peak = row.at("integer").get<bool>() ? "int8_gops" : "fp32_gops";
+    if (bench.at("peaks").at(peak).get<double>() > 0) CHECK(row.at("peak_share").get<double>() > 0);
+  }
+  CHECK(passes["forward"] == passes["grad_weight"]);
+  CHECK(passes["grad_input"] == passes["forward"] - 1);  // the first layer's input needs no gradient
+  CHECK(passes["pointwise"] > 3);
+  CHECK(passes["pointwise backward"] > 3);
+  double passes_ms = 0;
+  for (const auto& pass : bench.at("passes")) passes_ms += pass.at("ms").get<double>();
+  CHECK(std::abs(passes_ms - rows_ms) < 1e-6);
+  double nodes_ms = 0;
+  for (const auto& node : bench.at("nodes")) nodes_ms += node.at("ms").get<double>();
+  CHECK(rows_ms < 1.5 * nodes_ms);
+  const auto& step = bench.at("step");
+  double parts = 0;
+  for (const char* part : {"nodes", "loader", "weights", "update", "controller", "rest"})
+    parts += step.at(part).get<double>();
+  CHECK(std::abs(parts - step.at("mean").get<double>()) < 1e-6);
+  CHECK(bench.at("memory").at("peak_bytes") > bench.at("memory").at("arena_bytes"));
+  CHECK(bench.at("memory").at("optimizer_bytes") == bench.at("memory").at("gradient_bytes"));
+  const std::string table = octavo_good(folder, command).out;
+  for (const char* text : {"| layer", "FP32 ms", "grad_weight", "peaks of this run", "memory in FP32"})
+    CHECK_THAT(table, ContainsSubstring(text));
+}
+
+TEST_CASE("tune writes a plan, and training with it gives the same weights") {
+  const TemporaryFolder folder;
+  write_text(folder / "a.yaml", tiny_config("int8_minmax", 4));
+  CHECK_THAT(octavo_good(folder, {"tune", "a.yaml", "--seconds", "0.001"}).out,
+             ContainsSubstring("milliseconds: {"));
+  octavo_good(folder, {"tune", "a.yaml", "--seconds", "0.001", "--out", "plan.yaml"});
+  std::string plan = read_text(folder / "plan.yaml");
+  for (const char* text : {"cpu: ", "product: grad_weight", "shape: {n: 16", "kernel: ", "layers: ["})
+    CHECK_THAT(plan, ContainsSubstring(text));
+  for (std::size_t at = 0; (at = plan.find("kernel: ", at)) != std::string::npos; ++at)
+    plan.replace(at, plan.find('\n', at) - at, "kernel: ref/conv_s8");
+  write_text(folder / "ref.yaml", plan);
+  octavo_good(folder, {"train", "a.yaml", "--out", "plain"});
+  for (const char* name : {"plan", "ref"}) {
+    octavo_good(folder, {"train", "a.yaml", std::string("plan=") + name + ".yaml", "--out", name});
+    CHECK((model_bytes(folder / name, 4) == model_bytes(folder / "plain", 4)));
+  }
+  CHECK_THAT(octavo_good(folder, {"summary", "a.yaml", "plan=ref.yaml"}).out,
+             ContainsSubstring("ref/conv_s8"));
+  octavo_good(folder, {"train", "a.yaml", "data.batch=8", "plan=plan.yaml", "--out", "other"});
+  CHECK_THAT(read_text(folder / "other/log.txt"), ContainsSubstring("integer products are not in it"));
+  const Outcome missing = octavo_run(folder, {"check", "a.yaml", "plan=none.yaml"});
+  CHECK(missing.code == 2);
+  CHECK_THAT(missing.err, ContainsSubstring("plan file 'none.yaml' not found; tried "));
+  write_text(folder / "bad.yaml", plan + "  - {product: forward, kernel: x}\n");
+  CHECK(octavo_run(folder, {"train", "a.yaml", "plan=bad.yaml", "--out", "bad"}).code == 2);
 }
 
 TEST_CASE("summary: parameters of the models are those of the published networks") {

@@ -58,6 +58,8 @@ TEST_CASE("the memory limit is that of the machine or of the process, whichever 
   in >> word >> kib;
   REQUIRE(word == "MemTotal:");
   CHECK(memory_limit() > 0);
+  CHECK(peak_resident_bytes() > 1 << 20);
+  CHECK(peak_resident_bytes() < kib * 1024);
   std::ifstream swaps("/proc/swaps");
   std::string line;
   std::getline(swaps, line);

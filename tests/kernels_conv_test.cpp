@@ -227,6 +227,17 @@ TEST_CASE("scale vectors, bias, accumulation and wider borders") {
                  .extra_border = bits / 4});
 }
 
+TEST_CASE("forward products that are cut into blocks of images or rows, and sums above 2^24") {
+  for (std::int64_t border : {0, 1, 2}) {
+    const Options options{.accumulate = true, .extra_border = border};
+    compare(conv(5, 24, 24, 4, 64, 3, 3, 1, 1), Product::forward, Values::random, options);
+    compare(conv(5, 47, 47, 4, 64, 3, 3, 2, 1), Product::forward, Values::random, options);
+    compare(conv(2, 73, 40, 4, 61, 3, 3, 1, 1), Product::forward, Values::random, options);
+    compare(conv(1, 145, 81, 3, 64, 1, 1, 2, 0), Product::forward, Values::random, options);
+    compare(conv(2, 5, 5, 131, 16, 3, 3, 1, 1), Product::forward, Values::all_127, options);
+  }
+}
+
 TEST_CASE("unsigned activations give the reference's integers and floats") {
   int ran = 0;
   for (const ConvShape& shape : shapes())

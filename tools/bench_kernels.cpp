@@ -1,17 +1,13 @@
 // Speed of every line of the integer convolution list at training shapes: GOP/s (a multiply-add counts 2) and
 // the share of the vpdpbusd peak that the same run measured.
 #include <CLI/CLI.hpp>
-#include <chrono>
-#include <cmath>
-#include <cstdlib>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "bench_kernels.h"
-#include "core/thread_pool.h"
-#include "kernels.h"
+#include "peaks.h"
+#include "time_conv_s8.h"
 
 using namespace octavo;
 using namespace octavo::kernels;
@@ -22,51 +18,6 @@ struct Layer {
   std::string network, name;
   ConvShape shape;
 };
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// Shortest of the runs that fit into `budget` seconds, at least three.
-double shortest(const std::function<void()>& work, double budget) {
-  work();
-  double best = 1e30, spent = 0;
-  for (int run = 0; run < 3 || spent < budget; ++run) {
-    const double seconds = seconds_of(work);
-    best = std::min(best, seconds);
-    spent += seconds;
-  }
-  return best;
-}
-
-// Inline assembly: in intrinsics the compiler adds moves, and the peak halves.
-void multiply_only(std::int64_t rounds) {
-  asm volatile(
-      "1:\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm0\n vpdpbusd %%zmm15, %%zmm14, %%zmm1\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm2\n vpdpbusd %%zmm15, %%zmm14, %%zmm3\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm4\n vpdpbusd %%zmm15, %%zmm14, %%zmm5\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm6\n vpdpbusd %%zmm15, %%zmm14, %%zmm7\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm8\n vpdpbusd %%zmm15, %%zmm14, %%zmm9\n"
-      "vpdpbusd %%zmm15, %%zmm14, %%zmm10\n vpdpbusd %%zmm15, %%zmm14, %%zmm11\n"
-      "dec %0\n jnz 1b\n vzeroupper\n"
-      : "+r"(rounds)
-      :
-      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-        "xmm14", "xmm15", "cc");
-}
-
-/// GOP/s of vpdpbusd alone on all threads; 0 when the CPU lacks it.
-double measure_peak(ThreadPool& pool) {
-  if (!isa_supported(Isa::avx512vnni)) return 0;
-  constexpr std::int64_t rounds = 100000;
-  const int chunks = pool.threads();
-  const double seconds =
-      shortest([&] { pool.run(chunks, [](std::int64_t) { multiply_only(rounds); }); }, 0.02);
-  return 12.0 * 128 * rounds * chunks / seconds / 1e9;
-}
 
 ConvShape square(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k, std::int64_t kernel,
                  std::int64_t stride = 1, std::int64_t groups = 1) {
@@ -112,20 +63,6 @@ std::vector<Layer> layers() {
           {"lstm", "linear 20 rows", gate_step}};
 }
 
-/// Aligned memory of random bytes: the speed does not depend on the values.
-struct Buffer {
-  explicit Buffer(std::int64_t bytes) {
-    const auto size = static_cast<std::size_t>(bytes + 127) / 64 * 64;
-    data.reset(static_cast<std::uint8_t*>(std::aligned_alloc(64, size)));
-    std::mt19937 generator(1);
-    for (std::size_t i = 0; i < size; ++i) data.get()[i] = static_cast<std::uint8_t>(generator() >> 24);
-  }
-  struct Free {
-    void operator()(void* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<std::uint8_t, Free> data;
-};
-
 struct Options {
   int threads = 2;
   double budget = 0.15;
@@ -133,55 +70,13 @@ struct Options {
   int a_planes = 1, b_planes = 1;
   std::string classes = "none";
   std::string filter, isa;
+
+  ConvTiming timing_of(std::int64_t samples) const {
+    ConvTiming timing{budget, a_planes, b_planes, {}};
+    if (classes != "none") timing.classes = draw_sample_classes(samples, classes == "half");
+    return timing;
+  }
 };
-
-/// Classes as late in training: the largest gradient of a sample is 0 to 6 octaves below that of the batch.
-std::vector<std::uint8_t> draw_classes(std::int64_t samples, bool half_octaves) {
-  std::mt19937 generator(1);
-  std::normal_distribution<double> octave(2.8, 1.2);
-  std::vector<std::uint8_t> classes(static_cast<std::size_t>(samples));
-  for (std::uint8_t& c : classes) {
-    const double drawn = std::clamp(octave(generator), 0.0, 6.0);
-    c = static_cast<std::uint8_t>(half_octaves ? std::lround(2 * drawn) : 2 * std::lround(drawn));
-  }
-  return classes;
-}
-
-/// Seconds of one product: {run, pack}.
-std::pair<double, double> measure(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
-                                  ThreadPool& pool, const Options& options) {
-  const Parallel parallel = [&](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
-    pool.run(chunks, body);
-  };
-  const View a_view = candidate.a_view(shape, product), b_view = candidate.b_view(shape, product);
-  const auto kernel = candidate.make(shape, product, a_view, b_view);
-  const bool weights = product != Product::grad_weight;
-  const std::int64_t x = shape.n * shape.h * shape.w * shape.c, y = shape.n * shape.ho * shape.wo * shape.k;
-  const std::int64_t w = shape.k * shape.r * shape.s * (shape.c / shape.groups);
-  const float scale = 0.01F;
-  ConvArgs args{.a_planes = options.a_planes, .b_planes = options.b_planes};
-  args.a_scale = args.b_scale = &scale;
-  const auto classes = draw_classes(shape.n, options.classes == "half");
-  if (options.classes != "none" && !weights) args.sample_class = classes.data();
-  Buffer a(planes_bytes(a_view, args.a_planes)), scratch(kernel->scratch_bytes(args));
-  Buffer b(weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
-  Buffer plain(w * args.b_planes), out(4 * (product == Product::forward      ? y
-                                            : product == Product::grad_input ? x
-                                                                             : w));
-  double pack_seconds = 0;
-  if (weights) {
-    const auto pack = [&] {
-      kernel->pack_planes(reinterpret_cast<const std::int8_t*>(plain.data.get()), w, args.b_planes,
-                          b.data.get(), parallel);
-    };
-    pack_seconds = shortest(pack, options.budget / 8);
-  }
-  args.a = a.data.get();
-  args.b = b.data.get();
-  args.out = reinterpret_cast<float*>(out.data.get());
-  args.scratch = scratch.data.get();
-  return {shortest([&] { kernel->run(args, parallel); }, options.budget), pack_seconds};
-}
 
 void report(const nlohmann::json& line, bool json) {
   if (json) {
@@ -203,8 +98,9 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool, dou
       if (!isa_supported(candidate.isa) || !candidate.refuse(layer.shape, product).empty()) continue;
       if (candidate.isa == Isa::ref && !options.reference && options.isa != "ref") continue;
       if (!options.isa.empty() && options.isa != isa_name(candidate.isa)) continue;
-      const auto [seconds, pack] = measure(candidate, layer.shape, product, pool, options);
-      peak = std::max(peak, measure_peak(pool));
+      const auto [seconds, pack] =
+          time_conv_s8(candidate, layer.shape, product, pool, options.timing_of(layer.shape.n));
+      peak = std::max(peak, measure_int8_peak(pool));
       const double gops = 2e-9 * static_cast<double>(layer.shape.macs()) / seconds;
       report({{"network", layer.network},
               {"layer", layer.name},
@@ -238,7 +134,7 @@ int octavo::bench_kernels(int argc, char** argv) {
   app.add_flag("--json", options.json, "one JSON object per line");
   CLI11_PARSE(app, argc, argv);
   ThreadPool pool(options.threads);
-  double peak = measure_peak(pool);
+  double peak = measure_int8_peak(pool);
   for (const Layer& layer : layers())
     if ((layer.network + " " + layer.name).find(options.filter) != std::string::npos)
       run_layer(layer, options, pool, peak);

@@ -4,8 +4,13 @@
 Every variant of PyTorch (interpreter, malloc setting, memory format, precision, compiled or not) is a process of its
 own that waits between its rounds; a round times some steps of each variant in turn, then `octavo bench CONFIG --json`,
 so that drift of the machine's clock or memory meets all of them. Prints JSON: per variant the median and the minimum
-over all steps in milliseconds, the best variant in FP32 and in any precision (smallest median), and octavo's ratio to
-both. On a machine that does other work at the same time only the minima mean something.
+over all steps in milliseconds and the peak of its resident memory, the best variant in FP32 and in any precision
+(smallest median), and octavo's ratio to both with the quartiles of the rounds' ratios. On a machine that does other
+work at the same time only the minima mean something.
+
+Memory: `peak_bytes` is all that the process ever held; `imported_bytes` what PyTorch held before the network was made;
+octavo's `working_bytes` leaves out parameters, gradients and optimizer state (the data set is in it). Networks, image
+sizes, classes and batches stand in tools/torch_networks.py.
 
   tools/bench_vs_torch.py --octavo build/tools/octavo --bf16 --compile
   tools/bench_vs_torch.py --network mobilenetv2 --octavo build/tools/octavo --bf16 --compile precision=fp32
@@ -18,16 +23,20 @@ import argparse
 import itertools
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-CONFIGS = {"resnet20": "configs/cifar10_resnet20.yaml", "mobilenetv2": "configs/cifar10_mobilenetv2.yaml"}
 TUNED_MALLOC = ":".join([
     "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=4294967296", "glibc.malloc.trim_threshold=17179869184",
     "glibc.malloc.top_pad=268435456"])
+
+
+def peak_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def worker(variant):
@@ -39,9 +48,10 @@ def worker(variant):
     torch.set_num_threads(variant["threads"])
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    net = NETWORKS[variant["network"]]().train()
-    images = torch.randn(variant["batch"], 3, 32, 32)
-    labels = torch.randint(0, 10, (variant["batch"],))
+    imported, network = peak_bytes(), NETWORKS[variant["network"]]
+    net = network.make().train()
+    images = torch.randn(variant["batch"], 3, network.size, network.size)
+    labels = torch.randint(0, network.classes, (variant["batch"],))
     if variant["format"] == "channels_last":
         net, images = (value.to(memory_format=torch.channels_last) for value in (net, images))
     parameters = list(net.parameters())
@@ -60,9 +70,9 @@ def worker(variant):
 
     for _ in range(3):
         step()
-    print(json.dumps(torch.__version__), flush=True)
+    print(json.dumps({"torch": torch.__version__, "imported_bytes": imported}), flush=True)
     for line in sys.stdin:
-        print(json.dumps([step() for _ in range(int(line))]), flush=True)
+        print(json.dumps({"ms": [step() for _ in range(int(line))], "peak_bytes": peak_bytes()}), flush=True)
 
 
 class Peer:
@@ -76,8 +86,8 @@ class Peer:
         self.messages = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.messages, text=True)
-        self.times, self.failure = [], None
-        self.record = {"python": python, "torch": self.read(), "malloc": malloc, **variant}
+        self.rounds, self.failure = [], None
+        self.record = {"python": python, "malloc": malloc, **variant, **(self.read() or {})}
 
     def read(self):
         line = self.process.stdout.readline()
@@ -95,7 +105,14 @@ class Peer:
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it ended: read() finds out why
-        self.times += self.read() or []
+        answer = self.read()
+        if answer:
+            self.rounds.append(answer["ms"])
+            self.record["peak_bytes"] = answer["peak_bytes"]
+
+    @property
+    def times(self):
+        return list(itertools.chain(*self.rounds))
 
     def close(self):
         self.process.stdin.close()
@@ -111,12 +128,12 @@ def running(peers):
     return [peer for peer in peers if not peer.failure]
 
 
-def octavo_step_ms(arguments):
+def octavo_bench(arguments):
     command = [arguments.octavo, "bench", arguments.config, "--json", *arguments.override]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with exit code {done.returncode}")
-    return json.loads(done.stdout)["step_ms_median"]
+    return json.loads(done.stdout)
 
 
 def start_peers(arguments):
@@ -133,25 +150,44 @@ def start_peers(arguments):
     return running(peers)
 
 
-def summarize(peers, octavo_times):
+def octavo_row(runs):
+    memory = [run["memory"] for run in runs]
+    peak = max(each["peak_bytes"] for each in memory)
+    held = sum(memory[0][f"{kind}_bytes"] for kind in ("parameter", "gradient", "optimizer"))
+    return {"policy": runs[0]["policy"], "batch": runs[0]["batch"], "threads": runs[0]["threads"],
+            "step_ms_median": statistics.median(run["step_ms_median"] for run in runs),
+            "step_ms_min": min(run["step_ms_median"] for run in runs), "rounds": len(runs), "peak_bytes": peak,
+            "working_bytes": peak - held, "arena_bytes": memory[0]["arena_bytes"]}
+
+
+def speedup(peer, runs):
+    """octavo against one variant: ratio of the medians, and the spread of the rounds' own ratios."""
+    ratios = [statistics.median(steps) / run["step_ms_median"] for steps, run in zip(peer.rounds, runs)]
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    of_medians = statistics.median(peer.times) / statistics.median(run["step_ms_median"] for run in runs)
+    return {"of_medians": round(of_medians, 3), "rounds": [round(ratio, 3) for ratio in (low, middle, high)]}
+
+
+def summarize(peers, runs):
     rows = [{**peer.record, "steps": len(peer.times), "step_ms_median": round(statistics.median(peer.times), 2),
              "step_ms_min": round(min(peer.times), 2)} for peer in peers]
     result = {"torch": rows}
-    if octavo_times:
-        median = statistics.median(octavo_times)
-        result["octavo"] = {"step_ms_median": median, "step_ms_min": min(octavo_times), "rounds": len(octavo_times)}
-    for name, candidates in (("fp32", [row for row in rows if row["precision"] == "fp32"]), ("any_precision", rows)):
-        best = min(candidates, key=lambda row: row["step_ms_median"], default=None)
-        result[f"best_torch_{name}"] = best
-        if best and octavo_times:
-            result[f"speedup_over_best_torch_{name}"] = round(best["step_ms_median"] / median, 3)
+    if runs:
+        result["octavo"] = octavo_row(runs)
+    pairs = list(zip(rows, peers))
+    for name, candidates in (("fp32", [pair for pair in pairs if pair[0]["precision"] == "fp32"]),
+                             ("any_precision", pairs)):
+        best = min(candidates, key=lambda pair: pair[0]["step_ms_median"], default=None)
+        result[f"best_torch_{name}"] = best and best[0]
+        if best and runs:
+            result[f"speedup_over_best_torch_{name}"] = speedup(best[1], runs)
     return result
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="resnet20", choices=sorted(CONFIGS))
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--network", default="resnet20", help="a name of tools/torch_networks.py")
+    parser.add_argument("--batch", type=int, help="samples in a step (default: the network's)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="PyTorch steps per variant and round")
@@ -165,8 +201,19 @@ def parse():
     parser.add_argument("override", nargs="*", help="key=value overrides for `octavo bench`")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_intermixed_args()
-    if not arguments.config:
-        arguments.config = os.path.join(os.path.dirname(__file__), "..", CONFIGS[arguments.network])
+    if arguments.worker:
+        return arguments
+    tools = os.path.dirname(os.path.abspath(__file__))
+    table = subprocess.run([(arguments.python or [sys.executable])[0], os.path.join(tools, "torch_networks.py")],
+                           stdout=subprocess.PIPE, check=True, text=True).stdout
+    networks = json.loads(table)
+    if arguments.network not in networks:
+        parser.error(f"--network {arguments.network}: choose from {', '.join(sorted(networks))}")
+    network = networks[arguments.network]
+    arguments.batch = arguments.batch or network["batch"]
+    arguments.config = arguments.config or os.path.join(tools, "..", "configs", network["config"])
+    arguments.override = [*network["overrides"], f"data.batch={arguments.batch}", f"train.threads={arguments.threads}",
+                          *arguments.override]
     return arguments
 
 
@@ -178,16 +225,16 @@ def main():
     load = os.getloadavg()[0]
     if load > 0.5:
         print(f"other work is running (load average {load:.1f}): these times will not mean much", file=sys.stderr)
-    peers, octavo_times = start_peers(arguments), []
+    peers, runs = start_peers(arguments), []
     for _ in range(arguments.rounds):
         for peer in peers:
             peer.round(arguments.steps)
         peers = running(peers)
         if arguments.octavo:
-            octavo_times.append(octavo_step_ms(arguments))
+            runs.append(octavo_bench(arguments))
     for peer in peers:
         peer.close()
-    print(json.dumps({"load_average_before": load, **summarize(peers, octavo_times)}, indent=1))
+    print(json.dumps({"load_average_before": load, **summarize(peers, runs)}, indent=1))
 
 
 if __name__ == "__main__":

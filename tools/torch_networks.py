@@ -1,4 +1,7 @@
 """The PyTorch networks that octavo is measured against: the same layers as models/*.yaml of the same name."""
+import json
+from typing import Callable, NamedTuple
+
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -67,4 +70,20 @@ def mobilenetv2_cifar(classes=10):
     return classifier(layers + convolution_norm(channels, 1280, 1), 1280, classes)
 
 
-NETWORKS = {"resnet20": lambda: resnet_cifar(20), "mobilenetv2": mobilenetv2_cifar}
+class Network(NamedTuple):
+    """One comparison: the network in PyTorch, its batches, and octavo's configuration of the same."""
+    make: Callable[[], nn.Module]
+    size: int  # of the square images
+    classes: int
+    batch: int
+    config: str  # below configs/
+    overrides: tuple = ()  # of the configuration, so that sizes and classes are these
+
+
+NETWORKS = {
+    "resnet20": Network(lambda: resnet_cifar(20), 32, 10, 128, "cifar10_resnet20.yaml"),
+    "mobilenetv2": Network(mobilenetv2_cifar, 32, 10, 128, "cifar10_mobilenetv2.yaml"),
+}
+
+if __name__ == "__main__":  # the table for programs that have no PyTorch
+    print(json.dumps({name: {**network._asdict(), "make": None} for name, network in NETWORKS.items()}))

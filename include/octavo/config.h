@@ -131,6 +131,7 @@ struct Settings {
   TrainSettings train;
   PrecisionSettings precision;
   OutputSettings output;
+  std::string plan;  ///< absolute path of a file that `octavo tune` wrote; empty: none
 };
 
 /// One option of a precision policy, checked like any key of the configuration.

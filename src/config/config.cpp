@@ -44,6 +44,16 @@ void locate_model(Config::Impl& impl, Problems& problems) {
   }
 }
 
+void locate_plan(Config::Impl& impl, Problems& problems) {
+  std::string& plan = impl.settings.plan;
+  const YamlNode* node = find_path(impl.document, "plan");
+  if (node == nullptr || plan.empty()) return;
+  const auto places = places_of(plan, folder_of(*node, impl.path));
+  plan = first_existing(places);
+  if (plan.empty())
+    problems.add(node->position, "plan file '" + node->text + "' not found; tried " + join(places));
+}
+
 void locate_data(Config::Impl& impl) {
   std::string& path = impl.settings.data.path;
   impl.missing_data_places.clear();
@@ -68,6 +78,7 @@ void resolve(Config::Impl& impl, Problems& problems) {
   impl.settings = read_settings(impl.document, impl.catalog, problems);
   impl.folders = model_folders(parent_folder(impl.path), impl.catalog.share_folder);
   locate_model(impl, problems);
+  locate_plan(impl, problems);
   locate_data(impl);
 }
 

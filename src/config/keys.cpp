@@ -164,6 +164,7 @@ std::vector<KeySpec> config_keys(const Catalog& catalog) {
   add_run(table);
   add_precision(table, catalog);
   keys.push_back(options_key());
+  table.key(FIELD(plan), "file of octavo tune that names the kernel of each integer product");
   table.key(FIELD(output.dir), "run folder, from the working folder; unset: runs/<config name>-<time>");
   for (KeySpec& spec : keys) hide_unset(spec);
   return keys;

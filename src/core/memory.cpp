@@ -50,6 +50,15 @@ std::int64_t group_limit() {
 
 std::int64_t memory_limit() { return std::min({machine_memory(), address_space_limit(), group_limit()}); }
 
+std::int64_t peak_resident_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string key; status >> key; status.ignore(unlimited, '\n')) {
+    std::int64_t kilobytes = 0;
+    if (key == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
 std::int64_t saturating_add(std::int64_t a, std::int64_t b) {
   std::int64_t sum = 0;
   return __builtin_add_overflow(a, b, &sum) ? unlimited : sum;

@@ -10,6 +10,10 @@ namespace octavo {
 /// control group (v2) or RLIMIT_AS.
 std::int64_t memory_limit();
 
+/// The most memory that this program held at once so far. Not ru_maxrss, which begins with what the process
+/// held before exec().
+std::int64_t peak_resident_bytes();
+
 /// a + b, or the largest number where the sum does not fit 63 bits. Neither is negative.
 std::int64_t saturating_add(std::int64_t a, std::int64_t b);
 

@@ -1,6 +1,7 @@
 #include "exec/context.h"
 
 #include "core/check.h"
+#include "core/timed.h"
 #include "exec/quantize.h"
 
 namespace octavo {
@@ -89,13 +90,15 @@ void NodeContext::multiply(LayerProduct which, const float* data, const float* o
   const ProductPlan& product = node_.products[p];
   MacCount& macs = program_.runtime().macs;
   macs.all[p] += product.shape.macs();
-  if (product.integer) {
+  double seconds = 0;
+  if (const Timed timed(seconds); product.integer) {
     macs.integer[p] += product.shape.macs();
     multiply_integer(which, bias, out, accumulate);
   } else {
     const Tensor& packed = run_.products[p].packed;
     multiply_float(which, data, packed ? packed.data() : other, bias, out, accumulate);
   }
+  if (program_.after_product) program_.after_product(plan_, node_, which, seconds);
 }
 
 void NodeContext::multiply_forward() const {

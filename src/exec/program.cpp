@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/check.h"
+#include "core/timed.h"
 #include "exec/context.h"
 #include "exec/fits.h"
 #include "exec/quantize.h"
@@ -108,7 +109,7 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   if (plan) return *plan;
   auto made = std::make_unique<Plan>();
   made->graph = instantiate(inputs, phase);
-  quantize(made->graph, layers, slots, log_);
+  quantize(made->graph, layers, slots, kernel_choice, log_);
   fuse(made->graph, fusion);
   mark_first_gradients(made->graph);
   place_values(*made);
@@ -143,6 +144,7 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
 
 void Program::pack_weights(Plan& plan) {
   if (plan.packed_version == weights_version_) return;
+  const Timed timed(runtime_.outside.weights);
   std::set<int> fresh;  // slots quantized in this call
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     const Node& node = plan.graph.nodes[i];

@@ -59,6 +59,9 @@ class Program {
   /// Tests and diagnosis: called when a forward or backward pass begins, and with every node after it ran.
   std::function<void()> before_pass;
   std::function<void(const Plan&, const Node&)> after_node;
+  /// The same with every product of a node that ran, and its seconds.
+  std::function<void(const Plan&, const Node&, LayerProduct, double)> after_product;
+  KernelChoice kernel_choice;  ///< of integer products, in plans made from then on; none: first of the list
 
   std::int64_t parameter_bytes() const;  ///< with their gradients
   const Graph& graph() const { return graph_; }

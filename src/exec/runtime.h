@@ -17,6 +17,14 @@ struct MacCount {
   std::array<std::int64_t, 3> integer{}, all{};
 };
 
+/// Seconds of all steps that no node of a plan spent.
+struct OutsideSeconds {
+  double loader = 0;      // waiting for the batch
+  double weights = 0;     // integer copies and packing of the weights
+  double update = 0;      // gradient norm and optimizer
+  double controller = 0;  // the precision policy between steps
+};
+
 class Runtime {
  public:
   Runtime(int threads, std::uint64_t run_seed)
@@ -43,6 +51,7 @@ class Runtime {
   std::int64_t micro_step = 0, micro_steps = 1;  // gradient accumulation
   MacCount macs;
   double precision_seconds = 0;  // all steps: passes that only look at values, searches, decisions
+  OutsideSeconds outside;
 
   /// Key of the random stream `stream` (a slot or a node) in this step; draws go by the element's index in
   /// the global batch, of which a micro-step of `elements` is one part.

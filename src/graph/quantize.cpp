@@ -39,8 +39,14 @@ constexpr const char* product_names[] = {"forward", "grad_input", "grad_weight"}
 
 class Quantizer {
  public:
-  Quantizer(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log)
-      : graph_(graph), layers_(layers), slots_(slots), log_(log), non_negative_(non_negative_values(graph)) {}
+  Quantizer(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const KernelChoice& choice,
+            const DispatchLog& log)
+      : graph_(graph),
+        layers_(layers),
+        slots_(slots),
+        choice_(choice),
+        log_(log),
+        non_negative_(non_negative_values(graph)) {}
 
   void run() {
     for (Node& node : graph_.nodes)
@@ -93,10 +99,12 @@ class Quantizer {
     else if (!format.integer)
       product.fallback = "switched off";
     if (!product.integer) return product;
-    product.candidate =
-        &kernels::find_conv_s8(shape, static_cast<kernels::Product>(which), [&](const std::string& reason) {
-          if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));
-        });
+    const auto kind = static_cast<kernels::Product>(which);
+    if (choice_) product.candidate = choice_(shape, kind);
+    if (product.candidate == nullptr)
+      product.candidate = &kernels::find_conv_s8(shape, kind, [&](const std::string& reason) {
+        if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));
+      });
     product.kernel = product.candidate->name;
     return product;
   }
@@ -218,6 +226,7 @@ class Quantizer {
   Graph& graph_;
   const std::vector<Layer>& layers_;
   SlotTable& slots_;
+  const KernelChoice& choice_;
   const DispatchLog& log_;
   std::vector<bool> non_negative_;
   std::map<EdgeKey, std::vector<ValueId>> edges_;
@@ -225,8 +234,9 @@ class Quantizer {
 
 }  // namespace
 
-void quantize(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const DispatchLog& log) {
-  Quantizer(graph, layers, slots, log).run();
+void quantize(Graph& graph, const std::vector<Layer>& layers, SlotTable& slots, const KernelChoice& choice,
+              const DispatchLog& log) {
+  Quantizer(graph, layers, slots, choice, log).run();
 }
 
 }  // namespace octavo

@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/timed.h"
+#include "exec/kernel_plan.h"
 #include "graph/build.h"
 #include "optim/gradient_norm.h"
 #include "train/strict_precision.h"
@@ -25,6 +26,22 @@ int thread_count(const Config& config) {
   const std::int64_t asked = config.train().threads;
   return asked > 0 ? static_cast<int>(asked)
                    : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// A plan file made for other sizes or layers is no error, but not silent either; empty when all is planned.
+std::string unplanned(const Config& config, const KernelChoice& choice, const Graph& graph) {
+  int all = 0, missing = 0;
+  for (const Node& node : graph.nodes)
+    for (std::size_t p = 0; p < node.products.size(); ++p) {
+      const ProductPlan& product = node.products[p];
+      if (!product.used || !product.integer) continue;
+      ++all;
+      if (choice(product.shape, static_cast<kernels::Product>(p)) == nullptr) ++missing;
+    }
+  if (missing == 0) return {};
+  return concat(
+      "plan ", config.settings().plan, ": ", missing, " of ", all,
+      " integer products are not in it and take the first kernel of the list; octavo tune makes it again");
 }
 
 }  // namespace
@@ -50,6 +67,11 @@ Engine::Engine(const Config& config, const DataSets& data)
   program_ = std::make_unique<Program>(
       build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
+  if (!config.settings().plan.empty())
+    program_->kernel_choice =
+        read_kernel_plan(config.settings().plan).choice([this](const std::string& line) {
+          notes_.push_back(line);
+        });
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {
@@ -61,6 +83,9 @@ Engine::Engine(const Config& config, const DataSets& data)
   optimizer_ = make_program_optimizer(config, *program_);
   task_ = make_task(*program_, train_info());
   const Plan& plan = training_plan();
+  if (program_->kernel_choice)
+    if (std::string note = unplanned(config, program_->kernel_choice, plan.graph); !note.empty())
+      notes_.push_back(std::move(note));
   if (config.precision().strict)
     placed(config, [&] { require_asked_precision(plan, *program_, config.precision()); });
 }
@@ -98,8 +123,13 @@ std::string Engine::first_bad_node(Plan& plan, const BatchPointers& inputs) {
   return name;
 }
 
+const Batch& Engine::next_batch() {
+  const Timed timed(runtime_.outside.loader);
+  return train_data_->next();
+}
+
 double Engine::forward_backward() {
-  const Batch& batch = train_data_->next();
+  const Batch& batch = next_batch();
   Plan& plan = program_->plan(batch_types(batch), Phase::train);
   program_->forward(plan, batch_pointers(batch));
   const double loss = program_->loss(plan);
@@ -117,20 +147,23 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
   report.epoch = train_data_->cursor().epoch;
   report.learning_rate = learning_rate(schedule_, runtime_.step);
   {
-    const Timed timed(runtime_.precision_seconds);
+    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     controller_->begin_step(runtime_.step);
   }
   for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
     report.loss += forward_backward() / static_cast<double>(runtime_.micro_steps);
   runtime_.micro_step = 0;
 
-  std::vector<std::span<const float>> gradients;
-  for (const ParameterData& data : program_->parameters)
-    if (!data.frozen) gradients.push_back(data.gradient.as<float>());
-  report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
-  update(report.learning_rate, report.gradient_norm);
   {
-    const Timed timed(runtime_.precision_seconds);
+    const Timed timed(runtime_.outside.update);
+    std::vector<std::span<const float>> gradients;
+    for (const ParameterData& data : program_->parameters)
+      if (!data.frozen) gradients.push_back(data.gradient.as<float>());
+    report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
+    update(report.learning_rate, report.gradient_norm);
+  }
+  {
+    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
   }
   report.step = ++runtime_.step;
@@ -161,6 +194,7 @@ EvalReport Engine::evaluate() {
   const Clock::time_point start = Clock::now();
   const MacCount macs = runtime_.macs;  // the shares count training
   const double precision_seconds = runtime_.precision_seconds;
+  const OutsideSeconds outside = runtime_.outside;
   EvalReport report;
   report.step = runtime_.step;
   report.metric_name = task_->metric_name();
@@ -178,6 +212,7 @@ EvalReport Engine::evaluate() {
   }
   runtime_.macs = macs;
   runtime_.precision_seconds = precision_seconds;
+  runtime_.outside = outside;
   report.loss = loss / static_cast<double>(report.samples);
   report.metric = task_->metric();
   report.seconds = seconds_since(start);

@@ -25,6 +25,8 @@ class Engine {
   void load_state(const CheckpointContent& content);     ///< Errc::checkpoint with every difference
   void restore_model(const CheckpointContent& content);  ///< what evaluation needs of it, for any batch size
 
+  /// What the user should know of how the plan was made.
+  const std::vector<std::string>& notes() const { return notes_; }
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t steps_done() const { return runtime_.step; }
@@ -42,10 +44,12 @@ class Engine {
  private:
   BatchTypes sample_types() const;
   std::string first_bad_node(Plan& plan, const BatchPointers& inputs);
+  const Batch& next_batch();
   double forward_backward();  // one micro-step; returns its loss
   void update(double rate, double norm);
 
   Config config_;
+  std::vector<std::string> notes_;
   Runtime runtime_;
   std::unique_ptr<Loader> train_data_, test_data_;
   std::unique_ptr<Program> program_;

@@ -49,6 +49,10 @@ class Run {
     if (options_.on_start)
       options_.on_start({folder_->path().string(), engine_.steps_done(), engine_.total_steps(),
                          precision_overview(engine_.training_plan(), engine_.program())});
+    for (const std::string& note : engine_.notes()) {
+      logger(LogArea::dispatch).warn("{}", note);
+      if (options_.on_warning) options_.on_warning(note);
+    }
     prepare_checkpoints(folder_->path(), checkpoint_bytes(engine_.state()));
     bool stopped = stop_reached();
     while (!stopped && engine_.steps_done() < engine_.total_steps()) {

@@ -1,7 +1,5 @@
 #include "train/summary.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iomanip>
@@ -9,6 +7,7 @@
 #include <sstream>
 
 #include "core/check.h"
+#include "core/memory.h"
 #include "core/numerics.h"
 #include "train/crc32c.h"
 
@@ -146,8 +145,6 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
   const double all = std::accumulate(step_seconds.begin(), step_seconds.end(), 0.0);
   std::sort(step_seconds.begin(), step_seconds.end());
   const double median = step_seconds.empty() ? 0 : step_seconds[step_seconds.size() / 2];
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
   nlohmann::ordered_json summary{
       {"policy", config.precision().policy},
       {"model", std::filesystem::path(config.model().file).stem().string()},
@@ -170,7 +167,7 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"precision_share", all > 0 ? engine.program().runtime().precision_seconds / all : 0},
       {"samples_per_second",
        median > 0 ? static_cast<double>(config.data().batch * config.gradient().accumulate) / median : 0},
-      {"peak_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};
+      {"peak_bytes", peak_resident_bytes()}};
   nlohmann::ordered_json in_float = nlohmann::ordered_json::array();
   each_product(
       engine.training_plan(), engine.program(),

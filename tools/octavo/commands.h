@@ -34,6 +34,14 @@ struct PolicyArguments {
                                                 const std::vector<std::string>& overrides) const;
 };
 
+/// octavo bench data.
+struct BenchDataArguments {
+  ConfigArguments config;
+  bool json = false;
+  double seconds = 5;
+};
+int bench_data_command(const BenchDataArguments& arguments);
+
 /// `last` stands for the newest run in ./runs; anything else is a folder. Errc::checkpoint when there is
 /// none.
 std::string resolve_run(const std::string& run);
@@ -48,6 +56,7 @@ void add_inspect(CLI::App& app, Action& action);      // inspect
 void add_compare(CLI::App& app, Action& action);      // compare
 void add_report(CLI::App& app, Action& action);       // report
 void add_reproduce(CLI::App& app, Action& action);    // reproduce
+void add_tune(CLI::App& app, Action& action);         // tune
 void add_information(CLI::App& app, Action& action);  // list, doctor
 
 }  // namespace octavo::cli

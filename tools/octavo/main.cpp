@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   cli::add_report(app, action);
   cli::add_compare(app, action);
   cli::add_reproduce(app, action);
+  cli::add_tune(app, action);
   cli::add_information(app, action);
   fill_standard_streams();
   try {
