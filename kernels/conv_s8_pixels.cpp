@@ -50,6 +50,10 @@ class PixelProduct final : public ConvS8 {
     std::int64_t out[ConvIsa::most_rows];
     float scale[ConvIsa::most_rows];
   };
+  /// A pixel of a class.
+  struct Position {
+    std::int64_t n, i, j;
+  };
 
   void add_class(const ConvAxis& h, const ConvAxis& w);
   std::vector<Task> make_tasks(std::int64_t b_planes) const;
@@ -64,7 +68,7 @@ class PixelProduct final : public ConvS8 {
                             std::int64_t tap) const;
   void pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
                   std::int64_t group, const ConvPanel& panel) const;
-  void fill_rows(const PixelClass& pixels, std::int64_t group, std::int64_t begin, std::int64_t end,
+  void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
   void run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
@@ -198,38 +202,46 @@ void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
   const PixelClass& pixels = classes_[task.pixel_class];
   const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
+  if (pixels.offsets.empty() && args.accumulate && !args.integers) return;  // no tap reaches these pixels
   Rows rows;
+  // Tile t begins at pixel all * t / tile_count; no division in the loop, where a tile may take 100 cycles.
+  const std::int64_t begin = all * task.tile_begin / tile_count, least = all / tile_count,
+                     rest = all % tile_count;
+  std::int64_t carry = all * task.tile_begin % tile_count;
+  Position at{begin / pixels.pixels(), begin % pixels.pixels() / pixels.w.size, begin % pixels.w.size};
   for (std::int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    const std::int64_t begin = all * tile / tile_count, end = all * (tile + 1) / tile_count;
-    fill_rows(pixels, task.group, begin, end, args, rows);
+    carry += rest;
+    const std::int64_t count = least + (carry >= tile_count ? 1 : 0);
+    if (carry >= tile_count) carry -= tile_count;
+    fill_rows(pixels, task.group, at, count, args, rows);
     for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
-      run_tile(task, panels_[static_cast<std::size_t>(panel)], end - begin, rows, args);
+      run_tile(task, panels_[static_cast<std::size_t>(panel)], count, rows, args);
   }
   if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
-/// Addresses of the input and output pixels [begin, end) of a class, counted through all samples.
-void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, std::int64_t begin,
-                             std::int64_t end, const ConvArgs& args, Rows& rows) const {
+/// Addresses of the next `count` input and output pixels of a class, counted through all samples.
+void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
+                             const ConvArgs& args, Rows& rows) const {
   const bool forward = product_ == Product::forward;
   const std::int64_t out_h = forward ? shape_.ho : shape_.h, out_w = forward ? shape_.wo : shape_.w;
   const std::int64_t out_pitch = outputs_ * shape_.groups,
                      in_row = (a_.left + a_.w + a_.right) * a_.channel_pitch;
   const std::int64_t in_step = pixels.w.in_step * a_.channel_pitch, out_step = pixels.w.step * out_pitch;
-  std::int64_t n = begin / pixels.pixels(), i = begin % pixels.pixels() / pixels.w.size,
-               j = begin % pixels.w.size;
+  auto& [n, i, j] = at;
   const auto* base = static_cast<const std::uint8_t*>(args.a) + group * inputs_;
-  for (std::int64_t row = 0; row < end - begin;) {
+  for (std::int64_t row = 0; row < count;) {
     const std::uint8_t* in =
         base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
     const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
     std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
     const float scale = args.a_scale[args.a_scale_vector ? n : 0];
-    for (; j < pixels.w.size && row < end - begin; ++j, ++row, in += in_step, out += out_step) {
+    for (; j < pixels.w.size && row < count; ++j, ++row, in += in_step, out += out_step) {
       rows.in[row] = in;
       rows.out[row] = out;
       rows.scale[row] = scale;
     }
+    if (j < pixels.w.size) return;
     j = 0;
     if (++i == pixels.h.size) i = 0, ++n;
   }
@@ -291,6 +303,10 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
                               .accumulate = args.accumulate,
                               .stream = stream_ && !args.accumulate,
                               .integers = args.integers ? args.integers + panel.begin : nullptr};
+  if (args.accumulate && !args.integers)  // what the results are added to comes while the tile is computed
+    for (std::int64_t i = 0; i < count; ++i)
+      for (std::int64_t j = 0; j < finish.columns; j += 16)
+        __builtin_prefetch(finish.out + rows.out[i] + j, 1);
   if (args.a_planes * args.b_planes > 1) return run_planes(tile, panel.width, finish, args);
   isa_.tiles[panel.width == 32][count](tile);
   isa_.finish_rows(finish);
