@@ -303,7 +303,8 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
                               .accumulate = args.accumulate,
                               .stream = stream_ && !args.accumulate,
                               .integers = args.integers ? args.integers + panel.begin : nullptr};
-  if (args.accumulate && !args.integers)  // what the results are added to comes while the tile is computed
+  // Stores would wait for the lines they go to: those come while the tile is computed.
+  if (!finish.stream && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t j = 0; j < finish.columns; j += 16)
         __builtin_prefetch(finish.out + rows.out[i] + j, 1);
