@@ -240,8 +240,14 @@ bool changes_value(StepKind kind) {
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const float* v) {
   if (plan.max_granularity != Granularity::channel) {
-    std::uint32_t found = 0;
-    for (std::int64_t i = 0; i < tile.count; ++i) found = larger_magnitude(found, v[i]);
+    Floats largest[4] = {};
+    std::int64_t i = 0;
+    for (; i + 4 * vector_floats <= tile.count; i += 4 * vector_floats)
+      for (int j = 0; j < 4; ++j)
+        largest[j] = Simd::farther(largest[j], Simd::load(v + i + j * vector_floats));
+    for (int j = 1; j < 4; ++j) largest[0] = Simd::farther(largest[0], largest[j]);
+    std::uint32_t found = largest_bits(largest[0]);
+    for (; i < tile.count; ++i) found = larger_magnitude(found, v[i]);
     return note_tile_max(plan, tile, found);
   }
   std::uint32_t* largest = plan.channel_max(chunk);

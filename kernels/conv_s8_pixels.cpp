@@ -162,10 +162,14 @@ std::int64_t PixelProduct::weight_index(std::int64_t output, std::int64_t input,
 void PixelProduct::pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const {
   const auto panels = static_cast<std::int64_t>(panels_.size());
   const auto classes = static_cast<std::int64_t>(classes_.size());
-  parallel(classes * shape_.groups * panels, [&](std::int64_t item) {
-    pack_panel(weights, static_cast<std::uint8_t*>(packed),
-               static_cast<std::size_t>(item / panels / shape_.groups), item / panels % shape_.groups,
-               panels_[static_cast<std::size_t>(item % panels)]);
+  // Columns of grad_input lie next to each other in W: two panels of one task share the lines they read.
+  const std::int64_t together = product_ == Product::grad_input ? 2 : 1, items = ceil_div(panels, together);
+  parallel(classes * shape_.groups * items, [&](std::int64_t item) {
+    const std::int64_t first = item % items * together, end = std::min(first + together, panels);
+    for (std::int64_t panel = first; panel < end; ++panel)
+      pack_panel(weights, static_cast<std::uint8_t*>(packed),
+                 static_cast<std::size_t>(item / items / shape_.groups), item / items % shape_.groups,
+                 panels_[static_cast<std::size_t>(panel)]);
   });
 }
 

@@ -357,27 +357,29 @@ OCTAVO_INLINE void add_to_sums(std::int32_t* sums, __m512i more) {
   _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), more));
 }
 
-/// 16 columns of 64 inputs are a matrix of 16 by 16 groups of four bytes.
+/// 16 columns of 64 inputs are a matrix of 16 by 16 groups of four bytes. All columns of these inputs follow
+/// each other, as they share the lines of the target.
 void pack_rows(const ConvPack& args) {
   const __m512i ones = _mm512_set1_epi8(1);
-  for (std::int64_t j = 0; j < args.columns; j += 16) {
-    __m512i sums = _mm512_setzero_si512();
-    for (std::int64_t first = 0; first < args.inputs; first += 64) {
+  for (std::int64_t first = 0; first < args.inputs; first += 64)
+    for (std::int64_t j = 0; j < args.columns; j += 16) {
       const __mmask64 mask = first_bytes(args.inputs - first);
       __m512 m[16];
-      for (std::int64_t i = 0; i < 16; ++i)
-        m[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(
-            j + i < args.columns ? mask : 0, args.source + (j + i) * args.row + first));
+      for (std::int64_t i = 0; i < 16; ++i) {
+        const std::int8_t* from = args.source + (j + i) * args.row + first;
+        m[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(j + i < args.columns ? mask : 0, from));
+        _mm_prefetch(from + 256, _MM_HINT_T0);
+      }
       transpose(m);
+      __m512i sums = _mm512_setzero_si512();
       std::int8_t* target = args.target + first / 4 * args.step + j * 4;
       for (std::int64_t q = 0; q < 16 && first + 4 * q < args.inputs; ++q, target += args.step) {
         const __m512i v = _mm512_castps_si512(m[q]);
         _mm512_storeu_si512(target, v);
         sums = _mm512_dpbusd_epi32(sums, ones, v);
       }
+      add_to_sums(args.sums + j, sums);
     }
-    add_to_sums(args.sums + j, sums);
-  }
 }
 
 /// Bytes of four rows, column by column.

@@ -28,18 +28,34 @@ void require_rank(const Signature& signature, int index, int rank, const char* l
           " of f32, got ", type.shape.str(), " of ", dtype_name(type.dtype));
 }
 
-void column_sums(const float* values, std::int64_t rows, std::int64_t columns, float* gradient,
-                 bool accumulate) {
-  constexpr std::int64_t tile = 64;
+namespace {
+
+constexpr std::int64_t sum_tile = 64;  // rows
+
+std::int64_t sum_tiles(std::int64_t rows) { return (rows + sum_tile - 1) / sum_tile; }
+
+}  // namespace
+
+std::int64_t column_sums_bytes(std::int64_t rows, std::int64_t columns) {
+  return sum_tiles(rows) * columns * static_cast<std::int64_t>(sizeof(float));
+}
+
+void column_sums(const OpContext& context, const float* values, std::int64_t rows, std::int64_t columns,
+                 float* gradient, bool accumulate) {
+  const std::int64_t tiles = sum_tiles(rows), chunks = std::min<std::int64_t>(tiles, 64);
+  auto* partial = static_cast<float*>(context.scratch());
+  context.parallel(chunks, [&](std::int64_t chunk) {
+    for (std::int64_t tile = tiles * chunk / chunks; tile < tiles * (chunk + 1) / chunks; ++tile) {
+      float* __restrict sum = partial + tile * columns;
+      std::fill(sum, sum + columns, 0.0f);
+      for (std::int64_t row = tile * sum_tile; row < std::min((tile + 1) * sum_tile, rows); ++row)
+        for (std::int64_t c = 0; c < columns; ++c) sum[c] += values[row * columns + c];
+    }
+  });
   std::vector<double> total(static_cast<std::size_t>(columns), 0.0);
-  std::vector<float> partial(static_cast<std::size_t>(columns));
-  for (std::int64_t begin = 0; begin < rows; begin += tile) {
-    std::fill(partial.begin(), partial.end(), 0.0f);
-    for (std::int64_t row = begin; row < std::min(begin + tile, rows); ++row)
-      for (std::int64_t c = 0; c < columns; ++c)
-        partial[static_cast<std::size_t>(c)] += values[row * columns + c];
-    for (std::size_t c = 0; c < total.size(); ++c) total[c] += partial[c];
-  }
+  for (std::int64_t tile = 0; tile < tiles; ++tile)
+    for (std::size_t c = 0; c < total.size(); ++c)
+      total[c] += partial[tile * columns + static_cast<std::int64_t>(c)];
   for (std::size_t c = 0; c < total.size(); ++c)
     gradient[c] = static_cast<float>(total[c]) + (accumulate ? gradient[c] : 0.0f);
 }

@@ -7,7 +7,7 @@ void backward(OpContext& context) {
   context.multiply_grad_weight();
   if (float* gradient = context.grad_parameter(1)) {
     const Shape& y = context.signature().outputs[0].shape;
-    column_sums(context.grad_output(0), y.elements() / y.back(), y.back(), gradient,
+    column_sums(context, context.grad_output(0), y.elements() / y.back(), y.back(), gradient,
                 context.accumulate_parameter(1));
   }
   context.multiply_grad_input();
@@ -25,6 +25,10 @@ std::vector<ParameterSpec> product_parameters(const Shape& weight, const InitCho
 void make_product_layer(OpDef& op) {
   op.forward = [](OpContext& context) { context.multiply_forward(); };
   op.backward = backward;
+  op.scratch_bytes = [](const Signature& signature) {
+    const Shape& y = signature.outputs[0].shape;
+    return signature.parameters.size() > 1 ? column_sums_bytes(y.elements() / y.back(), y.back()) : 0;
+  };
   op.needs = {.inputs = true, .outputs = false};
   op.adds_to_grad_input = true;
 }
