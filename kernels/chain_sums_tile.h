@@ -41,7 +41,11 @@ void add_lanes(const Summands& s, std::int64_t k, float* first, float* second, L
   }
   for (std::int64_t at = k; at < s.whole; at += s.lanes) {
     Floats v[n];
-    for (int i = 0; i < n; ++i) v[i] = Simd::load(s.in + at + i * vector_floats);
+    for (int i = 0; i < n; ++i) {
+      v[i] = Simd::load(s.in + at + i * vector_floats);
+      __builtin_prefetch(s.in + at + i * vector_floats + s.whole);  // of the next block
+      if constexpr (centred) __builtin_prefetch(s.x + at + i * vector_floats + s.whole);
+    }
     apply_all<kinds...>(s.steps, WholeStrip{}, at, k, v);
     for (int i = 0; i < n; ++i) {
       sum[i] = sum[i] + v[i];
