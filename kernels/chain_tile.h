@@ -243,8 +243,7 @@ bool changes_value(StepKind kind) {
     Floats largest[4] = {};
     std::int64_t i = 0;
     for (; i + 4 * vector_floats <= tile.count; i += 4 * vector_floats)
-      for (int j = 0; j < 4; ++j)
-        largest[j] = Simd::farther(largest[j], Simd::load(v + i + j * vector_floats));
+      for (int j = 0; j < 4; ++j) largest[j] = Simd::farther(largest[j], WholeStrip{}.load(v + i, j));
     for (int j = 1; j < 4; ++j) largest[0] = Simd::farther(largest[0], largest[j]);
     std::uint32_t found = largest_bits(largest[0]);
     for (; i < tile.count; ++i) found = larger_magnitude(found, v[i]);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/fetch.h"
 
 namespace octavo {
 namespace {
@@ -15,6 +16,7 @@ constexpr std::int64_t lanes = 16, tile = 256, chunk_elements = 1 << 14;
 double sum_squares(const float* x, std::int64_t n) {
   double sum = 0;
   for (std::int64_t begin = 0; begin < n; begin += tile) {
+    fetch_ahead(x + begin);
     const std::int64_t size = std::min(tile, n - begin), whole = size / lanes * lanes;
     float lane[lanes] = {};
     for (std::int64_t i = 0; i < whole; i += lanes) {

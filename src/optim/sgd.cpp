@@ -3,7 +3,10 @@
 // 2013.
 #include "optim/optimizer.h"
 
+#include <algorithm>
+
 #include "core/check.h"
+#include "core/fetch.h"
 
 namespace octavo {
 namespace {
@@ -71,7 +74,13 @@ class Sgd final : public Optimizer {
     const float* gradient = update.gradient + begin;
     if (momentum_ == 0) return plain_update(factors, value, gradient, end - begin);
     float* velocity = velocity_[index].tensor.as<float>().data() + begin;
-    (nesterov_ ? nesterov_update : momentum_update)(factors, value, gradient, velocity, end - begin);
+    for (std::int64_t i = 0; i < end - begin; i += fetch_block) {
+      for (const float* ahead :
+           {static_cast<const float*>(value), gradient, static_cast<const float*>(velocity)})
+        fetch_ahead(ahead + i);
+      (nesterov_ ? nesterov_update : momentum_update)(factors, value + i, gradient + i, velocity + i,
+                                                      std::min(fetch_block, end - begin - i));
+    }
   }
 
   NamedTensors state() const override { return velocity_; }
