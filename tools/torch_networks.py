@@ -59,15 +59,54 @@ def resnet_cifar(depth=20, width=16, classes=10):
     return classifier(layers, channels, classes)
 
 
-def mobilenetv2_cifar(classes=10):
-    """The form for 32x32 images: strides 1 in the stem and the second group, no dropout."""
-    layers, channels = convolution_norm(3, 32, 3), 32
-    groups = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+def mobilenetv2(stem_stride, second_stride, dropout, classes):
+    layers, channels = convolution_norm(3, 32, 3, stem_stride), 32
+    groups = ((1, 16, 1, 1), (6, 24, 2, second_stride), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+              (6, 320, 1, 1))
     for expansion, outputs, repeat, stride in groups:
         for index in range(repeat):
             layers.append(InvertedResidual(channels, outputs, stride if index == 0 else 1, expansion))
             channels = outputs
-    return classifier(layers + convolution_norm(channels, 1280, 1), 1280, classes)
+    layers += convolution_norm(channels, 1280, 1) + [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []), nn.Linear(1280, classes))
+
+
+def resnet18(classes=1000):
+    layers, channels = convolution_norm(3, 64, 7, 2, activation=nn.ReLU) + [nn.MaxPool2d(3, 2, 1)], 64
+    for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += [Residual(channels, outputs, stride), Residual(outputs, outputs, 1)]
+        channels = outputs
+    return classifier(layers, channels, classes)
+
+
+def fully_connected(inputs, hidden, classes, first_dropout):
+    """ReLU and dropout between three linear layers; AlexNet drops before the first, VGG behind the second."""
+    dropout = [nn.Dropout(), nn.Dropout()]
+    layers = [nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(inplace=True), dropout[0], nn.Linear(hidden, hidden),
+              nn.ReLU(inplace=True), nn.Linear(hidden, classes)]
+    layers.insert(1 if first_dropout else 6, dropout[1])
+    return layers
+
+
+def convolution_relu(inputs, outputs, kernel, stride=1, pad=1):
+    return [nn.Conv2d(inputs, outputs, kernel, stride, pad), nn.ReLU(inplace=True)]
+
+
+def vgg16(classes=1000):
+    layers, channels = [], 3
+    for outputs, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            layers += convolution_relu(channels, outputs, 3)
+            channels = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, *fully_connected(512 * 7 * 7, 4096, classes, False))
+
+
+def alexnet(classes=1000):
+    pool = lambda: [nn.MaxPool2d(3, 2)]
+    layers = convolution_relu(3, 64, 11, 4, 2) + pool() + convolution_relu(64, 192, 5, 1, 2) + pool()
+    layers += convolution_relu(192, 384, 3) + convolution_relu(384, 256, 3) + convolution_relu(256, 256, 3) + pool()
+    return nn.Sequential(*layers, *fully_connected(256 * 6 * 6, 4096, classes, True))
 
 
 class Network(NamedTuple):
@@ -80,9 +119,15 @@ class Network(NamedTuple):
     overrides: tuple = ()  # of the configuration, so that sizes and classes are these
 
 
+# Drawn images of 224 x 224 in octavo, as only the time matters.
+DRAWN = ("data.set=shapes", "data.classes=0", "data.samples=256", "data.augment=[]", "model.with.classes=1000")
 NETWORKS = {
     "resnet20": Network(lambda: resnet_cifar(20), 32, 10, 128, "cifar10_resnet20.yaml"),
-    "mobilenetv2": Network(mobilenetv2_cifar, 32, 10, 128, "cifar10_mobilenetv2.yaml"),
+    "mobilenetv2": Network(lambda: mobilenetv2(1, 1, 0, 10), 32, 10, 128, "cifar10_mobilenetv2.yaml"),
+    "resnet18": Network(resnet18, 224, 1000, 16, "imagenet_resnet18.yaml", DRAWN),
+    "vgg16": Network(vgg16, 224, 1000, 4, "imagenet_vgg16.yaml", DRAWN),
+    "alexnet": Network(alexnet, 224, 1000, 32, "imagenet_alexnet.yaml", DRAWN),
+    "mobilenetv2_224": Network(lambda: mobilenetv2(2, 2, 0.2, 1000), 224, 1000, 16, "imagenet_mobilenetv2.yaml", DRAWN),
 }
 
 if __name__ == "__main__":  # the table for programs that have no PyTorch
