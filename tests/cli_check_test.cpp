@@ -169,3 +169,29 @@ TEST_CASE("a run prints its precision plan before the first step, one line per s
   contains_all(mixed, {"switched off", "asked; fp32 by onednn", "kept in fp32 by '*conv1'"});
   CHECK_THAT(plan_of({"precision=fp32"}, "c"), !ContainsSubstring("s8"));
 }
+
+TEST_CASE("the networks for 224 x 224 have as many parameters as published") {
+  TemporaryFolder folder;
+  const std::string configs = std::string(OCTAVO_SOURCE_DIR) + "/configs/imagenet_";
+  const std::int64_t vgg_convolutions = 14714688, hidden = 16;
+  const std::int64_t vgg_linear = 25088 * hidden + hidden + hidden * hidden + hidden + hidden * 1000 + 1000;
+  struct Network {
+    std::string config, with;
+    std::int64_t parameters;
+  };
+  for (const Network& network : {Network{"resnet18", "norm=batch_norm", 11689512},
+                                 {"resnet18", "blocks=[3,4,6,3]", 21797672},
+                                 {"resnet50", "bottleneck=1", 25557032},
+                                 {"mobilenetv2", "width=1.0", 3504872},
+                                 {"alexnet", "dropout=0.5", 61100840},
+                                 {"vgg16", "hidden=16", vgg_convolutions + vgg_linear}}) {
+    const Outcome outcome = octavo_run(
+        folder, {"summary", configs + network.config + ".yaml", "data.set=shapes", "data.classes=0",
+                 "data.batch=1", "data.augment=[]", "model.with.classes=1000", "model.with." + network.with});
+    CAPTURE(network.config, network.with, outcome.err);
+    CHECK(outcome.code == 0);
+    const std::size_t total = outcome.out.find("\ntotal ");
+    REQUIRE(total != std::string::npos);
+    CHECK(std::stoll(outcome.out.substr(total + 7)) == network.parameters);
+  }
+}
