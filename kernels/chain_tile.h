@@ -166,8 +166,8 @@ void join_byte(std::uint8_t& byte, int bits) {
   int mask = 0;
   for (std::int64_t i = whole; i < count; ++i)
     mask |= (s.step.lo < s.in[i] && s.in[i] < s.step.hi ? 1 : 0) << (i - whole);
-  packed[whole / 8] = static_cast<std::uint8_t>(mask),
-                 packed[whole / 8 + 1] = static_cast<std::uint8_t>(mask >> 8);
+  packed[whole / 8] = static_cast<std::uint8_t>(mask);
+  packed[whole / 8 + 1] = static_cast<std::uint8_t>(mask >> 8);
 
   std::uint8_t* out = s.step.bits_out + s.tile.first / 8;
   const int shift = static_cast<int>(s.tile.first % 8);
@@ -224,11 +224,12 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
     case StepKind::store_bits:
       store_bits(s);
       break;
-    case StepKind::sums:
+    case StepKind::sums: {
       Look nothing;
       (s.x != nullptr ? add_sums<true, false> : add_sums<false, false>)(s.plan, chunk, s.tile, index, in,
                                                                         s.work, nothing);
       break;
+    }
   }
   return 1;
 }

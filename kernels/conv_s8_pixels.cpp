@@ -206,7 +206,8 @@ void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
   const PixelClass& pixels = classes_[task.pixel_class];
   const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
-  if (pixels.offsets.empty() && args.accumulate && !args.integers) return;  // no tap reaches these pixels
+  // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
+  if (pixels.offsets.empty() && args.accumulate && !args.bias && !args.integers) return;
   Rows rows;
   // Tile t begins at pixel all * t / tile_count; no division in the loop, where a tile may take 100 cycles.
   const std::int64_t begin = all * task.tile_begin / tile_count, least = all / tile_count,

@@ -216,7 +216,7 @@ std::string refuse(const ConvShape& shape, Product product) {
   if (!has_vnni()) return "oneDNN's INT8 sums are exact with AVX-512 VNNI alone";
   if (shape.n * shape.ho == 1) return "one row of pixels is not cut into parts";
   if (std::string reason = refuse_tiled(shape, product); !reason.empty()) return reason;
-  if (shape.groups > 1) return "groups";
+  if (shape.groups > 1) return "groups are not supported";
   return OnednnConvS8(shape, tiled_a_view(shape, product)).exact() ? "" : "oneDNN's sums may be rounded";
 }
 

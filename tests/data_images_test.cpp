@@ -108,6 +108,21 @@ TEST_CASE("BMP files of 24 and 32 bits become RGB, whichever row comes first") {
     }
 }
 
+TEST_CASE("BMP files with palettes, compression or gaps are refused") {
+  const Bytes good = bmp_file(gradient(4, 4), 24);
+  for (const auto& [at, value] :
+       std::map<std::size_t, std::uint8_t>{{28, 8}, {28, 16}, {30, 1}, {10, 0}, {10, 58}}) {
+    Bytes bad = good;
+    bad[at] = value;
+    bad.resize(bad.size() + 1024);
+    CAPTURE(at, int{value});
+    CHECK(!decode_error(bad).empty());
+  }
+  Bytes lowest = good;  // a height of -2^31
+  lowest[22] = lowest[23] = lowest[24] = 0, lowest[25] = 0x80;
+  CHECK(!decode_error(lowest).empty());
+}
+
 TEST_CASE("palettes become RGB") {
   const Picture picture = decode(palette_png_file());
   REQUIRE((picture.h == 1 && picture.w == 16));

@@ -25,7 +25,7 @@ struct Simd {
     return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(_mm512_set1_ps(lo), v, _CMP_LT_OQ), v,
                                    _mm512_set1_ps(hi), _CMP_LT_OQ);
   }
-  /// The larger magnitude; a NaN is none.
+  /// The larger magnitude; a NaN is none (a quiet one: arithmetic makes no others).
   static Floats farther(Floats magnitude, Floats v) { return _mm512_range_ps(magnitude, v, 0xB); }
   static Integers largest_magnitude(Integers largest, Floats v) {
     return _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(v)));

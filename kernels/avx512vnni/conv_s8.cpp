@@ -1,6 +1,7 @@
 // Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 or 16 columns.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 

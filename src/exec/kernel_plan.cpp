@@ -42,6 +42,9 @@ constexpr std::array sizes = {
     Size{"groups", &ConvShape::groups, 1},
 };
 
+/// Of one axis: a product of three such sizes fits int64, as kernels multiply them.
+constexpr std::int64_t largest_size = std::int64_t{1} << 20;
+
 std::string milliseconds_text(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.4f", value);
@@ -72,7 +75,9 @@ class PlanReader {
     known_keys(root, {"cpu", "isa", "threads", "products"});
     plan.cpu = text(root, "cpu");
     plan.isa = text(root, "isa");
-    plan.threads = to_integer(*child(root, "threads", "a whole number")).value_or(0);
+    const YamlNode& threads = *child(root, "threads", "a whole number");
+    expect(threads, to_integer(threads).has_value(), "a whole number");
+    plan.threads = to_integer(threads).value_or(0);
     const YamlNode* products = child(root, "products", "a list");
     expect(*products, products->is_sequence(), "a list of products");
     for (const YamlNode& item : products->items) plan.products.push_back(read_product(item));
@@ -100,7 +105,11 @@ class PlanReader {
     return node == nullptr ? &nothing : node;
   }
 
-  std::string text(const YamlNode& map, const char* name) { return child(map, name, "a text")->text; }
+  std::string text(const YamlNode& map, const char* name) {
+    const YamlNode& node = *child(map, name, "a text");
+    expect(node, !node.is_map() && !node.is_sequence(), "a text");
+    return node.text;
+  }
 
   TunedProduct read_product(const YamlNode& node) {
     TunedProduct tuned;
@@ -132,8 +141,8 @@ class PlanReader {
       const YamlNode* value = node.find(size.name);
       if (value == nullptr) continue;
       const auto number = to_integer(*value);
-      const bool good = number && *number >= size.least && *number <= AttrReader::largest_size;
-      expect(*value, good, concat("a whole number of at least ", size.least));
+      const bool good = number && *number >= size.least && *number <= largest_size;
+      expect(*value, good, concat("a whole number from ", size.least, " to ", largest_size));
       if (good) shape.*size.field = *number;
     }
     known_keys(node, names);
@@ -150,6 +159,8 @@ class PlanReader {
       return problems_.add(
           node.position, concat("there is no integer kernel '", node.text, "'", suggestion(node.text, names),
                                 "; octavo tune makes the file again"));
+    // What this CPU cannot run is only left out, by choice(); kernels above it may not even be asked.
+    if (tuned.kernel->isa > kernels::active_isa() || !problems_.empty()) return;
     const std::string reason = tuned.kernel->refuse(tuned.shape, tuned.product);
     if (!reason.empty())
       problems_.add(node.position, concat("'", node.text, "' refuses this product: ", reason));

@@ -1,5 +1,6 @@
 #include "ops/common.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 

@@ -1,7 +1,7 @@
 // Max pooling over images [N, H, W, C]. The position of each maximum (the first one in row order) is kept,
 // and the gradient goes there.
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include "ops/common.h"
 #include "ops/pool.h"
@@ -9,8 +9,10 @@
 namespace octavo {
 namespace {
 
-// Compiled for wide vectors too, chosen when the program starts; maxima are the same on all of them.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+// Compiled for wide vectors too, chosen when the program starts; maxima are the same on all of them. That
+// takes glibc, and sanitizers are not ready when it happens.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define OCTAVO_WIDE_CLONES [[gnu::target_clones("avx512f", "avx2", "default")]]
 #else
 #define OCTAVO_WIDE_CLONES

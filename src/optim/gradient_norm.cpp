@@ -11,7 +11,7 @@
 namespace octavo {
 namespace {
 
-constexpr std::int64_t lanes = 16, tile = 256, chunk_elements = 1 << 14;
+constexpr std::int64_t lanes = 16, tile = fetch_block, chunk_elements = 1 << 14;
 
 double sum_squares(const float* x, std::int64_t n) {
   double sum = 0;

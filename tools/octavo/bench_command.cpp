@@ -32,13 +32,7 @@ struct Measured {
     for (int i = 0; i < steps; ++i) engine.step();
     engine.program().runtime().precision_seconds = 0;
   }
-  void round(int steps) {
-    const std::size_t before = times.step_ms().size();
-    times.run(steps);
-    const std::vector<double>& all = times.step_ms();
-    round_ms.push_back(
-        median({all.begin() + static_cast<std::ptrdiff_t>(std::min(before, all.size())), all.end()}));
-  }
+  void round(int steps) { round_ms.push_back(median(times.run(steps))); }
 };
 
 // What a change of a width costs: the training plan from the graph on.

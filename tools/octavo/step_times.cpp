@@ -176,10 +176,11 @@ bool StepTimes::still_describes(const Plan& plan) const {
                     });
 }
 
-void StepTimes::run(int steps) {
+std::vector<double> StepTimes::run(int steps) {
   Program& program = engine_.program();
   Clock::time_point before = Clock::now();
   double in_products = 0;
+  std::vector<double> milliseconds;
   const auto node_of = [&](const Plan& plan, const Node& node) -> StepNode& {
     return nodes_[static_cast<std::size_t>(&node - plan.graph.nodes.data())];
   };
@@ -200,11 +201,14 @@ void StepTimes::run(int steps) {
   for (int i = 0; i < steps; ++i) {
     if (const Plan& plan = engine_.training_plan(); !still_describes(plan)) describe(plan);
     const OutsideSeconds outside = program.runtime().outside;
-    end_step(engine_.step().seconds, outside);
+    const double seconds = engine_.step().seconds;
+    end_step(seconds, outside);
+    milliseconds.push_back(1000 * seconds);
   }
   program.before_pass = {};
   program.after_product = {};
   program.after_node = {};
+  return milliseconds;
 }
 
 void StepTimes::end_step(double seconds, const OutsideSeconds& before) {

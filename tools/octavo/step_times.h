@@ -55,8 +55,9 @@ class StepTimes {
  public:
   explicit StepTimes(Engine& engine);
 
-  /// Runs training steps and times them. Samples from before a change of the plan's nodes are dropped.
-  void run(int steps);
+  /// Runs training steps and times them; answers their milliseconds. Samples from before a change of the
+  /// plan's nodes are dropped from the others.
+  std::vector<double> run(int steps);
 
   const std::vector<StepRow>& rows() const { return rows_; }
   const std::vector<StepNode>& nodes() const { return nodes_; }
