@@ -256,7 +256,7 @@ struct Chain {
   const float* x = nullptr;
   std::vector<Step> steps;
   const Quantize* quantize = nullptr;  // tail: write integer views
-  bool want_max = false;  // tail: fill max_bits; with or without quantize; a NaN is left aside
+  bool want_max = false;               // tail: fill max_bits; with or without quantize; a NaN is left aside
   // Results of the tails and of `sums`; the vectors are sized by the caller.
   QuantizeStats* stats = nullptr;     // one, merged into; needs quantize
   std::uint32_t* max_bits = nullptr;  // want_max: 1, c or n values by max_granularity, merged into

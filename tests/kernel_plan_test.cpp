@@ -78,11 +78,13 @@ TEST_CASE("what is wrong with a plan file is named with its place") {
                "  - {product: forward, kernel: ref/conv_s8, why: 1}\n");
   for (const char* text : {"plan.yaml:5:15: unknown product 'backwards'",
                            "no integer kernel 'avx2/conv_s9'; did you mean 'avx2/conv_s8'?",
-                           "plan.yaml:6:35: expected a whole number of at least 1", "unknown key 'hh'",
+                           "plan.yaml:6:35: expected a whole number from 1 to 1048576", "unknown key 'hh'",
                            "'shape' is missing", "unknown key 'why'"})
     CHECK_THAT(wrong, ContainsSubstring(text));
   CHECK_THAT(error_of("  - {product: forward, shape: " + sizes + ", kernel: avx2/depthwise_s8}\n"),
              ContainsSubstring("'avx2/depthwise_s8' refuses this product"));
+  CHECK_THAT(error_of("  - {product: forward, shape: {r: 4294967296, s: 4294967296}, kernel: ref/conv_s8}\n"),
+             ContainsSubstring("expected a whole number from 1 to 1048576, found '4294967296'"));
   const std::string once = "  - {product: forward, shape: " + sizes + ", kernel: ref/conv_s8}\n";
   CHECK_THAT(error_of(once + once), ContainsSubstring("plan.yaml:6:5: this product of these sizes stands"));
 }

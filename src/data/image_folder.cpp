@@ -1,4 +1,5 @@
-// The set `image_folder`: JPEG, PNG and BMP files, a folder for each class. Images are decoded when they are read.
+// The set `image_folder`: JPEG, PNG and BMP files, a folder for each class. Images are decoded when they are
+// read.
 #include <algorithm>
 #include <cmath>
 #include <vector>
