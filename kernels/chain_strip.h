@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "chain_plan.h"
+#include "fetch.h"
 
 namespace octavo::kernels {
 namespace {
@@ -21,12 +22,10 @@ struct FusedStep {
   float lo, hi;
 };
 
-/// All `n` vectors of a strip. Tensors stream by: lines far ahead are asked for, once each, as prefetchers of
-/// the hardware stay so close that a core gets half of its share of the memory's bandwidth, or less.
+/// All `n` vectors of a strip. Tensors stream by: lines far ahead are asked for, once each.
 struct WholeStrip {
   static void fetch(const float* v, int i) {
-    constexpr std::int64_t ahead = 2048;  // floats
-    if (i * sizeof(Floats) % 64 == 0) __builtin_prefetch(v + ahead);
+    if (i * sizeof(Floats) % 64 == 0) __builtin_prefetch(v + fetch_distance);
   }
   Floats load(const float* v, int i) const {
     fetch(v + i * vector_floats, i);

@@ -96,7 +96,6 @@ class GradWeight final : public ConvS8 {
                 const Run& run) const;
   void run_terms(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end, bool first,
                  const Run& run) const;
-  void fetch_results(const Place& place, const Run& run) const;
   const std::int32_t* multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
                                std::int64_t b_plane, const Run& run, std::int32_t* acc) const;
   void join(const Place& place, const Run& run) const;
@@ -234,10 +233,8 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
   const std::int64_t begin = run.schedule.part_begin[task.part], end = run.schedule.part_begin[task.part + 1];
   const auto place = [&](std::int64_t tile) { return Place{task.group, task.panel, row_tile(tile)}; };
   if (direct()) {
-    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t) {
-      if (t + 2 < task.tile_end) fetch_results(place(t + 2), run);
+    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
       run_tile(place(t), task.part, begin, end, true, run);
-    }
     return;
   }
   // An accumulator starts with the first block that reaches it; join() leaves out what no block reaches.
@@ -251,15 +248,6 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
     else
       begun[index] = true;
   }
-}
-
-/// Few pixels, many weights: a tile is computed in less time than the lines take that its results go to.
-void GradWeight::fetch_results(const Place& place, const Run& run) const {
-  if (run.args.out == nullptr || run.args.integers) return;
-  const ConvPanel& p = panel(place.panel);
-  const float* out = run.args.out + (place.group * outputs_ + p.begin) * rows_ + place.rows.begin;
-  for (std::int64_t j = 0; j < p.columns(outputs_); ++j)
-    __builtin_prefetch(out + j * rows_ + place.rows.rows - 1, 1);
 }
 
 /// The int32 sums of one block and one pair of planes; answers their correction.

@@ -6,17 +6,17 @@
 #include <vector>
 
 #include "core/check.h"
-#include "core/fetch.h"
+#include "fetch.h"
 
 namespace octavo {
 namespace {
 
-constexpr std::int64_t lanes = 16, tile = fetch_block, chunk_elements = 1 << 14;
+constexpr std::int64_t lanes = 16, tile = kernels::fetch_block, chunk_elements = 1 << 14;
 
 double sum_squares(const float* x, std::int64_t n) {
   double sum = 0;
   for (std::int64_t begin = 0; begin < n; begin += tile) {
-    fetch_ahead(x + begin);
+    kernels::fetch_ahead(x + begin);
     const std::int64_t size = std::min(tile, n - begin), whole = size / lanes * lanes;
     float lane[lanes] = {};
     for (std::int64_t i = 0; i < whole; i += lanes) {

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "core/fetch.h"
+#include "fetch.h"
 
 namespace octavo {
 namespace {
@@ -70,22 +70,24 @@ class Sgd final : public Optimizer {
                     std::int64_t begin, std::int64_t end) override {
     const Factors factors{static_cast<float>(step.learning_rate * update.rate_factor), momentum_,
                           parameters()[index].decay ? decay_ : 0.0f, static_cast<float>(step.gradient_scale)};
-    float* value = update.value + begin;
-    const float* gradient = update.gradient + begin;
-    if (momentum_ == 0) return plain_update(factors, value, gradient, end - begin);
-    float* velocity = velocity_[index].tensor.as<float>().data() + begin;
-    for (std::int64_t i = 0; i < end - begin; i += fetch_block) {
-      for (const float* ahead :
-           {static_cast<const float*>(value), gradient, static_cast<const float*>(velocity)})
-        fetch_ahead(ahead + i);
-      (nesterov_ ? nesterov_update : momentum_update)(factors, value + i, gradient + i, velocity + i,
-                                                      std::min(fetch_block, end - begin - i));
-    }
+    float* velocity = momentum_ > 0 ? velocity_[index].tensor.as<float>().data() : nullptr;
+    for (std::int64_t at = begin; at < end; at += kernels::fetch_block)
+      update_block(factors, update.value + at, update.gradient + at,
+                   velocity != nullptr ? velocity + at : nullptr, std::min(kernels::fetch_block, end - at));
   }
 
   NamedTensors state() const override { return velocity_; }
 
  private:
+  void update_block(const Factors& f, float* value, const float* gradient, float* velocity,
+                    std::int64_t n) const {
+    kernels::fetch_ahead(value);
+    kernels::fetch_ahead(gradient);
+    if (velocity == nullptr) return plain_update(f, value, gradient, n);
+    kernels::fetch_ahead(velocity);
+    (nesterov_ ? nesterov_update : momentum_update)(f, value, gradient, velocity, n);
+  }
+
   float momentum_, decay_;
   bool nesterov_;
   NamedTensors velocity_;  // empty without momentum
