@@ -50,11 +50,11 @@ inline void note_channel_max(const Floats* v, std::uint32_t* largest) {
 
 /// Strips from element `begin` of the tile to `end`. All state is local and no address of it leaves the
 /// function, or the counters would live in memory, which costs more than all arithmetic.
-template <Tail tail, class Strip, StepKind... kinds>
+template <class Element, Tail tail, class Strip, StepKind... kinds>
 [[gnu::noinline]] void run_strips(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                   const Strip strip, std::int64_t begin, std::int64_t end, std::int8_t* out) {
-  const FusedSteps<sizeof...(kinds)> fused(plan, tile);
-  const float* const x = plan.x + tile.first;
+  const FusedSteps<Element, sizeof...(kinds)> fused(plan, tile);
+  const Element* const x = plan.x.template as<Element>() + tile.first;
   const std::int64_t period = plan.period;
   const auto values = [&](std::int64_t i, std::int64_t k, Floats(&v)[Simd::width]) {
     for (int j = 0; j < Simd::width; ++j) v[j] = strip.load(x + i, j);
@@ -92,7 +92,7 @@ template <Tail tail, class Strip, StepKind... kinds>
 }
 
 /// Whole strips start where a draw of random numbers does; parts of strips are left at the ends of the tile.
-template <Tail tail, StepKind... kinds>
+template <class Element, Tail tail, StepKind... kinds>
 void run_fused(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile, std::int8_t* out) {
   std::int64_t head = 0;
   if (tail == Tail::stochastic) {
@@ -100,10 +100,11 @@ void run_fused(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
     head = least(static_cast<std::int64_t>(-first % chain_strip), tile.count);
   }
   const std::int64_t end = head + (tile.count - head) / chain_strip * chain_strip;
-  if (head > 0) run_strips<tail, PartStrip, kinds...>(plan, chunk, tile, {head}, 0, head, out);
-  run_strips<tail, WholeStrip, kinds...>(plan, chunk, tile, {}, head, end, out);
+  if (head > 0) run_strips<Element, tail, PartStrip, kinds...>(plan, chunk, tile, {head}, 0, head, out);
+  run_strips<Element, tail, WholeStrip, kinds...>(plan, chunk, tile, {}, head, end, out);
   if (end < tile.count)
-    run_strips<tail, PartStrip, kinds...>(plan, chunk, tile, {tile.count - end}, end, tile.count, out);
+    run_strips<Element, tail, PartStrip, kinds...>(plan, chunk, tile, {tile.count - end}, end, tile.count,
+                                                   out);
   if (tail != Tail::none) count_integers(plan, plan.counts()[chunk], out, tile.count);
 }
 
@@ -115,43 +116,45 @@ struct FusedChain {
   FusedRun runs[3];  // by Tail
 };
 
-template <StepKind... kinds>
+template <class Element, StepKind... kinds>
 constexpr FusedChain fused_chain() {
   return {{kinds...},
           sizeof...(kinds),
-          {run_fused<Tail::none, kinds...>, run_fused<Tail::nearest, kinds...>,
-           run_fused<Tail::stochastic, kinds...>}};
+          {run_fused<Element, Tail::none, kinds...>, run_fused<Element, Tail::nearest, kinds...>,
+           run_fused<Element, Tail::stochastic, kinds...>}};
 }
 
 /// Batch norm, sums and ReLU forward, in training and evaluation; ReLU and batch norm backward; bare edges.
+template <class Element>
 constexpr FusedChain fused_chains[] = {
-    fused_chain<>(),
-    fused_chain<StepKind::scale_shift>(),
-    fused_chain<StepKind::add>(),
-    fused_chain<StepKind::scale_shift, StepKind::add>(),
-    fused_chain<StepKind::relu>(),
-    fused_chain<StepKind::scale_shift, StepKind::relu>(),
-    fused_chain<StepKind::scale_shift, StepKind::clamp>(),
-    fused_chain<StepKind::scale_shift, StepKind::add, StepKind::relu>(),
-    fused_chain<StepKind::store_bits, StepKind::relu>(),
-    fused_chain<StepKind::scale_shift, StepKind::store_bits, StepKind::relu>(),
-    fused_chain<StepKind::scale_shift, StepKind::store_bits, StepKind::clamp>(),
-    fused_chain<StepKind::scale_shift, StepKind::add, StepKind::store_bits, StepKind::relu>(),
-    fused_chain<StepKind::keep_bits>(),
-    fused_chain<StepKind::combine>(),
-    fused_chain<StepKind::keep_bits, StepKind::combine>(),
+    fused_chain<Element>(),
+    fused_chain<Element, StepKind::scale_shift>(),
+    fused_chain<Element, StepKind::add>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::add>(),
+    fused_chain<Element, StepKind::relu>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::relu>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::clamp>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::add, StepKind::relu>(),
+    fused_chain<Element, StepKind::store_bits, StepKind::relu>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::store_bits, StepKind::relu>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::store_bits, StepKind::clamp>(),
+    fused_chain<Element, StepKind::scale_shift, StepKind::add, StepKind::store_bits, StepKind::relu>(),
+    fused_chain<Element, StepKind::keep_bits>(),
+    fused_chain<Element, StepKind::combine>(),
+    fused_chain<Element, StepKind::keep_bits, StepKind::combine>(),
 };
 
 /// Null: the chain takes its steps one by one.
+template <class Element>
 FusedRun find_fused(const ChainPlan& plan) {
   const Quantize* q = plan.quantize;
   const bool by_channel = q != nullptr && q->granularity == Granularity::channel;
-  if (plan.x == nullptr || (q != nullptr && q->planes > 1)) return nullptr;
+  if (!plan.x || (q != nullptr && q->planes > 1)) return nullptr;
   if (plan.want_max && !(by_channel && plan.max_granularity == Granularity::channel)) return nullptr;
   const Tail tail = q == nullptr                          ? Tail::none
                     : q->rounding == Rounding::stochastic ? Tail::stochastic
                                                           : Tail::nearest;
-  for (const FusedChain& chain : fused_chains)
+  for (const FusedChain& chain : fused_chains<Element>)
     if (has_kinds(plan, chain.kinds, chain.count, 0)) return chain.runs[static_cast<int>(tail)];
   return nullptr;
 }

@@ -47,7 +47,7 @@ struct ChainPlan {
   std::int64_t zero_bytes;     // zeros in front of the integers of a tile: the border pixel
   std::int64_t integer_pitch;  // bytes from one plane of a tile's integers to the next
 
-  const float* x;
+  FloatSource x;
   const Step* steps;
   std::int64_t step_count;
   const Quantize* quantize;
@@ -137,6 +137,7 @@ std::int32_t* position_table(const ChainPlan& plan, std::int64_t view);
 /// Working memory of one tile and its blocks.
 struct ChainWork {
   float* values;
+  float* other;           // a step's second tensor that is not FP32 in memory
   std::int8_t* integers;  // planes integer_pitch apart; zero_bytes of zeros lie in front of each
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;

@@ -13,25 +13,32 @@ namespace {
 using Floats = typename Simd::Floats;
 constexpr std::int64_t vector_floats = sizeof(Floats) / sizeof(float);
 
-/// A step in one tile: pointers at the tile's first element, vectors at the first channel.
+/// A step in one tile: pointers at the tile's first element, vectors at the first channel. `Element` is how
+/// the tensors lie in memory.
+template <class Element>
 struct FusedStep {
-  const float *a, *b, *d, *x;
+  const float *a, *b, *d;
+  const Element* x;
   const std::uint8_t* bits;
   std::uint8_t* bits_out;
-  float* store;  // of a `store` right behind this step, or null
+  Element* store;  // of a `store` right behind this step, or null
   float lo, hi;
 };
 
 /// All `n` vectors of a strip. Tensors stream by: lines far ahead are asked for, once each.
 struct WholeStrip {
-  static void fetch(const float* v, int i) {
-    if (i * sizeof(Floats) % 64 == 0) __builtin_prefetch(v + fetch_distance);
+  template <class Element>
+  static void fetch(const Element* v, int i) {
+    if (i * vector_floats * sizeof(Element) % 64 == 0)
+      __builtin_prefetch(reinterpret_cast<const float*>(v) + fetch_distance);
   }
-  Floats load(const float* v, int i) const {
+  template <class Element>
+  Floats load(const Element* v, int i) const {
     fetch(v + i * vector_floats, i);
     return Simd::load(v + i * vector_floats);
   }
-  void store(float* out, int i, Floats v) const {
+  template <class Element>
+  void store(Element* out, int i, Floats v) const {
     fetch(out + i * vector_floats, i);
     Simd::store(out + i * vector_floats, v);
   }
@@ -52,19 +59,26 @@ struct WholeStrip {
 struct PartStrip {
   std::int64_t count;
 
+  template <class Element>
   std::size_t bytes(int i) const {
     const std::int64_t left = count - i * vector_floats;
     return static_cast<std::size_t>(left < 0               ? 0
                                     : left < vector_floats ? left
                                                            : vector_floats) *
-           sizeof(float);
+           sizeof(Element);
   }
-  Floats load(const float* v, int i) const {
-    float values[vector_floats] = {};
-    std::memcpy(values, v + i * vector_floats, bytes(i));
+  template <class Element>
+  Floats load(const Element* v, int i) const {
+    Element values[vector_floats] = {};
+    std::memcpy(values, v + i * vector_floats, bytes<Element>(i));
     return Simd::load(values);
   }
-  void store(float* out, int i, Floats v) const { std::memcpy(out + i * vector_floats, &v, bytes(i)); }
+  template <class Element>
+  void store(Element* out, int i, Floats v) const {
+    Element values[vector_floats];
+    Simd::store(values, v);
+    std::memcpy(out + i * vector_floats, values, bytes<Element>(i));
+  }
   template <int n>
   std::uint64_t load_bits(const std::uint8_t* from) const {
     std::uint64_t bits = 0;
@@ -78,15 +92,15 @@ struct PartStrip {
   void clear_rest(Floats* v, int n) const {
     for (int i = 0; i < n; ++i) {
       float values[vector_floats] = {};
-      std::memcpy(values, &v[i], bytes(i));
+      std::memcpy(values, &v[i], bytes<float>(i));
       v[i] = Simd::load(values);
     }
   }
 };
 
 /// `n` vectors from element `i` of the tile on, whose channels start at element `k` of the vectors.
-template <StepKind kind, int n, class Strip>
-[[gnu::always_inline]] inline void apply(const FusedStep& s, const Strip& strip, std::int64_t i,
+template <StepKind kind, class Element, int n, class Strip>
+[[gnu::always_inline]] inline void apply(const FusedStep<Element>& s, const Strip& strip, std::int64_t i,
                                          std::int64_t k, Floats (&v)[n]) {
   const auto channels = [k](const float* vector, int j) {
     return Simd::load(vector + k + j * vector_floats);
@@ -111,24 +125,25 @@ template <StepKind kind, int n, class Strip>
     for (int j = 0; j < n; ++j) strip.store(s.store + i, j, v[j]);
 }
 
-template <StepKind... kinds, int n, class Strip>
-[[gnu::always_inline]] inline void apply_all(const FusedStep* steps, const Strip& strip,
-                                             [[maybe_unused]] std::int64_t i, [[maybe_unused]] std::int64_t k,
+template <StepKind... kinds, class Element, int n, class Strip>
+[[gnu::always_inline]] inline void apply_all([[maybe_unused]] const FusedStep<Element>* steps,
+                                             const Strip& strip, [[maybe_unused]] std::int64_t i,
+                                             [[maybe_unused]] std::int64_t k,
                                              [[maybe_unused]] Floats (&v)[n]) {
   [[maybe_unused]] int index = 0;
   (apply<kinds>(steps[index++], strip, i, k, v), ...);
 }
 
 /// The steps of a chain but its stores, which join the step before them.
-template <int most>
+template <class Element, int most>
 struct FusedSteps {
-  FusedStep steps[most > 0 ? most : 1];
+  FusedStep<Element> steps[most > 0 ? most : 1];
   FusedSteps(const ChainPlan& plan, const ChainTile& tile) {
     int count = 0;
     for (std::int64_t index = 0; index < plan.step_count && count <= most; ++index) {
       const Step& step = plan.steps[index];
       if (step.kind == StepKind::store && count > 0)
-        steps[count - 1].store = step.out + tile.first;
+        steps[count - 1].store = step.out.template as<Element>() + tile.first;
       else if (count < most)
         steps[count++] = resolve(plan, tile, index);
       else
@@ -137,12 +152,12 @@ struct FusedSteps {
   }
 
  private:
-  static FusedStep resolve(const ChainPlan& plan, const ChainTile& tile, std::int64_t index) {
+  static FusedStep<Element> resolve(const ChainPlan& plan, const ChainTile& tile, std::int64_t index) {
     const Step& step = plan.steps[index];
     return {.a = plan.vector(index, 0),
             .b = plan.vector(index, 1),
             .d = plan.vector(index, 2),
-            .x = step.x != nullptr ? step.x + tile.first : nullptr,
+            .x = step.x ? step.x.template as<Element>() + tile.first : nullptr,
             .bits = step.bits != nullptr ? step.bits + tile.first / 8 : nullptr,
             .bits_out = step.bits_out != nullptr ? step.bits_out + tile.first / 8 : nullptr,
             .store = nullptr,
@@ -163,6 +178,16 @@ inline bool has_kinds(const ChainPlan& plan, const StepKind* kinds, std::int64_t
     if (found == count || plan.steps[i].kind != kinds[found++]) return false;
   }
   return found == count;
+}
+
+/// Whether all tensors of floats lie in memory as elements of this type.
+inline bool all_tensors_are(const ChainPlan& plan, FloatType type) {
+  bool all = !plan.x || plan.x.type == type;
+  for (std::int64_t i = 0; i < plan.step_count; ++i) {
+    const Step& step = plan.steps[i];
+    all = all && (!step.x || step.x.type == type) && (!step.out || step.out.type == type);
+  }
+  return all;
 }
 
 /// Bits of such a tile fill whole bytes.

@@ -24,15 +24,17 @@ inline std::uint32_t larger_magnitude(std::uint32_t largest, float v) {
 }
 
 /// v, or v after steps that the pass takes on its way, and what the sums are of.
+template <class Element>
 struct Summands {
-  const float *in, *x, *pivot;  // x: null when the second sum is of v v
-  const FusedStep* steps;
+  const Element *in, *x;  // x: null when the second sum is of v v
+  const float* pivot;
+  const FusedStep<Element>* steps;
   std::int64_t lanes, whole;
 };
 
 /// Adds the block to `n` vectors of lanes from `k` on, which stay in registers.
-template <int n, bool centred, bool looks, StepKind... kinds>
-void add_lanes(const Summands& s, std::int64_t k, float* first, float* second, Look& look) {
+template <int n, bool centred, bool looks, StepKind... kinds, class Element>
+void add_lanes(const Summands<Element>& s, std::int64_t k, float* first, float* second, Look& look) {
   Floats sum[n], product[n], pivot[n], largest[n];
   for (int i = 0; i < n; ++i) {
     sum[i] = Floats{}, product[i] = Floats{};
@@ -62,8 +64,8 @@ void add_lanes(const Summands& s, std::int64_t k, float* first, float* second, L
 }
 
 /// Whole rows of lanes; answers the first lane that no vector holds.
-template <bool centred, bool looks, StepKind... kinds>
-std::int64_t fill_lanes(const Summands& s, float* first, float* second, Look& look) {
+template <bool centred, bool looks, StepKind... kinds, class Element>
+std::int64_t fill_lanes(const Summands<Element>& s, float* first, float* second, Look& look) {
   std::int64_t k = 0;
   for (; k + 4 * vector_floats <= s.lanes; k += 4 * vector_floats)
     add_lanes<4, centred, looks, kinds...>(s, k, first, second, look);
@@ -87,15 +89,10 @@ void fold_lanes(const ChainPlan& plan, std::int64_t chunk, float* first, float* 
 /// Step `index`, sums of the values `in` that the steps before left.
 template <bool centred, bool looks>
 [[gnu::noinline]] void add_sums(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
-                                std::int64_t index, const float* in, const ChainWork& work, Look& look) {
-  const Step& step = plan.steps[index];
+                                std::int64_t index, const float* in, const float* x, const ChainWork& work,
+                                Look& look) {
   const std::int64_t lanes = plan.lanes;
-  const Summands s{in,
-                   centred ? step.x + tile.first : nullptr,
-                   plan.vector(index, 1),
-                   nullptr,
-                   lanes,
-                   tile.count / lanes * lanes};
+  const Summands<float> s{in, x, plan.vector(index, 1), nullptr, lanes, tile.count / lanes * lanes};
   float *first = work.sums, *second = work.sums + lanes;
   std::memset(first, 0, static_cast<std::size_t>(2 * lanes) * sizeof(float));
   const std::int64_t held = fill_lanes<centred, looks>(s, first, second, look);
@@ -130,18 +127,18 @@ bool looks_beside_sums(const ChainPlan& plan, std::int64_t index) {
 }
 
 /// A chain of `kinds`, sums, and perhaps a look, in one pass over a block of whole rows of lanes.
-template <bool centred, bool looks, StepKind... kinds>
+template <class Element, bool centred, bool looks, StepKind... kinds>
 [[gnu::noinline]] void run_fused_sums(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                       const ChainWork& work) {
   constexpr std::int64_t index = sizeof...(kinds);
-  const FusedSteps<sizeof...(kinds)> fused(plan, tile);
+  const FusedSteps<Element, sizeof...(kinds)> fused(plan, tile);
   const Step& step = plan.steps[index];
-  const Summands s{plan.x + tile.first,
-                   centred ? step.x + tile.first : nullptr,
-                   plan.vector(index, 1),
-                   fused.steps,
-                   plan.lanes,
-                   tile.count};
+  const Summands<Element> s{plan.x.template as<Element>() + tile.first,
+                            centred ? step.x.template as<Element>() + tile.first : nullptr,
+                            plan.vector(index, 1),
+                            fused.steps,
+                            plan.lanes,
+                            tile.count};
   Look look{looks ? plan.vector(index + 1, 0) : nullptr};
   float *first = work.sums, *second = work.sums + plan.lanes;
   fill_lanes<centred, looks, kinds...>(s, first, second, look);
@@ -152,24 +149,26 @@ template <bool centred, bool looks, StepKind... kinds>
 using FusedSums = void (*)(const ChainPlan&, std::int64_t chunk, const ChainTile&, const ChainWork&);
 
 /// Null: the chain takes its steps one by one.
+template <class Element>
 FusedSums find_fused_sums(const ChainPlan& plan) {
   std::int64_t at = 0;
   while (at < plan.step_count && plan.steps[at].kind != StepKind::sums) ++at;
   const bool looks = looks_beside_sums(plan, at), last = at + 1 == plan.step_count && !plan.want_max;
-  if (at == plan.step_count || !(looks || last) || plan.x == nullptr || plan.quantize != nullptr ||
+  if (at == plan.step_count || !(looks || last) || !plan.x || plan.quantize != nullptr ||
       plan.lanes % vector_floats != 0)
     return nullptr;
-  const bool centred = plan.steps[at].x != nullptr;
+  const bool centred = bool(plan.steps[at].x);
   const auto kinds_are = [&](std::initializer_list<StepKind> kinds) {
     return at == static_cast<std::int64_t>(kinds.size()) &&
            has_kinds(plan, kinds.begin(), at, plan.step_count - at);
   };
   if (kinds_are({StepKind::scale_shift}) && !centred && !looks)
-    return run_fused_sums<false, false, StepKind::scale_shift>;
-  if (kinds_are({}) && centred) return looks ? run_fused_sums<true, true> : run_fused_sums<true, false>;
+    return run_fused_sums<Element, false, false, StepKind::scale_shift>;
+  if (kinds_are({}) && centred)
+    return looks ? run_fused_sums<Element, true, true> : run_fused_sums<Element, true, false>;
   if (kinds_are({StepKind::keep_bits}) && centred)
-    return looks ? run_fused_sums<true, true, StepKind::keep_bits>
-                 : run_fused_sums<true, false, StepKind::keep_bits>;
+    return looks ? run_fused_sums<Element, true, true, StepKind::keep_bits>
+                 : run_fused_sums<Element, true, false, StepKind::keep_bits>;
   return nullptr;
 }
 

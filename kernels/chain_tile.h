@@ -34,6 +34,21 @@ inline void each_in_period(std::int64_t count, std::int64_t period, const Body& 
 
 // Functions with inner loops stay apart (noinline): together they run out of registers inside their loops.
 
+/// A block of a tensor in FP32: as it lies in memory, or in the buffer.
+[[gnu::noinline]] const float* floats_of(FloatSource source, const ChainTile& tile, float* buffer) {
+  if (source.type == FloatType::f32) return source ? source.as<float>() + tile.first : nullptr;
+  const Bf16* from = source.as<Bf16>() + tile.first;
+  each(tile.count, [=](std::int64_t i) { buffer[i] = to_float(from[i]); });
+  return buffer;
+}
+
+[[gnu::noinline]] void store_block(FloatTarget target, const ChainTile& tile, const float* v) {
+  with_type(target.type, [&](auto element) {
+    auto* out = target.as<decltype(element)>() + tile.first;
+    each(tile.count, [=](std::int64_t i) { assign(out[i], v[i]); });
+  });
+}
+
 /// What one step sees of its block: reads `in`, writes `out` (which may be the same).
 struct StepTile {
   const ChainPlan& plan;
@@ -50,7 +65,7 @@ struct StepTile {
         a(p.vector(index, 0)),
         b(p.vector(index, 1)),
         d(p.vector(index, 2)),
-        x(step.x != nullptr ? step.x + t.first : nullptr),
+        x(floats_of(step.x, t, w.other)),
         in(input),
         out(w.values) {}
 };
@@ -219,14 +234,14 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
       drop(s);
       break;
     case StepKind::store:
-      std::memcpy(s.step.out + s.tile.first, in, static_cast<std::size_t>(s.tile.count) * 4);
+      store_block(s.step.out, s.tile, in);
       break;
     case StepKind::store_bits:
       store_bits(s);
       break;
     case StepKind::sums: {
       Look nothing;
-      (s.x != nullptr ? add_sums<true, false> : add_sums<false, false>)(s.plan, chunk, s.tile, index, in,
+      (s.x != nullptr ? add_sums<true, false> : add_sums<false, false>)(s.plan, chunk, s.tile, index, in, s.x,
                                                                         s.work, nothing);
       break;
     }
@@ -257,13 +272,14 @@ bool changes_value(StepKind kind) {
 
 [[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const ChainWork& work, std::int8_t* integers) {
-  const float* v = plan.x != nullptr ? plan.x + tile.first : work.values;
-  if (plan.x == nullptr) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
+  const float* v = plan.x ? floats_of(plan.x, tile, work.values) : work.values;
+  if (!plan.x) std::memset(work.values, 0, static_cast<std::size_t>(tile.count) * sizeof(float));
   for (std::int64_t i = 0; i < plan.step_count;) {
     const StepTile step(plan, tile, work, i, v);
     if (looks_beside_sums(plan, i)) {
       Look look{plan.vector(i + 1, 0)};
-      (step.x != nullptr ? add_sums<true, true> : add_sums<false, true>)(plan, chunk, tile, i, v, work, look);
+      (step.x != nullptr ? add_sums<true, true> : add_sums<false, true>)(plan, chunk, tile, i, v, step.x,
+                                                                         work, look);
       return note_tile_max(plan, tile, largest_bits(look.largest));
     }
     i += run_step(step, i, chunk);
@@ -277,8 +293,13 @@ bool changes_value(StepKind kind) {
 void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
   alignas(64) char stack[chain_stack_bytes];
   const ChainWork work(plan, chunk, stack);
-  const FusedRun fused = find_fused(plan);
-  const FusedSums sums = find_fused_sums(plan);
+  FusedRun fused = nullptr;
+  FusedSums sums = nullptr;
+  with_type(plan.x.type, [&](auto element) {
+    if (!all_tensors_are(plan, plan.x.type)) return;
+    fused = find_fused<decltype(element)>(plan);
+    sums = find_fused_sums<decltype(element)>(plan);
+  });
   for_tiles(plan, chunk, [&](const ChainTile& tile) {
     if (fused != nullptr && fits_fused(plan, tile))
       fused(plan, chunk, tile, work.integers);

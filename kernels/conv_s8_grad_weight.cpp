@@ -372,7 +372,7 @@ void GradWeight::finish(const Place& place, const Accumulators& sums, const std:
        .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
        .a_scale_vector = args.a_scale_vector,
        .b_scale_vector = args.b_scale_vector,
-       .out = args.out ? args.out + first : nullptr,
+       .out = args.out ? args.out.as<float>() + first : nullptr,
        .accumulate = args.accumulate,
        .integers = integers,
        .odd_integers = integers && args.sample_class ? integers + shape_.k * rows_ : nullptr});

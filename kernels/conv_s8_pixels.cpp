@@ -68,6 +68,10 @@ class PixelProduct final : public ConvS8 {
                             std::int64_t tap) const;
   void pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
                   std::int64_t group, const ConvPanel& panel) const;
+  /// The result is larger than a cache.
+  bool streams(const ConvArgs& args) const {
+    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
+  }
   void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
@@ -87,7 +91,7 @@ class PixelProduct final : public ConvS8 {
   std::vector<PixelClass> classes_;
   std::array<std::vector<Task>, most_planes> tasks_;  // for B of 1, 2, 3 planes
   std::int64_t weights_bytes_ = 0;
-  bool stream_ = false;  // the result is larger than a cache
+  std::int64_t results_ = 0;
 };
 
 PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a)
@@ -103,7 +107,7 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
     for (const ConvAxis& w : axes.w) add_class(h, w);
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i] = make_tasks(static_cast<std::int64_t>(i) + 1);
   const std::int64_t pixels = forward ? shape.ho * shape.wo : shape.h * shape.w;
-  stream_ = shape.n * pixels * outputs_ * shape.groups * 4 > streamed_bytes;
+  results_ = shape.n * pixels * outputs_ * shape.groups;
 }
 
 void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
@@ -222,7 +226,7 @@ void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
     for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
       run_tile(task, panels_[static_cast<std::size_t>(panel)], count, rows, args);
   }
-  if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+  if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
 /// Addresses of the next `count` input and output pixels of a class, counted through all samples.
@@ -304,15 +308,15 @@ void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64
                               .a_scale_vector = args.a_scale_vector,
                               .b_scale_vector = args.b_scale_vector,
                               .bias = args.bias ? args.bias + column : nullptr,
-                              .out = args.out ? args.out + panel.begin : nullptr,
+                              .out = args.out ? args.out + panel.begin : FloatTarget{},
                               .accumulate = args.accumulate,
-                              .stream = stream_ && !args.accumulate,
+                              .stream = streams(args),
                               .integers = args.integers ? args.integers + panel.begin : nullptr};
   // Stores would wait for the lines they go to: those come while the tile is computed.
   if (!finish.stream && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
-      for (std::int64_t j = 0; j < finish.columns; j += 16)
-        __builtin_prefetch(finish.out + rows.out[i] + j, 1);
+      for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
+        __builtin_prefetch((finish.out + (rows.out[i] + j)).data, 1);
   if (args.a_planes * args.b_planes > 1) return run_planes(tile, panel.width, finish, args);
   isa_.tiles[panel.width == 32][count](tile);
   isa_.finish_rows(finish);

@@ -47,7 +47,7 @@ struct ConvFinishRows {
   const float* b_scale;  // per column when b_scale_vector
   bool a_scale_vector, b_scale_vector;
   const float* bias;  // per column, or null
-  float* out;
+  FloatTarget out;
   bool accumulate;
   bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;

@@ -29,7 +29,7 @@ class DepthwisePixelProduct final : public ConvS8 {
     for (const ConvAxis& h : axes.h)
       for (const ConvAxis& w : axes.w) add_class(h, w);
     const std::int64_t pixels = forward_ ? shape.ho * shape.wo : shape.h * shape.w;
-    stream_ = shape.n * pixels * shape.c * 4 > streamed_bytes;
+    results_ = shape.n * pixels * shape.c;
   }
   std::int64_t packed_bytes() const override { return packed_bytes_; }
   void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
@@ -43,7 +43,7 @@ class DepthwisePixelProduct final : public ConvS8 {
         for (std::int64_t i = pixels.h.size * (item % row_parts) / row_parts;
              i < pixels.h.size * (item % row_parts + 1) / row_parts; ++i)
           run_row(pixels, item / row_parts, i, args);
-      if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+      if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
     });
   }
 
@@ -96,6 +96,11 @@ class DepthwisePixelProduct final : public ConvS8 {
     std::memcpy(packed + pixels.correction, sums.data(), sums.size() * sizeof(sums[0]));
   }
 
+  /// The result is larger than a cache.
+  bool streams(const ConvArgs& args) const {
+    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
+  }
+
   void run_row(const PixelClass& pixels, std::int64_t n, std::int64_t i, const ConvArgs& args) const {
     const std::int64_t out_h = forward_ ? shape_.ho : shape_.h, out_w = forward_ ? shape_.wo : shape_.w;
     const std::int64_t y = pixels.h.first + i * pixels.h.step;
@@ -116,9 +121,9 @@ class DepthwisePixelProduct final : public ConvS8 {
         .b_scale = args.b_scale,
         .b_scale_vector = args.b_scale_vector,
         .bias = args.bias,
-        .out = args.out ? args.out + first : nullptr,
+        .out = args.out ? args.out + first : FloatTarget{},
         .accumulate = args.accumulate,
-        .stream = stream_ && !args.accumulate,
+        .stream = streams(args),
         .integers = args.integers ? args.integers + first : nullptr,
         .sums = nullptr};
     if (args.a_planes * args.b_planes == 1) return isa_.pixels(row);
@@ -136,7 +141,7 @@ class DepthwisePixelProduct final : public ConvS8 {
     piece.pixels = std::min(piece_pixels, row.pixels - pixel);
     piece.in += pixel * row.in_step + channel;
     const std::int64_t out = pixel * row.out_step + channel;
-    if (row.out) piece.out += out;
+    if (row.out) piece.out = row.out + out;
     if (row.integers) piece.integers += out;
     if (row.bias) piece.bias += channel;
     if (row.b_scale_vector) piece.b_scale += channel;
@@ -163,7 +168,7 @@ class DepthwisePixelProduct final : public ConvS8 {
   View a_;
   std::vector<PixelClass> classes_;
   std::int64_t packed_bytes_ = 0;
-  bool stream_;  // the result is larger than a cache
+  std::int64_t results_;
 };
 
 std::string refuse(const ConvShape& shape, Product product) {

@@ -22,7 +22,7 @@ struct DepthwisePixels {
   const float* b_scale;  // per channel when b_scale_vector
   bool b_scale_vector;
   const float* bias;  // per channel, or null
-  float* out;
+  FloatTarget out;
   bool accumulate;
   bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;

@@ -19,7 +19,7 @@ void add_to_sums(const DepthwisePixels& args, std::int64_t* sums, std::int64_t (
   }
 }
 
-template <typename Ops>
+template <typename Ops, typename Element>
 void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_t pixel,
                   const typename Ops::Vector (&acc)[Ops::quarters]) {
   constexpr std::int64_t width = Ops::quarters * 4;
@@ -43,18 +43,21 @@ void finish_block(const DepthwisePixels& args, std::int64_t channel, std::int64_
                                              : Ops::broadcast(*args.b_scale);
     value = value * (Ops::broadcast(args.a_scale) * b_scale);
     if (args.bias) value = value + Ops::load_first(args.bias + channel + j, count);
-    if (args.accumulate) value = value + Ops::load_first(args.out + index + j, count);
-    Ops::store_first(args.out + index + j, value, count);
+    Element* out = args.out.as<Element>() + index + j;
+    if (args.accumulate) value = value + Ops::load_first(out, count);
+    Ops::store_first(out, value, count);
   }
 }
 
 /// The common case: whole vectors, nothing to add. Scales and corrections are loaded once for all pixels.
-template <typename Ops>
+template <typename Ops, typename Element>
 class PlainFinish {
  public:
   PlainFinish(const DepthwisePixels& args, std::int64_t channel)
       : vectors_(args.channels - channel < block ? (args.channels - channel) / width : Ops::quarters) {
-    stream_ = args.stream && reinterpret_cast<std::uintptr_t>(args.out) % 64 == 0 && args.channels % 16 == 0;
+    constexpr std::int64_t line = 64 / sizeof(Element);
+    stream_ =
+        args.stream && reinterpret_cast<std::uintptr_t>(args.out.data) % 64 == 0 && args.channels % line == 0;
     for (std::int64_t v = 0; v < vectors_; ++v) {
       correction_[v] = Ops::load_first(args.correction + channel + v * width, width);
       const auto b_scale = args.b_scale_vector ? Ops::load_first(args.b_scale + channel + v * width, width)
@@ -65,7 +68,7 @@ class PlainFinish {
   static bool possible(const DepthwisePixels& args) {
     return args.channels % width == 0 && !args.bias && !args.accumulate && !args.integers && !args.sums;
   }
-  void write(float* out, const typename Ops::Vector (&acc)[Ops::quarters]) const {
+  void write(Element* out, const typename Ops::Vector (&acc)[Ops::quarters]) const {
 #pragma GCC unroll 4
     for (std::int64_t v = 0; v < Ops::quarters; ++v) {
       if (v >= vectors_) break;
@@ -100,8 +103,8 @@ OCTAVO_INLINE void sum_units(const DepthwisePixels& args, const std::uint8_t* in
   Ops::reorder(acc);
 }
 
-template <typename Ops>
-void depthwise_pixels(const DepthwisePixels& args) {
+template <typename Ops, typename Element>
+void depthwise_pixels_to(const DepthwisePixels& args) {
   constexpr std::int64_t block = Ops::quarters * Ops::quarters * 4;
   const auto* weights = static_cast<const std::uint8_t*>(args.weights);
   const std::int64_t block_bytes =
@@ -109,19 +112,25 @@ void depthwise_pixels(const DepthwisePixels& args) {
   typename Ops::Vector acc[Ops::quarters];
   for (std::int64_t channel = 0; channel < args.channels; channel += block, weights += block_bytes) {
     const std::uint8_t* in = args.in + channel;
-    if (PlainFinish<Ops>::possible(args)) {
-      const PlainFinish<Ops> finish(args, channel);
+    if (PlainFinish<Ops, Element>::possible(args)) {
+      const PlainFinish<Ops, Element> finish(args, channel);
       for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
         sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
-        finish.write(args.out + pixel * args.out_step + channel, acc);
+        finish.write(args.out.as<Element>() + pixel * args.out_step + channel, acc);
       }
     } else {
       for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
         sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
-        finish_block<Ops>(args, channel, pixel, acc);
+        finish_block<Ops, Element>(args, channel, pixel, acc);
       }
     }
   }
+}
+
+template <typename Ops>
+void depthwise_pixels(const DepthwisePixels& args) {
+  args.out.type == FloatType::f32 ? depthwise_pixels_to<Ops, float>(args)
+                                  : depthwise_pixels_to<Ops, Bf16>(args);
 }
 
 alignas(64) constexpr auto zero_pixel = [] {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "floats.h"
 #include "random.h"
 
 namespace octavo::kernels {
@@ -137,7 +138,7 @@ struct ConvArgs {
   const float* b_scale = nullptr;
   bool a_scale_vector = false, b_scale_vector = false;  // one scale for all, or one per sample / channel
   const float* bias = nullptr;                          // forward only, per k
-  float* out = nullptr;
+  FloatTarget out;                                      // grad_weight: FP32
   bool accumulate = false;
   // grad_weight: one class for each sample, in half octaves, at most most_sample_class; null: all 0.
   const std::uint8_t* sample_class = nullptr;
@@ -204,8 +205,8 @@ struct Step {
   const float* a = nullptr;
   const float* b = nullptr;
   const float* d = nullptr;
-  const float* x = nullptr;  // a second tensor of the chain's shape
-  float* out = nullptr;
+  FloatSource x;  // a second tensor of the chain's shape
+  FloatTarget out;
   const std::uint8_t* bits = nullptr;
   std::uint8_t* bits_out = nullptr;
   float lo = 0, hi = 3.0e38f;
@@ -253,7 +254,7 @@ struct Quantize {
 /// results are bit-equal on all ISAs: plain multiply then add, no contraction.
 struct Chain {
   std::int64_t n = 1, h = 1, w = 1, c = 1;
-  const float* x = nullptr;
+  FloatSource x;
   std::vector<Step> steps;
   const Quantize* quantize = nullptr;  // tail: write integer views
   bool want_max = false;               // tail: fill max_bits; with or without quantize; a NaN is left aside

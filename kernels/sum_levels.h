@@ -66,7 +66,7 @@ void store_sum(const ConvArgs& args, std::int64_t index, std::int64_t odd_index,
   if (args.sample_class) value = value + static_cast<float>(sums.odd) * sqrt2;
   value = value * scale;
   if (bias) value = value + *bias;
-  args.out[index] = args.accumulate ? value + args.out[index] : value;
+  args.out.set(index, args.accumulate ? value + FloatSource(args.out)[index] : value);
 }
 
 }  // namespace octavo::kernels

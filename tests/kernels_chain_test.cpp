@@ -1,5 +1,6 @@
 // Chains: every step and tail, on every instruction set and thread count, equals the reference bit for bit.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -137,6 +138,21 @@ struct Inputs {
   std::vector<float> inverse;
 };
 
+/// How the tensors of a chain lie in memory: the first, those of its steps, those that it stores.
+struct Types {
+  FloatType x = FloatType::f32, y = FloatType::f32, out = FloatType::f32;
+};
+
+/// A copy of a tensor in either type.
+struct Stored {
+  Stored(const std::vector<float>& values, FloatType t) : bytes(values.size() * 4), type(t) {
+    for (std::size_t i = 0; i < values.size(); ++i) target().set(static_cast<std::int64_t>(i), values[i]);
+  }
+  FloatTarget target() { return {bytes.data(), type}; }
+  std::vector<char> bytes;
+  FloatType type;
+};
+
 struct Options {
   Granularity granularity = Granularity::tensor;
   Rounding rounding = Rounding::nearest;
@@ -160,7 +176,7 @@ struct Options {
 };
 
 Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, const Options& options,
-            bool with_quantize = true) {
+            bool with_quantize = true, const Types& types = {}) {
   const Sizes& s = in.sizes;
   const auto size = static_cast<std::size_t>(s.elements()), channels = static_cast<std::size_t>(s.c);
   Outcome out{
@@ -170,9 +186,10 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
       .max_bits = std::vector<std::uint32_t>(std::max<std::size_t>(channels, static_cast<std::size_t>(s.n))),
       .sum_v = std::vector<double>(channels, -1),
       .sum_vx = std::vector<double>(channels, -1)};
+  Stored x(in.x, types.x), y(in.y, types.y), early(out.stored, types.out), late(out.stored_late, types.out);
   for (Step& step : steps) {
-    if (step.kind == StepKind::store)
-      step.out = step.d == nullptr ? out.stored.data() : out.stored_late.data();
+    if (step.kind == StepKind::store) step.out = step.d == nullptr ? early.target() : late.target();
+    if (step.x) step.x = y.target();
     if (step.kind == StepKind::store_bits) step.bits_out = out.bits.data();
   }
   const std::vector<float> inverse = options.inverse(in);
@@ -197,7 +214,7 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
               .h = s.h,
               .w = s.w,
               .c = s.c,
-              .x = in.x.data(),
+              .x = x.target(),
               .steps = std::move(steps),
               .quantize = with_quantize ? &quantize : nullptr,
               .want_max = options.want_max,
@@ -210,6 +227,10 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
   chain.scratch = scratch.data();
   ThreadPool pool(threads);
   run_chain(isa, chain, parallel_of(pool));
+  for (std::size_t i = 0; i < size; ++i) {
+    out.stored[i] = FloatSource(early.target())[static_cast<std::int64_t>(i)];
+    out.stored_late[i] = FloatSource(late.target())[static_cast<std::int64_t>(i)];
+  }
   for (int plane = 0; plane < options.planes; ++plane)
     for (std::size_t i = 0; i < buffers.size(); ++i) {
       const std::int64_t apart = quantize.stride > 0 ? quantize.stride : plane_stride(quantize.views[i]);
@@ -337,6 +358,55 @@ TEST_CASE("frequent chains are bit-equal on every instruction set, with and with
             if (isa_supported(isa)) check_equal(run(isa, 2, in, steps, options, false), expected);
         }
     }
+  }
+}
+
+void round_to_bf16(std::vector<float>& values) {
+  for (float& v : values) v = to_float(to_bf16(v));
+}
+
+TEST_CASE("bfloat16 is FP32 rounded to nearest, ties to even, and NaN stays NaN") {
+  const float inf = std::numeric_limits<float>::infinity();
+  const auto bits = [](float v) { return int{to_bf16(v).bits}; };
+  CHECK(bits(1.0f) == 0x3F80);
+  CHECK(bits(1.0f + 0x1p-8f) == 0x3F80);  // a tie
+  CHECK(bits(1.0f + 0x3p-8f) == 0x3F82);  // a tie
+  CHECK(bits(1.0f + 0x1p-8f + 0x1p-23f) == 0x3F81);
+  CHECK(bits(-0.0f) == 0x8000);
+  CHECK(bits(3.4e38f) == 0x7F80);
+  CHECK(bits(-inf) == 0xFF80);
+  CHECK(bits(0x1p-149f) == 0);
+  CHECK(bits(0x1p-133f) == 1);
+  CHECK(std::isnan(to_float(to_bf16(std::bit_cast<float>(0x7FFFFFFFu)))));
+  CHECK(std::isnan(to_float(to_bf16(std::bit_cast<float>(0xFF800001u)))));
+  for (std::uint32_t upper = 0; upper < 0x10000; ++upper) {
+    const float v = to_float(Bf16{static_cast<std::uint16_t>(upper)});
+    if (!std::isnan(v)) REQUIRE(to_bf16(v).bits == upper);
+  }
+}
+
+TEST_CASE("chains over bfloat16 tensors are those over the same values in FP32, results rounded") {
+  constexpr FloatType f32 = FloatType::f32, bf16 = FloatType::bf16;
+  for (const Sizes& s : shapes) {
+    INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c);
+    Inputs in(s);
+    if (s.elements() % 5 == 0) in.x = hostile_values(s.elements());
+    round_to_bf16(in.x), round_to_bf16(in.y);
+    std::vector<std::vector<Step>> chains{forward_steps(in), backward_steps(in)};
+    for (const auto& list : {frequent_steps(in), frequent_sums(in)})
+      chains.insert(chains.end(), list.begin(), list.end());
+    for (const std::vector<Step>& steps : chains)
+      for (const bool with_quantize : {true, false})
+        for (const Rounding rounding : {Rounding::nearest, Rounding::stochastic}) {
+          const Options options{.granularity = Granularity::sample, .rounding = rounding};
+          Outcome expected = run(Isa::ref, 1, in, steps, options, with_quantize);
+          round_to_bf16(expected.stored), round_to_bf16(expected.stored_late);
+          for (const Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni})
+            for (const Types& types :
+                 {Types{bf16, bf16, bf16}, Types{f32, bf16, bf16}, Types{bf16, f32, bf16}})
+              if (isa_supported(isa))
+                check_equal(run(isa, 2, in, steps, options, with_quantize, types), expected);
+        }
   }
 }
 

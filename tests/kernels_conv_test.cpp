@@ -51,6 +51,7 @@ std::vector<float> make_floats(std::int64_t count, unsigned seed) {
 struct Options {
   bool a_scale_vector = false, b_scale_vector = false, bias = false, accumulate = false;
   bool a_unsigned = false;  // the bytes of `a` are u8
+  bool bf16 = false;        // results are stored as bfloat16
   std::int64_t extra_border = 0;
   Parallel parallel = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
     for (std::int64_t i = 0; i < chunks; ++i) body(i);
@@ -65,6 +66,11 @@ struct Result {
            std::memcmp(out.data(), other.out.data(), out.size() * sizeof(float)) == 0;
   }
 };
+
+std::vector<float> rounded_to_bf16(std::vector<float> values) {
+  for (float& v : values) v = to_float(to_bf16(v));
+  return values;
+}
 
 /// Runs one candidate on plain operands `a` and `b`: once for the integers, once for the floats.
 Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product product,
@@ -93,18 +99,21 @@ Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product pro
   const std::vector<float> a_scale = make_floats(std::max(shape.n, shape.c), 11);
   const std::vector<float> b_scale = make_floats(std::max(shape.k, shape.c), 12),
                            bias = make_floats(shape.k, 13);
-  Result result{std::vector<std::int64_t>(static_cast<std::size_t>(elements), 99), make_floats(elements, 14)};
+  Result result{std::vector<std::int64_t>(static_cast<std::size_t>(elements), 99),
+                rounded_to_bf16(make_floats(elements, 14))};
   ConvArgs args{.a = a_data.data(), .b = b_data.data(), .a_scale = a_scale.data(), .b_scale = b_scale.data()};
   args.a_scale_vector = options.a_scale_vector, args.b_scale_vector = options.b_scale_vector;
   args.bias = options.bias && product == Product::forward ? bias.data() : nullptr;
   args.accumulate = options.accumulate;
   args.scratch = scratch.data();
   Buffer out(elements * 4);  // aligned, as large results may be streamed
-  std::memcpy(out.data(), result.out.data(), result.out.size() * sizeof(float));
-  args.out = static_cast<float*>(out.data());
+  const FloatTarget target(out.data(), options.bf16 ? FloatType::bf16 : FloatType::f32);
+  for (std::int64_t i = 0; i < elements; ++i) target.set(i, result.out[static_cast<std::size_t>(i)]);
+  args.out = target;
   kernel->run(args, options.parallel);
-  std::memcpy(result.out.data(), out.data(), result.out.size() * sizeof(float));
-  args.out = nullptr;
+  for (std::int64_t i = 0; i < elements; ++i)
+    result.out[static_cast<std::size_t>(i)] = FloatSource(target)[i];
+  args.out = {};
   args.integers = result.integers.data();
   kernel->run(args, options.parallel);
   return result;
@@ -112,21 +121,24 @@ Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product pro
 
 const ConvS8Candidate& reference() { return conv_s8_candidates().back(); }
 
-/// Compares every candidate of the list but the reference; returns how many ran.
+/// Compares every candidate of the list but the reference, and that too where results are rounded; returns
+/// how many ran.
 int compare(const ConvShape& shape, Product product, Values values, const Options& options) {
   const auto& [a_size, b_size] = product == Product::forward ? std::pair(x_elements(shape), w_elements(shape))
                                  : product == Product::grad_input
                                      ? std::pair(y_elements(shape), w_elements(shape))
                                      : std::pair(x_elements(shape), y_elements(shape));
   const auto a = make_values(a_size, values, 1), b = make_values(b_size, values, 2);
-  const Result expected = run(reference(), shape, product, a, b,
-                              {.a_scale_vector = options.a_scale_vector,
-                               .b_scale_vector = options.b_scale_vector,
-                               .bias = options.bias,
-                               .accumulate = options.accumulate,
-                               .a_unsigned = options.a_unsigned});
+  Result expected = run(reference(), shape, product, a, b,
+                        {.a_scale_vector = options.a_scale_vector,
+                         .b_scale_vector = options.b_scale_vector,
+                         .bias = options.bias,
+                         .accumulate = options.accumulate,
+                         .a_unsigned = options.a_unsigned});
+  if (options.bf16) expected.out = rounded_to_bf16(expected.out);
   int ran = 0;
-  for (const ConvS8Candidate& candidate : conv_s8_candidates().first(conv_s8_candidates().size() - 1)) {
+  for (const ConvS8Candidate& candidate :
+       conv_s8_candidates().first(conv_s8_candidates().size() - (options.bf16 ? 0 : 1))) {
     if (!isa_supported(candidate.isa) || !candidate.refuse(shape, product).empty()) continue;
     INFO(candidate.name << " " << product_name(product) << " " << describe(shape));
     const Result found = run(candidate, shape, product, a, b, options);
@@ -227,6 +239,18 @@ TEST_CASE("scale vectors, bias, accumulation and wider borders") {
                  .extra_border = bits / 4});
 }
 
+TEST_CASE("results in bfloat16 are those in FP32, rounded once") {
+  for (const ConvShape& shape : shapes())
+    for (Product product : {Product::forward, Product::grad_input})
+      for (int bits = 0; bits < 4; ++bits)
+        compare(shape, product, Values::random,
+                {.a_scale_vector = bits == 1,
+                 .b_scale_vector = bits == 1,
+                 .bias = bits == 2,
+                 .accumulate = bits == 3,
+                 .bf16 = true});
+}
+
 TEST_CASE("forward products that are cut into blocks of images or rows, and sums above 2^24") {
   for (std::int64_t border : {0, 1, 2}) {
     const Options options{.accumulate = true, .extra_border = border};
@@ -289,12 +313,14 @@ TEST_CASE("results larger than the caches are exact") {
     pool.run(chunks, body);
   };
   for (const ConvShape& shape :
-       {linear(140000, 4, 32), linear(260000, 4, 17), conv(1, 600, 500, 16, 16, 1, 1, 1, 0, 1, 16)})
+       {linear(140000, 4, 32), linear(140000, 4, 64), linear(260000, 4, 17),
+        conv(1, 600, 500, 16, 16, 1, 1, 1, 0, 1, 16), conv(1, 600, 250, 32, 32, 1, 1, 1, 0, 1, 32)})
     for (Product product : {Product::forward, Product::grad_input})
-      for (bool accumulate : {false, true}) {
-        options.accumulate = accumulate;
-        compare(shape, product, Values::random, options);
-      }
+      for (bool accumulate : {false, true})
+        for (bool bf16 : {false, true}) {
+          options.accumulate = accumulate, options.bf16 = bf16;
+          compare(shape, product, Values::random, options);
+        }
 }
 
 TEST_CASE("threads and the order of chunks do not change results") {

@@ -161,8 +161,9 @@ void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const S
   args.scratch = scratch.data();
   const auto count = static_cast<std::size_t>(p.results());
   Buffer out(p.results() * 4);
-  args.out = static_cast<float*>(out.data());
-  std::fill_n(args.out, count, 1.5f);
+  auto* floats = static_cast<float*>(out.data());
+  args.out = floats;
+  std::fill_n(floats, count, 1.5f);
   kernel->run(args, parallel);
   std::vector<std::int64_t> integers(p.classes.empty() ? count : 2 * count);
   args.integers = integers.data();
@@ -177,7 +178,7 @@ void check_candidate(const ConvS8Candidate& candidate, const Problem& p, const S
     value *= unit;
     if (p.bias) value += scale_at(p.b_index(at));
     if (p.accumulate) value += 1.5f;
-    wrong += integers[i] != static_cast<std::int64_t>(sums.even[i]) || args.out[i] != value;
+    wrong += integers[i] != static_cast<std::int64_t>(sums.even[i]) || floats[i] != value;
     if (!p.classes.empty()) wrong += integers[count + i] != static_cast<std::int64_t>(sums.odd[i]);
   }
   INFO(candidate.name << " " << product_name(p.product) << " " << describe(p.shape) << ", planes "

@@ -114,6 +114,8 @@ struct PrecisionSettings {
   std::vector<std::string> keep_fp32{"@policy"};
   ProductSettings products;
   BitSettings bits;
+  /// "fp32" or "bf16": how floats between integer products and pointwise layers lie in memory.
+  std::string edges = "fp32";
   bool strict = false;
   std::map<std::string, OptionValue> options;  ///< every option of the policy, defaults filled in
 };

@@ -142,6 +142,7 @@ struct OpDef {
   bool keeps_non_negative = false;  ///< no output is below 0 when no input is
   bool passes_gradient = false;     ///< the gradient of every input is the gradient of output 0
   bool adds_to_grad_input = false;  ///< backward() honours accumulate_input()
+  bool takes_bf16 = false;  ///< internal: tensors may be bfloat16, read with float_input() and the like
   /// Ops that are a pointwise step of their first input; set both or none. forward/backward may then stay
   /// empty.
   std::function<void(OpContext&, ChainBuilder&)> chain_forward, chain_backward;

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "avx2/float_vectors.h"
 #include "chain_plan.h"
 
 namespace octavo::kernels {
@@ -16,8 +17,14 @@ struct Simd {
   using Integers = __m256i;
   static constexpr int width = chain_strip / 8;  // vectors of a strip
 
-  static Floats load(const float* v) { return _mm256_loadu_ps(v); }
-  static void store(float* out, Floats v) { _mm256_storeu_ps(out, v); }
+  template <class Element>
+  static Floats load(const Element* v) {
+    return load_floats(v);
+  }
+  template <class Element>
+  static void store(Element* out, Floats v) {
+    store_floats(out, v);
+  }
   static Floats positive(Floats v) { return _mm256_max_ps(_mm256_setzero_ps(), v); }  // NaN and -0 stay
   static Floats at_most(float hi, Floats v) { return _mm256_min_ps(_mm256_set1_ps(hi), v); }
   static Floats keep(Floats v, std::uint32_t bits) {

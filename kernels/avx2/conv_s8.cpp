@@ -80,7 +80,8 @@ OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) 
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(acc) - static_cast<std::uint32_t>(correction));
 }
 
-void finish_row(const ConvFinishRows& args, std::int64_t row, float a_scale, float* out) {
+template <class Element>
+void finish_row(const ConvFinishRows& args, std::int64_t row, float a_scale, Element* out) {
   const std::int64_t at = row * args.pitch;
   float values[ConvIsa::widest];
   if (args.sums)
@@ -93,8 +94,8 @@ void finish_row(const ConvFinishRows& args, std::int64_t row, float a_scale, flo
   if (args.bias)
     for (std::int64_t j = 0; j < args.columns; ++j) values[j] += args.bias[j];
   if (args.accumulate)
-    for (std::int64_t j = 0; j < args.columns; ++j) values[j] += out[j];
-  for (std::int64_t j = 0; j < args.columns; ++j) out[j] = values[j];
+    for (std::int64_t j = 0; j < args.columns; ++j) values[j] += to_float(out[j]);
+  for (std::int64_t j = 0; j < args.columns; ++j) assign(out[j], values[j]);
 }
 
 void finish_rows(const ConvFinishRows& args) {
@@ -106,7 +107,10 @@ void finish_rows(const ConvFinishRows& args) {
             args.sums ? args.sums[at] : corrected(args.acc[at], args.correction[j]);
       }
     } else {
-      finish_row(args, i, args.a_scale[args.a_scale_vector ? i : 0], args.out + args.out_index[i]);
+      with_type(args.out.type, [&](auto element) {
+        finish_row(args, i, args.a_scale[args.a_scale_vector ? i : 0],
+                   args.out.as<decltype(element)>() + args.out_index[i]);
+      });
     }
   }
 }

@@ -2,6 +2,7 @@
 // once.
 #include <immintrin.h>
 
+#include "avx2/float_vectors.h"
 #include "depthwise_s8_lanes.h"
 
 namespace octavo::kernels {
@@ -23,11 +24,27 @@ struct Ops {
   static __m256 load_first(const float* source, std::int64_t count) {
     return _mm256_maskload_ps(source, first(count));
   }
+  static __m256 load_first(const Bf16* source, std::int64_t count) {
+    alignas(32) float values[8] = {};
+    for (std::int64_t i = 0; i < count; ++i) values[i] = kernels::to_float(source[i]);
+    return _mm256_load_ps(values);
+  }
+  static void store_first(Bf16* target, __m256 value, std::int64_t count) {
+    alignas(32) float values[8];
+    _mm256_store_ps(values, value);
+    for (std::int64_t i = 0; i < count; ++i) target[i] = to_bf16(values[i]);
+  }
   static void store_first(float* target, __m256 value, std::int64_t count) {
     _mm256_maskstore_ps(target, first(count), value);
   }
-  static void store_all(float* target, __m256 value) { _mm256_storeu_ps(target, value); }
   static void stream(float* target, __m256 value) { _mm256_stream_ps(target, value); }
+  template <class Element>
+  static void store_all(Element* target, __m256 value) {
+    store_floats(target, value);
+  }
+  static void stream(Bf16* target, __m256 value) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target), narrow_floats(value));
+  }
   static void store(std::int32_t* target, Vector value) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);
   }

@@ -1,6 +1,7 @@
 // Chains with AVX-512.
 #include <immintrin.h>
 
+#include "avx512vnni/float_vectors.h"
 #include "chain_plan.h"
 
 namespace octavo::kernels {
@@ -14,8 +15,14 @@ struct Simd {
   using Integers = __m512i;
   static constexpr int width = chain_strip / 16;  // vectors of a strip
 
-  static Floats load(const float* v) { return _mm512_loadu_ps(v); }
-  static void store(float* out, Floats v) { _mm512_storeu_ps(out, v); }
+  template <class Element>
+  static Floats load(const Element* v) {
+    return load_floats(v);
+  }
+  template <class Element>
+  static void store(Element* out, Floats v) {
+    store_floats(out, v);
+  }
   static Floats positive(Floats v) { return _mm512_max_ps(_mm512_setzero_ps(), v); }  // NaN and -0 stay
   static Floats at_most(float hi, Floats v) { return _mm512_min_ps(_mm512_set1_ps(hi), v); }
   static Floats keep(Floats v, std::uint32_t bits) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "avx512vnni/float_vectors.h"
 #include "conv_s8_tiled.h"
 
 namespace octavo::kernels {
@@ -128,12 +129,13 @@ __mmask16 first_lanes(std::int64_t count) {
 }
 
 /// out = v * scale [+ bias] [+ out], in this order.
-OCTAVO_INLINE void write_floats(float* out, __mmask16 mask, __m512 value, __m512 scale, const float* bias,
+template <class Element>
+OCTAVO_INLINE void write_floats(Element* out, __mmask16 mask, __m512 value, __m512 scale, const float* bias,
                                 bool accumulate) {
   value = _mm512_mul_ps(value, scale);
   if (bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
-  if (accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
-  _mm512_mask_storeu_ps(out, mask, value);
+  if (accumulate) value = _mm512_add_ps(value, load_floats(out, mask));
+  store_floats(out, value, mask);
 }
 
 void write_integers(std::int64_t* out, __mmask16 mask, __m512i low, __m512i high) {
@@ -177,35 +179,53 @@ void finish_row_integers(const ConvFinishRows& args) {
   }
 }
 
-/// The common case: whole vectors, nothing to add. `wide`: int64 sums; `by_row`: a scale of A for each row.
-template <bool stream, bool wide, bool by_row>
-void finish_plain_rows(const ConvFinishRows& args) {
-  const __m512 a_scale = _mm512_set1_ps(*args.a_scale);
-  for (std::int64_t j = 0; j < args.columns; j += 16) {
-    const __m512i correction = _mm512_loadu_si512(args.correction + j);
-    const __m512 b_scale =
-        args.b_scale_vector ? _mm512_loadu_ps(args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
-    const __m512 shared = _mm512_mul_ps(a_scale, b_scale);
-    for (std::int64_t i = 0; i < args.rows; ++i) {
-      const __m512 scale = by_row ? _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), b_scale) : shared;
-      const __m512 value = _mm512_mul_ps(row_values<wide>(args, i * args.pitch + j, correction), scale);
+/// 16 columns from j on: how their sums become floats.
+struct PlainColumns {
+  __m512i correction;
+  __m512 b_scale, scale;
+  PlainColumns(const ConvFinishRows& args, std::int64_t j)
+      : correction(_mm512_loadu_si512(args.correction + j)),
+        b_scale(args.b_scale_vector ? _mm512_loadu_ps(args.b_scale + j) : _mm512_set1_ps(*args.b_scale)),
+        scale(_mm512_mul_ps(_mm512_set1_ps(*args.a_scale), b_scale)) {}
+};
+
+/// The common case: whole vectors, nothing to add; a row of two vectors, which may be one line, at once.
+/// `wide`: int64 sums; `by_row`: a scale of A for each row.
+template <bool stream, bool wide, bool by_row, int vectors, class Element>
+void finish_plain_columns(const ConvFinishRows& args, std::int64_t first) {
+  const PlainColumns columns[2] = {{args, first}, {args, first + (vectors - 1) * 16}};
+  for (std::int64_t i = 0; i < args.rows; ++i)
+    for (int v = 0; v < vectors; ++v) {
+      const std::int64_t j = first + v * 16;
+      const __m512 scale =
+          by_row ? _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), columns[v].b_scale) : columns[v].scale;
+      const __m512 value =
+          _mm512_mul_ps(row_values<wide>(args, i * args.pitch + j, columns[v].correction), scale);
+      Element* out = args.out.as<Element>() + args.out_index[i] + j;
       if constexpr (stream)
-        _mm512_stream_ps(args.out + args.out_index[i] + j, value);
+        stream_floats(out, value);
       else
-        _mm512_storeu_ps(args.out + args.out_index[i] + j, value);
+        store_floats(out, value);
     }
-  }
 }
 
-/// Every row starts at a multiple of 64 bytes when the outputs of a pixel are whole vectors.
+template <bool stream, bool wide, bool by_row, class Element>
+void finish_plain_rows(const ConvFinishRows& args) {
+  std::int64_t j = 0;
+  for (; j + 32 <= args.columns; j += 32) finish_plain_columns<stream, wide, by_row, 2, Element>(args, j);
+  if (j < args.columns) finish_plain_columns<stream, wide, by_row, 1, Element>(args, j);
+}
+
+/// Every row starts at a multiple of 64 bytes when the outputs of a pixel are whole lines.
 bool can_stream(const ConvFinishRows& args) {
-  if (!args.stream) return false;
-  std::int64_t bits = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(args.out)) / 4;
+  const std::int64_t size = float_bytes(args.out.type), line = 64 / size;
+  if (!args.stream || args.columns % line != 0) return false;
+  std::int64_t bits = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(args.out.data)) / size;
   for (std::int64_t i = 0; i < args.rows; ++i) bits |= args.out_index[i];
-  return bits % 16 == 0;
+  return bits % line == 0;
 }
 
-template <bool wide>
+template <bool wide, class Element>
 void finish_any_rows(const ConvFinishRows& args) {
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __mmask16 mask = first_lanes(args.columns - j);
@@ -215,26 +235,29 @@ void finish_any_rows(const ConvFinishRows& args) {
     const float* bias = args.bias ? args.bias + j : nullptr;
     for (std::int64_t i = 0; i < args.rows; ++i) {
       const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[args.a_scale_vector ? i : 0]), b_scale);
-      write_floats(args.out + args.out_index[i] + j, mask,
+      write_floats(args.out.as<Element>() + args.out_index[i] + j, mask,
                    row_values<wide>(args, i * args.pitch + j, correction), scale, bias, args.accumulate);
     }
   }
 }
 
-template <bool wide>
+template <bool wide, class Element>
 void finish_float_rows(const ConvFinishRows& args) {
-  if (args.columns % 16 != 0 || args.bias || args.accumulate) return finish_any_rows<wide>(args);
+  if (args.columns % 16 != 0 || args.bias || args.accumulate) return finish_any_rows<wide, Element>(args);
   if (can_stream(args))
-    args.a_scale_vector ? finish_plain_rows<true, wide, true>(args)
-                        : finish_plain_rows<true, wide, false>(args);
+    args.a_scale_vector ? finish_plain_rows<true, wide, true, Element>(args)
+                        : finish_plain_rows<true, wide, false, Element>(args);
   else
-    args.a_scale_vector ? finish_plain_rows<false, wide, true>(args)
-                        : finish_plain_rows<false, wide, false>(args);
+    args.a_scale_vector ? finish_plain_rows<false, wide, true, Element>(args)
+                        : finish_plain_rows<false, wide, false, Element>(args);
 }
 
 void finish_rows(const ConvFinishRows& args) {
   if (args.integers) return finish_row_integers(args);
-  args.sums ? finish_float_rows<true>(args) : finish_float_rows<false>(args);
+  with_type(args.out.type, [&](auto element) {
+    using Element = decltype(element);
+    args.sums ? finish_float_rows<true, Element>(args) : finish_float_rows<false, Element>(args);
+  });
 }
 
 void add_sums(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,

@@ -1,6 +1,7 @@
 // Depthwise integer convolution with vpdpbusd: 64 channels, four taps (or four pixels) in one instruction.
 #include <immintrin.h>
 
+#include "avx512vnni/float_vectors.h"
 #include "depthwise_s8_lanes.h"
 
 namespace octavo::kernels {
@@ -16,14 +17,22 @@ struct Ops {
   static Vector load_first(const std::int32_t* source, std::int64_t count) {
     return _mm512_maskz_loadu_epi32(first(count), source);
   }
-  static __m512 load_first(const float* source, std::int64_t count) {
-    return _mm512_maskz_loadu_ps(first(count), source);
+  template <class Element>
+  static __m512 load_first(const Element* source, std::int64_t count) {
+    return load_floats(source, first(count));
   }
-  static void store_first(float* target, __m512 value, std::int64_t count) {
-    _mm512_mask_storeu_ps(target, first(count), value);
+  template <class Element>
+  static void store_first(Element* target, __m512 value, std::int64_t count) {
+    store_floats(target, value, first(count));
   }
-  static void store_all(float* target, __m512 value) { _mm512_storeu_ps(target, value); }
-  static void stream(float* target, __m512 value) { _mm512_stream_ps(target, value); }
+  template <class Element>
+  static void store_all(Element* target, __m512 value) {
+    store_floats(target, value);
+  }
+  template <class Element>
+  static void stream(Element* target, __m512 value) {
+    stream_floats(target, value);
+  }
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
   static __m512 to_float(Vector value) { return _mm512_cvtepi32_ps(value); }

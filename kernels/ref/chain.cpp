@@ -15,11 +15,12 @@ std::uint32_t magnitude_bits(float v) { return std::bit_cast<std::uint32_t>(v) &
 
 /// Per-channel operand of element `i` of a tile.
 struct Operands {
-  const float *a, *b, *d, *x;
+  const float *a, *b, *d;
+  FloatSource x;
   std::int64_t period;
   float factor(std::int64_t i) const { return a[i % period]; }
   float offset(std::int64_t i) const { return b[i % period]; }
-  float other(std::int64_t i) const { return x != nullptr ? x[i] : 0.0f; }
+  float other(std::int64_t i) const { return x ? x[i] : 0.0f; }
 };
 
 void store_bits(const Step& step, const ChainTile& tile, const float* v) {
@@ -44,7 +45,7 @@ void add_sums(const ChainPlan& plan, std::int64_t chunk, const Operands& o, cons
               const float* v, float* lanes) {
   std::fill(lanes, lanes + 2 * plan.lanes, 0.0f);
   for (std::int64_t i = 0; i < tile.count; ++i) {
-    const float other = o.x != nullptr ? o.x[i] - o.offset(i) : v[i];
+    const float other = o.x ? o.x[i] - o.offset(i) : v[i];
     float &sum = lanes[i % plan.lanes], &product = lanes[plan.lanes + i % plan.lanes];
     sum = sum + v[i];
     product = product + v[i] * other;
@@ -92,9 +93,9 @@ void run_steps(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   for (std::int64_t s = 0; s < plan.step_count; ++s) {
     const Step& step = plan.steps[s];
     const Operands operands{plan.vector(s, 0), plan.vector(s, 1), plan.vector(s, 2),
-                            step.x != nullptr ? step.x + tile.first : nullptr, plan.period};
+                            step.x ? step.x + tile.first : FloatSource{}, plan.period};
     if (step.kind == StepKind::store)
-      std::copy(work.values, work.values + tile.count, step.out + tile.first);
+      for (std::int64_t i = 0; i < tile.count; ++i) step.out.set(tile.first + i, work.values[i]);
     else if (step.kind == StepKind::store_bits)
       store_bits(step, tile, work.values);
     else if (step.kind == StepKind::sums)
@@ -224,10 +225,7 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
   const ChainWork work(plan, chunk, stack);
   for_tiles(plan, chunk, [&](const ChainTile& tile) {
     for_blocks(plan, tile, [&](const ChainTile& block, std::int64_t done) {
-      if (plan.x != nullptr)
-        std::copy(plan.x + block.first, plan.x + block.first + block.count, work.values);
-      else
-        std::fill(work.values, work.values + block.count, 0.0f);
+      for (std::int64_t i = 0; i < block.count; ++i) work.values[i] = plan.x ? plan.x[block.first + i] : 0.0f;
       run_steps(plan, chunk, block, work);
       if (plan.want_max) count_max(plan, chunk, block, work.values);
       if (plan.quantize != nullptr)

@@ -75,7 +75,7 @@ void place_scratch(ChainPlan& plan) {
   plan.work_at = at;
   // In the order of ChainWork.
   const int planes = plan.quantize != nullptr ? plan.quantize->planes : 1;
-  const std::int64_t work = align(plan.block * 4) + planes * plan.integer_pitch +
+  const std::int64_t work = 2 * align(plan.block * 4) + planes * plan.integer_pitch +
                             align(plan.block * 2 + 256) + align(plan.block / 8 + 16) +
                             2 * align(plan.lanes * 4);
   plan.work_bytes = work > chain_stack_bytes ? work : 0;
@@ -290,6 +290,7 @@ ChainWork::ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack) {
     return start;
   };
   values = reinterpret_cast<float*>(take(plan.block * 4));
+  other = reinterpret_cast<float*>(take(plan.block * 4));
   const int planes = plan.quantize != nullptr ? plan.quantize->planes : 1;
   char* first = take(planes * plan.integer_pitch);
   for (int plane = 0; plane < planes; ++plane)

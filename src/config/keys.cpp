@@ -124,6 +124,8 @@ void add_precision(Table& t, const Catalog& catalog) {
   t.number(FIELD(precision.bits.weight), bits, "width of weights in bits");
   t.number(FIELD(precision.bits.activation), bits, "width of activations in bits");
   t.number(FIELD(precision.bits.gradient), bits, "width of gradients in bits");
+  const std::vector<std::string> edges{"fp32", "bf16"};
+  t.choice(FIELD(precision.edges), edges, "floats between integer products and pointwise layers, in memory");
   t.key(FIELD(precision.strict), "any fallback to FP32 is an error");
 }
 

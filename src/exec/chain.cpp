@@ -5,10 +5,12 @@
 
 namespace octavo {
 
+using kernels::FloatSource;
+using kernels::FloatTarget;
 using kernels::Step;
 using kernels::StepKind;
 
-ChainBuilder::ChainBuilder(Runtime& runtime, const Geometry& geometry, const float* x)
+ChainBuilder::ChainBuilder(Runtime& runtime, const Geometry& geometry, FloatSource x)
     : runtime_(runtime), geometry_(geometry) {
   chain_.n = geometry.n;
   chain_.h = geometry.h;
@@ -24,7 +26,7 @@ float* ChainBuilder::channel_vector() {
 void ChainBuilder::scale_shift(const float* a, const float* b) {
   chain_.steps.push_back({.kind = StepKind::scale_shift, .a = a, .b = b});
 }
-void ChainBuilder::add(const float* x) { chain_.steps.push_back({.kind = StepKind::add, .x = x}); }
+void ChainBuilder::add(FloatSource x) { chain_.steps.push_back({.kind = StepKind::add, .x = x}); }
 void ChainBuilder::relu() { chain_.steps.push_back({.kind = StepKind::relu}); }
 void ChainBuilder::clamp(float hi) { chain_.steps.push_back({.kind = StepKind::clamp, .hi = hi}); }
 void ChainBuilder::keep_bits(const std::uint8_t* bits) {
@@ -33,7 +35,7 @@ void ChainBuilder::keep_bits(const std::uint8_t* bits) {
 void ChainBuilder::store_bits(std::uint8_t* bits, float lo, float hi) {
   chain_.steps.push_back({.kind = StepKind::store_bits, .bits_out = bits, .lo = lo, .hi = hi});
 }
-void ChainBuilder::combine(const float* a, const float* b, const float* x, const float* d) {
+void ChainBuilder::combine(const float* a, const float* b, FloatSource x, const float* d) {
   chain_.steps.push_back({.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = x});
 }
 void ChainBuilder::drop(kernels::RandomKey key, float p, float factor) {
@@ -44,7 +46,7 @@ void ChainBuilder::drop(kernels::RandomKey key, float p, float factor) {
                           .key = key,
                           .first_index = static_cast<std::uint32_t>(first)});
 }
-void ChainBuilder::store(float* out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
+void ChainBuilder::store(FloatTarget out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
 
 kernels::Chain ChainBuilder::looking() const {
   kernels::Chain pass = chain_;
@@ -53,11 +55,11 @@ kernels::Chain ChainBuilder::looking() const {
   return pass;
 }
 
-const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot) {
+const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot) {
   return sums(x, pivot, nullptr);
 }
 
-const ChainBuilder::Sums& ChainBuilder::sums(const float* x, const float* pivot, const float* a) {
+const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot, const float* a) {
   kernels::Chain pass = looking();
   pass.steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
   sums_.v.assign(static_cast<std::size_t>(geometry_.c), 0.0);
@@ -100,7 +102,7 @@ const std::vector<std::uint32_t>* ChainBuilder::sample_maxima() const {
 
 const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {
   scale_shift(a, b);
-  sums(nullptr, nullptr);
+  sums({}, nullptr);
   chain_.steps.pop_back();
   return sums_;
 }

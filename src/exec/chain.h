@@ -11,38 +11,39 @@ namespace octavo {
 
 class ChainBuilder {
  public:
-  ChainBuilder(Runtime& runtime, const Geometry& geometry, const float* x);
+  ChainBuilder(Runtime& runtime, const Geometry& geometry, kernels::FloatSource x);
 
   const Geometry& sizes() const { return geometry_; }
   std::int64_t pixels() const { return geometry_.n * geometry_.h * geometry_.w; }
   std::int64_t channels() const { return geometry_.c; }
-  const float* first_pixel() const { return chain_.x; }  // the chain's first tensor
+  kernels::FloatSource first_pixel() const { return chain_.x; }  // the chain's first tensor
 
   /// Memory for per-channel values that lives until the chain has run.
   float* channel_vector();
 
-  void scale_shift(const float* a, const float* b);                              // v = a[c] v + b[c]
-  void add(const float* x);                                                      // v = v + x
-  void relu();                                                                   // v = max(v, 0)
-  void clamp(float hi);                                                          // v = min(max(v, 0), hi)
-  void keep_bits(const std::uint8_t* bits);                                      // v = v where bits, else 0
-  void store_bits(std::uint8_t* bits, float lo, float hi);                       // bits = lo < v < hi
-  void combine(const float* a, const float* b, const float* x, const float* d);  // v = a[c] v + b[c] x + d[c]
+  void scale_shift(const float* a, const float* b);         // v = a[c] v + b[c]
+  void add(kernels::FloatSource x);                         // v = v + x
+  void relu();                                              // v = max(v, 0)
+  void clamp(float hi);                                     // v = min(max(v, 0), hi)
+  void keep_bits(const std::uint8_t* bits);                 // v = v where bits, else 0
+  void store_bits(std::uint8_t* bits, float lo, float hi);  // bits = lo < v < hi
+  /// v = a[c] v + b[c] x + d[c]
+  void combine(const float* a, const float* b, kernels::FloatSource x, const float* d);
   /// v = 0 with probability p, else factor v; the mask is that of the key and the element.
   void drop(kernels::RandomKey key, float p, float factor);
-  void store(float* out);
+  void store(kernels::FloatTarget out);
 
   /// Runs the steps so far once, and returns per channel sum(v) and sum(v (x - pivot)), without x sum(v v).
   struct Sums {
     std::vector<double> v, vx;
   };
-  const Sums& sums(const float* x, const float* pivot);
+  const Sums& sums(kernels::FloatSource x, const float* pivot);
 
   /// Where the tail wants a scale per sample: sums() then also takes each sample's largest |a[c] v|, so that
   /// no pass over the result of a combine() with that a, which ends the chain, has to look for it. `widen`
   /// adds the largest of `margin`, one per channel, for the other terms; what lies above is clipped and
   /// counted.
-  const Sums& sums(const float* x, const float* pivot, const float* a);
+  const Sums& sums(kernels::FloatSource x, const float* pivot, const float* a);
   void widen(const float* margin);
   /// The maxima are those of the values times `factors`, one per channel; null: 1.
   void watch_samples(const float* factors) { watching_ = true, factors_ = factors; }

@@ -12,6 +12,33 @@ float* NodeContext::parameter(int index) const {
   return program_.parameters[static_cast<std::size_t>(node_.parameters[i])].value.as<float>().data();
 }
 
+kernels::FloatTarget NodeContext::floats(ValueId id) const {
+  if (id == no_value) return {};
+  return {program_.address(plan_, id), kernel_type(plan_.graph.value(plan_.graph.root(id)).type.dtype)};
+}
+
+namespace {
+
+kernels::FloatTarget floats_of(const OpContext& context, std::vector<ValueId> Node::*ids, int index) {
+  const auto& of = static_cast<const NodeContext&>(context);
+  return of.floats((of.node().*ids)[static_cast<std::size_t>(index)]);
+}
+
+}  // namespace
+
+kernels::FloatSource float_input(const OpContext& context, int index) {
+  return floats_of(context, &Node::inputs, index);
+}
+kernels::FloatTarget float_output(const OpContext& context, int index) {
+  return floats_of(context, &Node::outputs, index);
+}
+kernels::FloatSource float_grad_output(const OpContext& context, int index) {
+  return floats_of(context, &Node::grad_outputs, index);
+}
+kernels::FloatTarget float_grad_input(const OpContext& context, int index) {
+  return floats_of(context, &Node::grad_inputs, index);
+}
+
 float* NodeContext::state(int index) const {
   return program_.states[static_cast<std::size_t>(node_.states[static_cast<std::size_t>(index)])]
       .value.as<float>()
@@ -74,7 +101,8 @@ void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const
                       runtime.parallel);
 }
 
-void NodeContext::multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const {
+void NodeContext::multiply_integer(LayerProduct which, const float* bias, kernels::FloatTarget out,
+                                   bool accumulate) const {
   const ProductPlan& product = node_.products[static_cast<std::size_t>(which)];
   ProductRun& run = run_.products[static_cast<std::size_t>(which)];
   if (product.fold_channels) pack_folded(product, run);
@@ -85,7 +113,7 @@ void NodeContext::multiply_integer(LayerProduct which, const float* bias, float*
 }
 
 void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias,
-                           float* out, bool accumulate) const {
+                           kernels::FloatTarget out, bool accumulate) const {
   const std::size_t p = static_cast<std::size_t>(which);
   const ProductPlan& product = node_.products[p];
   MacCount& macs = program_.runtime().macs;
@@ -96,17 +124,17 @@ void NodeContext::multiply(LayerProduct which, const float* data, const float* o
     multiply_integer(which, bias, out, accumulate);
   } else {
     const Tensor& packed = run_.products[p].packed;
-    multiply_float(which, data, packed ? packed.data() : other, bias, out, accumulate);
+    multiply_float(which, data, packed ? packed.data() : other, bias, out.as<float>(), accumulate);
   }
   if (program_.after_product) program_.after_product(plan_, node_, which, seconds);
 }
 
 void NodeContext::multiply_forward() const {
-  multiply(LayerProduct::forward, in<float>(0), parameter(0), parameter(1), out<float>(0), false);
+  multiply(LayerProduct::forward, in<float>(0), parameter(0), parameter(1), floats(node_.outputs[0]), false);
 }
 
 void NodeContext::multiply_grad_input() const {
-  if (float* gradient = grad_input(0))
+  if (const kernels::FloatTarget gradient = floats(node_.grad_inputs[0]))
     multiply(LayerProduct::grad_input, grad_output(0), parameter(0), nullptr, gradient, accumulate_input(0));
 }
 

@@ -32,6 +32,9 @@ class NodeContext final : public OpContext {
   void multiply_grad_input() const override;
   void multiply_grad_weight() const override;
 
+  /// A float value in the type that the plan stores it in; null where there is none.
+  kernels::FloatTarget floats(ValueId id) const;
+
   Program& program() const { return program_; }
   const Plan& plan() const { return plan_; }
   const Node& node() const { return node_; }
@@ -41,18 +44,25 @@ class NodeContext final : public OpContext {
     const std::size_t i = static_cast<std::size_t>(index);
     return i < ids.size() && ids[i] != no_value ? program_.address(plan_, ids[i]) : nullptr;
   }
-  void multiply(LayerProduct which, const float* data, const float* other, const float* bias, float* out,
-                bool accumulate) const;
+  void multiply(LayerProduct which, const float* data, const float* other, const float* bias,
+                kernels::FloatTarget out, bool accumulate) const;
   void multiply_float(LayerProduct which, const float* data, const void* other, const float* bias, float* out,
                       bool accumulate) const;
   void pack_folded(const ProductPlan& product, ProductRun& run) const;
-  void multiply_integer(LayerProduct which, const float* bias, float* out, bool accumulate) const;
+  void multiply_integer(LayerProduct which, const float* bias, kernels::FloatTarget out,
+                        bool accumulate) const;
 
   Program& program_;
   const Plan& plan_;
   const Node& node_;
   NodeRun& run_;
 };
+
+/// The tensors of an op that takes floats in either type, and of chains.
+kernels::FloatSource float_input(const OpContext& context, int index);
+kernels::FloatTarget float_output(const OpContext& context, int index);
+kernels::FloatSource float_grad_output(const OpContext& context, int index);
+kernels::FloatTarget float_grad_input(const OpContext& context, int index);  // null: not wanted
 
 /// quantize_edge() into the views of a plan, all of one slot.
 void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,

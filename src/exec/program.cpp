@@ -112,6 +112,7 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   quantize(made->graph, layers, slots, kernel_choice, log_);
   fuse(made->graph, fusion);
   mark_first_gradients(made->graph);
+  if (bf16_edges) narrow_edges(made->graph);
   place_values(*made);
   require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);

@@ -170,11 +170,14 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
 
 // The values that the chain will end with; where it leaves them nowhere it gets a step that does.
 const float* kept_values(Runtime& runtime, kernels::Chain& chain) {
-  if (chain.steps.empty()) return chain.x;
-  if (chain.steps.back().kind != kernels::StepKind::store)
+  using kernels::FloatType;
+  const auto is_f32 = [](kernels::FloatSource v) { return v.type == FloatType::f32; };
+  if (chain.steps.empty() && is_f32(chain.x)) return chain.x.as<float>();
+  if (chain.steps.empty() || chain.steps.back().kind != kernels::StepKind::store ||
+      !is_f32(chain.steps.back().out))
     chain.steps.push_back({.kind = kernels::StepKind::store,
                            .out = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c)});
-  return chain.steps.back().out;
+  return chain.steps.back().out.as<float>();
 }
 
 // The mean over micro-steps, which are of equal size.

@@ -41,7 +41,7 @@ struct IntegerProduct {
   const Slot &a_slot, &b_slot;
   const void *a, *b;  // as kernels::ConvArgs names them
   const float* bias;
-  float* out;
+  kernels::FloatTarget out;
   bool accumulate;
   bool folded = false;  ///< what A has per channel is in B already
 };

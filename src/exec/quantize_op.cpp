@@ -30,12 +30,12 @@ void quantize_forward(OpContext& context) {
   chain.h = view.h;
   chain.w = view.w;
   chain.c = view.c;
-  chain.x = context.in<float>(0);
+  chain.x = node_context.floats(node.inputs[0]);
   run_quantized(node_context.program(), node_context.plan(), chain, node.views);
 }
 
-const float* entry_of(const NodeContext& first, const Node& node) {
-  return node.pass == Pass::forward ? first.in<float>(0) : first.grad_output(0);
+kernels::FloatSource entry_of(const NodeContext& first, const Node& node) {
+  return first.floats(node.pass == Pass::forward ? node.inputs[0] : node.grad_outputs[0]);
 }
 
 void chain_forward(OpContext& context) {
@@ -58,8 +58,7 @@ void chain_forward(OpContext& context) {
       member.op->chain_forward(inner, builder);
     else
       member.op->chain_backward(inner, builder);
-    if (node.chain_store[i] != no_value)
-      builder.store(static_cast<float*>(program.address(outer.plan(), node.chain_store[i])));
+    if (node.chain_store[i] != no_value) builder.store(outer.floats(node.chain_store[i]));
   }
   if (node.views.empty())
     builder.run();

@@ -138,6 +138,11 @@ struct Geometry {
 };
 Geometry geometry(const Shape& shape);
 
+/// How the floats of a value lie in memory.
+inline kernels::FloatType kernel_type(DType dtype) {
+  return dtype == DType::bf16 ? kernels::FloatType::bf16 : kernels::FloatType::f32;
+}
+
 /// "[conv2d 'stage1.0.conv1'] ": how messages name a node.
 std::string label(const Node& node);
 
@@ -157,5 +162,7 @@ void drop_reshapes(Graph& graph);    // reshapes are aliases by now
 /// of its own.
 void fuse(Graph& graph, bool join);
 void mark_first_gradients(Graph& graph);
+/// Float edges that only integer products and chains touch become bfloat16.
+void narrow_edges(Graph& graph);
 
 }  // namespace octavo

@@ -2,6 +2,7 @@
 // code.
 #include "core/check.h"
 #include "exec/chain.h"
+#include "exec/context.h"
 #include "ops/common.h"
 
 namespace octavo {
@@ -16,7 +17,7 @@ std::vector<TensorType> infer(const Signature& signature) {
 
 void chain_forward(OpContext& context, ChainBuilder& chain) {
   for (int i = 1; i < static_cast<int>(context.signature().inputs.size()); ++i)
-    chain.add(context.in<float>(i));
+    chain.add(float_input(context, i));
 }
 
 }  // namespace

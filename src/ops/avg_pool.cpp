@@ -1,12 +1,17 @@
 // Average pooling over images [N, H, W, C]: windows, and the whole image. The gradient spreads evenly over
 // the window.
 #include <algorithm>
+#include <vector>
 
+#include "exec/context.h"
 #include "ops/common.h"
 #include "ops/pool.h"
 
 namespace octavo {
 namespace {
+
+using kernels::assign;
+using kernels::to_float;
 
 float share(const Window& window, Span rows, Span columns) {
   const std::int64_t inside = (rows.end - rows.begin) * (columns.end - columns.begin);
@@ -67,30 +72,47 @@ std::vector<TensorType> infer_global(const Signature& signature) {
   return {{DType::f32, {x[0], x[3]}}};
 }
 
-void global_forward(OpContext& context) {
+template <class Element>
+void global_mean(OpContext& context, const Element* in, Element* out) {
   const Shape& x = context.signature().inputs[0].shape;
-  const float* in = context.in<float>(0);
-  float* out = context.out<float>(0);
-  const std::int64_t pixels = x[1] * x[2];
+  const std::int64_t pixels = x[1] * x[2], c = x[3];
   context.parallel(x[0], [&](std::int64_t n) {
-    float* row = out + n * x[3];
-    std::fill(row, row + x[3], 0.0f);
+    std::vector<float> sums(static_cast<std::size_t>(c));
     for (std::int64_t p = 0; p < pixels; ++p)
-      for (std::int64_t c = 0; c < x[3]; ++c) row[c] += in[(n * pixels + p) * x[3] + c];
-    for (std::int64_t c = 0; c < x[3]; ++c) row[c] /= static_cast<float>(pixels);
+      for (std::int64_t k = 0; k < c; ++k)
+        sums[static_cast<std::size_t>(k)] += to_float(in[(n * pixels + p) * c + k]);
+    for (std::int64_t k = 0; k < c; ++k)
+      assign(out[n * c + k], sums[static_cast<std::size_t>(k)] / static_cast<float>(pixels));
+  });
+}
+
+template <class Element>
+void global_spread(OpContext& context, const Element* grad, Element* out) {
+  const Shape& x = context.signature().inputs[0].shape;
+  const std::int64_t pixels = x[1] * x[2], c = x[3];
+  context.parallel(x[0], [&](std::int64_t n) {
+    for (std::int64_t p = 0; p < pixels; ++p)
+      for (std::int64_t k = 0; k < c; ++k)
+        assign(out[(n * pixels + p) * c + k], to_float(grad[n * c + k]) / static_cast<float>(pixels));
+  });
+}
+
+void global_forward(OpContext& context) {
+  const kernels::FloatSource in = float_input(context, 0);
+  const kernels::FloatTarget out = float_output(context, 0);
+  kernels::with_type(in.type, [&](auto element) {
+    using Element = decltype(element);
+    global_mean(context, in.as<Element>(), out.as<Element>());
   });
 }
 
 void global_backward(OpContext& context) {
-  const Shape& x = context.signature().inputs[0].shape;
-  const float* grad = context.grad_output(0);
-  float* out = context.grad_input(0);
-  if (out == nullptr) return;
-  const std::int64_t pixels = x[1] * x[2];
-  context.parallel(x[0], [&](std::int64_t n) {
-    for (std::int64_t p = 0; p < pixels; ++p)
-      for (std::int64_t c = 0; c < x[3]; ++c)
-        out[(n * pixels + p) * x[3] + c] = grad[n * x[3] + c] / static_cast<float>(pixels);
+  const kernels::FloatSource grad = float_grad_output(context, 0);
+  const kernels::FloatTarget out = float_grad_input(context, 0);
+  if (!out) return;
+  kernels::with_type(grad.type, [&](auto element) {
+    using Element = decltype(element);
+    global_spread(context, grad.as<Element>(), out.as<Element>());
   });
 }
 
@@ -122,6 +144,7 @@ OpDef global_avg_pool_op() {
   op.forward = global_forward;
   op.backward = global_backward;
   op.needs = {.inputs = false, .outputs = false};
+  op.takes_bf16 = true;
   return op;
 }
 

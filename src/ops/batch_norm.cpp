@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "exec/chain.h"
+#include "exec/context.h"
 #include "ops/common.h"
 
 namespace octavo {
@@ -113,7 +114,7 @@ void chain_forward(OpContext& context, ChainBuilder& chain) {
 
 void chain_backward(OpContext& context, ChainBuilder& chain) {
   const std::int64_t c = chain.channels();
-  const auto* y = context.in<float>(0);
+  const kernels::FloatSource y = float_input(context, 0);
   const auto *mean = static_cast<const float*>(context.saved(saved_mean)),
              *r = static_cast<const float*>(context.saved(saved_r)), *scale = context.parameter(gamma);
   float *a = chain.channel_vector(), *b = chain.channel_vector(), *d = chain.channel_vector();

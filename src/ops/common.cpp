@@ -41,16 +41,19 @@ std::int64_t column_sums_bytes(std::int64_t rows, std::int64_t columns) {
   return sum_tiles(rows) * columns * static_cast<std::int64_t>(sizeof(float));
 }
 
-void column_sums(const OpContext& context, const float* values, std::int64_t rows, std::int64_t columns,
-                 float* gradient, bool accumulate) {
+void column_sums(const OpContext& context, kernels::FloatSource values, std::int64_t rows,
+                 std::int64_t columns, float* gradient, bool accumulate) {
   const std::int64_t tiles = sum_tiles(rows), chunks = std::min<std::int64_t>(tiles, 64);
   auto* partial = static_cast<float*>(context.scratch());
   context.parallel(chunks, [&](std::int64_t chunk) {
     for (std::int64_t tile = tiles * chunk / chunks; tile < tiles * (chunk + 1) / chunks; ++tile) {
       float* __restrict sum = partial + tile * columns;
       std::fill(sum, sum + columns, 0.0f);
-      for (std::int64_t row = tile * sum_tile; row < std::min((tile + 1) * sum_tile, rows); ++row)
-        for (std::int64_t c = 0; c < columns; ++c) sum[c] += values[row * columns + c];
+      kernels::with_type(values.type, [&](auto element) {
+        const auto* from = values.as<decltype(element)>();
+        for (std::int64_t row = tile * sum_tile; row < std::min((tile + 1) * sum_tile, rows); ++row)
+          for (std::int64_t c = 0; c < columns; ++c) sum[c] += kernels::to_float(from[row * columns + c]);
+      });
     }
   });
   std::vector<double> total(static_cast<std::size_t>(columns), 0.0);

@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <vector>
 
+#include "exec/context.h"
 #include "ops/common.h"
 #include "ops/pool.h"
 
 namespace octavo {
 namespace {
+
+using kernels::assign;
+using kernels::Bf16;
+using kernels::to_bf16;
+using kernels::to_float;
 
 // Compiled for wide vectors too, chosen when the program starts; maxima are the same on all of them. That
 // takes glibc, and sanitizers are not ready when it happens.
@@ -30,52 +36,99 @@ OCTAVO_WIDE_CLONES void take_larger(const float* __restrict in, std::int64_t cha
   }
 }
 
-// One output pixel: maxima of all channels and their input pixels.
-void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, float* out,
+OCTAVO_WIDE_CLONES void widen(const Bf16* __restrict in, std::int64_t channels, float* __restrict out) {
+  for (std::int64_t ch = 0; ch < channels; ++ch) out[ch] = to_float(in[ch]);
+}
+OCTAVO_WIDE_CLONES void narrow(const float* __restrict in, std::int64_t channels, Bf16* __restrict out) {
+  for (std::int64_t ch = 0; ch < channels; ++ch) out[ch] = to_bf16(in[ch]);
+}
+
+// One output pixel: maxima of all channels and their input pixels. Calls pixel(offset) for the floats of an
+// input pixel.
+template <class Pixel>
+void pool_pixel(const Pixel& pixel, const Shape& x, Span rows, Span columns, float* out,
                 std::int32_t* where) {
   const std::int64_t c = x[3];
   for (std::int64_t i = rows.begin; i < rows.end; ++i)
     for (std::int64_t j = columns.begin; j < columns.end; ++j) {
-      const float* pixel = image + (i * x[2] + j) * c;
       const auto index = static_cast<std::int32_t>(i * x[2] + j);
+      const float* values = pixel(index * c);
       if (i == rows.begin && j == columns.begin) {
-        std::copy(pixel, pixel + c, out);
+        std::copy(values, values + c, out);
         std::fill(where, where + c, index);
       } else {
-        take_larger(pixel, c, index, out, where);
+        take_larger(values, c, index, out, where);
       }
     }
 }
 
-void forward(OpContext& context) {
+void pool_pixel(const float* image, const Shape& x, Span rows, Span columns, float*, float* out,
+                std::int32_t* where) {
+  pool_pixel([=](std::int64_t at) { return image + at; }, x, rows, columns, out, where);
+}
+
+// `buffer` holds two pixels.
+void pool_pixel(const Bf16* image, const Shape& x, Span rows, Span columns, float* buffer, Bf16* out,
+                std::int32_t* where) {
+  float *largest = buffer, *values = buffer + x[3];
+  const auto pixel = [&](std::int64_t at) {
+    widen(image + at, x[3], values);
+    return values;
+  };
+  pool_pixel(pixel, x, rows, columns, largest, where);
+  narrow(largest, x[3], out);
+}
+
+template <class Element>
+void pool(OpContext& context, const Element* in, Element* out) {
   const Window& window = context.signature().as<Window>();
   const Shape &x = context.signature().inputs[0].shape, &y = context.signature().outputs[0].shape;
-  const float* in = context.in<float>(0);
-  float* out = context.out<float>(0);
   auto* where = static_cast<std::int32_t*>(context.saved(0));
   context.parallel(y[0], [&](std::int64_t n) {
+    std::vector<float> buffer(static_cast<std::size_t>(2 * y[3]));
     std::vector<std::int32_t> unused(static_cast<std::size_t>(where == nullptr ? y[3] : 0));
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j) {
         const std::int64_t at = ((n * y[1] + i) * y[2] + j) * y[3];
         pool_pixel(in + n * x[1] * x[2] * x[3], x, window_span(window, 0, i, x[1]),
-                   window_span(window, 1, j, x[2]), out + at, where != nullptr ? where + at : unused.data());
+                   window_span(window, 1, j, x[2]), buffer.data(), out + at,
+                   where != nullptr ? where + at : unused.data());
       }
   });
 }
 
-void backward(OpContext& context) {
+// In bfloat16 every sum of a pixel that several windows chose is rounded.
+template <class Element>
+void spread(OpContext& context, const Element* grad, Element* out) {
   const Shape &x = context.signature().inputs[0].shape, &y = context.signature().outputs[0].shape;
-  const float* grad = context.grad_output(0);
-  float* out = context.grad_input(0);
-  if (out == nullptr) return;
   const auto* where = static_cast<const std::int32_t*>(context.saved(0));
   const std::int64_t in_size = x[1] * x[2] * x[3], out_size = y[1] * y[2] * y[3], c = x[3];
   context.parallel(x[0], [&](std::int64_t n) {
-    float* image = out + n * in_size;
-    std::fill(image, image + in_size, 0.0f);
-    for (std::int64_t e = 0; e < out_size; ++e)
-      image[where[n * out_size + e] * c + e % c] += grad[n * out_size + e];
+    Element* image = out + n * in_size;
+    std::fill(image, image + in_size, Element{});
+    for (std::int64_t e = 0; e < out_size; ++e) {
+      Element& sum = image[where[n * out_size + e] * c + e % c];
+      assign(sum, to_float(sum) + to_float(grad[n * out_size + e]));
+    }
+  });
+}
+
+void forward(OpContext& context) {
+  const kernels::FloatSource in = float_input(context, 0);
+  const kernels::FloatTarget out = float_output(context, 0);
+  kernels::with_type(in.type, [&](auto element) {
+    using Element = decltype(element);
+    pool(context, in.as<Element>(), out.as<Element>());
+  });
+}
+
+void backward(OpContext& context) {
+  const kernels::FloatSource grad = float_grad_output(context, 0);
+  const kernels::FloatTarget out = float_grad_input(context, 0);
+  if (!out) return;
+  kernels::with_type(grad.type, [&](auto element) {
+    using Element = decltype(element);
+    spread(context, grad.as<Element>(), out.as<Element>());
   });
 }
 
@@ -92,6 +145,7 @@ OpDef max_pool_op() {
   op.forward = forward;
   op.backward = backward;
   op.needs = {.inputs = false, .outputs = false};
+  op.takes_bf16 = true;
   return op;
 }
 

@@ -1,5 +1,7 @@
 #include "ops/product_layer.h"
 
+#include "exec/context.h"
+
 namespace octavo {
 namespace {
 
@@ -7,7 +9,7 @@ void backward(OpContext& context) {
   context.multiply_grad_weight();
   if (float* gradient = context.grad_parameter(1)) {
     const Shape& y = context.signature().outputs[0].shape;
-    column_sums(context, context.grad_output(0), y.elements() / y.back(), y.back(), gradient,
+    column_sums(context, float_grad_output(context, 0), y.elements() / y.back(), y.back(), gradient,
                 context.accumulate_parameter(1));
   }
   context.multiply_grad_input();

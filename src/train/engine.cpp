@@ -72,6 +72,7 @@ Engine::Engine(const Config& config, const DataSets& data)
         read_kernel_plan(config.settings().plan).choice([this](const std::string& line) {
           notes_.push_back(line);
         });
+  program_->bf16_edges = config.precision().edges == "bf16";
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {
@@ -106,11 +107,12 @@ std::string Engine::first_bad_node(Plan& plan, const BatchPointers& inputs) {
   program_->after_node = [&](const Plan& of, const Node& node) {
     for (ValueId id : writes(node)) {
       const Value& value = of.graph.value(id);
-      if (!name.empty() || value.kind == ValueKind::view || value.type.dtype != DType::f32) continue;
-      const auto* values = static_cast<const float*>(program_->value(of, id));
-      const bool finite =
-          std::all_of(values, values + value.type.shape.elements(), [](float v) { return std::isfinite(v); });
-      if (!finite) name = node.name;
+      const DType type = value.type.dtype;
+      if (!name.empty() || value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16))
+        continue;
+      const kernels::FloatSource values(program_->value(of, id), kernel_type(type));
+      for (std::int64_t i = 0; i < value.type.shape.elements() && name.empty(); ++i)
+        if (!std::isfinite(values[i])) name = node.name;
     }
   };
   try {
