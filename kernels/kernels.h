@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "floats.h"
+#include "function_ref.h"
 #include "random.h"
 
 namespace octavo::kernels {
@@ -18,7 +19,7 @@ namespace octavo::kernels {
 __extension__ using Int128 = __int128;  // sums that int64 could not hold
 
 /// Runs body(chunk) for every chunk in [0, chunks); order and threads are the caller's business.
-using Parallel = std::function<void(std::int64_t chunks, const std::function<void(std::int64_t)>& body)>;
+using Parallel = std::function<void(std::int64_t chunks, FunctionRef<void(std::int64_t)> body)>;
 
 enum class Isa : std::uint8_t { ref, avx2, avx512vnni };
 const char* isa_name(Isa isa);

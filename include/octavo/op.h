@@ -87,7 +87,14 @@ class OpContext {
   virtual void* scratch() const = 0;
 
   /// body(chunk) for chunk in [0, chunks) on all threads. Cut work by sizes alone, never by thread count.
-  virtual void parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const = 0;
+  template <class Body>
+  void parallel(std::int64_t chunks, const Body& body) const {
+    run_chunks(chunks, &body,
+               [](const void* of, std::int64_t chunk) { (*static_cast<const Body*>(of))(chunk); });
+  }
+  /// What parallel() is made of: call(body, chunk) for every chunk.
+  virtual void run_chunks(std::int64_t chunks, const void* body,
+                          void (*call)(const void* body, std::int64_t chunk)) const = 0;
   /// Uniform random number in [0, 1), a function of (seed, step, node, element).
   virtual float uniform(std::uint32_t element) const = 0;
 

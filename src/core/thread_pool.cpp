@@ -18,7 +18,7 @@ struct ThreadPool::Impl {
   std::atomic<std::uint64_t> generation{0};
   std::atomic<bool> stop{false};
 
-  const std::function<void(std::int64_t)>* body = nullptr;
+  const FunctionRef<void(std::int64_t)>* body = nullptr;
   std::int64_t chunks = 0;
   std::atomic<std::int64_t> next{0};
   std::atomic<int> busy{0};
@@ -72,7 +72,7 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; }
 
-void ThreadPool::run(std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+void ThreadPool::run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
   if (impl_->workers.empty() || chunks <= 1) {
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk);
     return;

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+
+#include "function_ref.h"
 
 namespace octavo {
 
@@ -19,7 +20,7 @@ class ThreadPool {
 
   /// Calls body(chunk) once for every chunk in [0, chunks), in any order, on all threads; returns when all
   /// are done. The first exception thrown by a body is rethrown here. Not reentrant: a body must not call it.
-  void run(std::int64_t chunks, const std::function<void(std::int64_t)>& body);
+  void run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body);
 
  private:
   struct Impl;

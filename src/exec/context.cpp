@@ -61,8 +61,9 @@ void* NodeContext::scratch() const {
   return node_.op->scratch_bytes ? program_.runtime().scratch(node_.op->scratch_bytes(signature())) : nullptr;
 }
 
-void NodeContext::parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const {
-  program_.runtime().pool.run(chunks, body);
+void NodeContext::run_chunks(std::int64_t chunks, const void* body,
+                             void (*call)(const void*, std::int64_t)) const {
+  program_.runtime().pool.run(chunks, {body, call});
 }
 
 kernels::RandomKey NodeContext::random_key() const { return program_.runtime().random(node_.stream); }

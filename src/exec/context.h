@@ -25,7 +25,8 @@ class NodeContext final : public OpContext {
   bool accumulate_parameter(int index) const override;
   bool accumulate_input(int index) const override { return node_.accumulate && index == 0; }
   void* scratch() const override;
-  void parallel(std::int64_t chunks, const std::function<void(std::int64_t)>& body) const override;
+  void run_chunks(std::int64_t chunks, const void* body,
+                  void (*call)(const void*, std::int64_t)) const override;
   float uniform(std::uint32_t element) const override;
   kernels::RandomKey random_key() const;  // of uniform()
   void multiply_forward() const override;
