@@ -245,9 +245,9 @@ struct Quantize {
   Rounding rounding = Rounding::nearest;
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch
-  std::vector<View> views;
-  std::vector<void*> targets;  // one per view, `planes` copies of it
-  std::int64_t stride = 0;     // bytes from plane to plane when it is not plane_stride(view)
+  std::span<const View> views;
+  std::span<void* const> targets;  // one per view, `planes` copies of it
+  std::int64_t stride = 0;         // bytes from plane to plane when it is not plane_stride(view)
 };
 
 /// v = x (or zero), then the steps tile by tile, then the optional tail. A tile is a whole number of image
@@ -256,7 +256,7 @@ struct Quantize {
 struct Chain {
   std::int64_t n = 1, h = 1, w = 1, c = 1;
   FloatSource x;
-  std::vector<Step> steps;
+  std::span<const Step> steps;
   const Quantize* quantize = nullptr;  // tail: write integer views
   bool want_max = false;               // tail: fill max_bits; with or without quantize; a NaN is left aside
   // Results of the tails and of `sums`; the vectors are sized by the caller.

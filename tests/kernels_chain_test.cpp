@@ -203,19 +203,23 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
                     .key = random_key(1, 2, 3),
                     .first_index = options.first_index};
   std::vector<Buffer> buffers;
-  if (with_quantize) quantize.views = all_views(s, options.is_unsigned ? 0 : 128);
+  const std::vector<View> views =
+      with_quantize ? all_views(s, options.is_unsigned ? 0 : 128) : std::vector<View>{};
+  quantize.views = views;
   std::int64_t stride = 0;  // one for all views, when it is not each view's own
   for (const View& view : quantize.views) stride = std::max(stride, plane_stride(view));
   if (options.extra_stride > 0) quantize.stride = stride + options.extra_stride;
   for (const View& view : quantize.views)
     buffers.emplace_back(planes_bytes(view, options.planes) + most_planes * quantize.stride);
-  for (Buffer& buffer : buffers) quantize.targets.push_back(buffer.data());
+  std::vector<void*> targets;
+  for (Buffer& buffer : buffers) targets.push_back(buffer.data());
+  quantize.targets = targets;
   Chain chain{.n = s.n,
               .h = s.h,
               .w = s.w,
               .c = s.c,
               .x = x.target(),
-              .steps = std::move(steps),
+              .steps = steps,
               .quantize = with_quantize ? &quantize : nullptr,
               .want_max = options.want_max,
               .stats = &out.stats,
@@ -580,9 +584,10 @@ TEST_CASE("integers that the planes cannot hold are refused") {
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
   quantize = {.is_unsigned = true, .qmax = 255};
   CHECK(chain_scratch_bytes(chain) > 0);
-  quantize.views = {View{}};  // its zero is 128
+  View view;  // its zero is 128
+  quantize.views = {&view, 1};
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);
-  quantize.views[0].zero = 0;
+  view.zero = 0;
   CHECK(chain_scratch_bytes(chain) > 0);
   quantize.qmax = 256;
   CHECK_THROWS_AS(chain_scratch_bytes(chain), std::logic_error);

@@ -148,16 +148,16 @@ class Bench {
     return rate(seconds, 8);
   }
 
-  double measure(std::vector<Step> steps, std::vector<View> views, Rounding rounding,
+  double measure(const std::vector<Step>& steps, const std::vector<View>& views, Rounding rounding,
                  std::int64_t bytes_per_element) {
     const float inverse = 30.0f;
-    Quantize quantize{.inverse_scale = &inverse,
-                      .rounding = rounding,
-                      .key = random_key(1, 2, 3),
-                      .views = std::move(views)};
+    Quantize quantize{
+        .inverse_scale = &inverse, .rounding = rounding, .key = random_key(1, 2, 3), .views = views};
     std::vector<Bytes> targets;
     for (const View& view : quantize.views) targets.emplace_back(view.bytes());
-    for (Bytes& target : targets) quantize.targets.push_back(target.as<void*>());
+    std::vector<void*> places;
+    for (Bytes& target : targets) places.push_back(target.as<void*>());
+    quantize.targets = places;
     QuantizeStats stats;
     std::vector<double> sums(static_cast<std::size_t>(2 * s_.c));
     Chain chain{.n = s_.n,
@@ -165,7 +165,7 @@ class Bench {
                 .w = s_.w,
                 .c = s_.c,
                 .x = x_.as<float>(),
-                .steps = std::move(steps),
+                .steps = steps,
                 .quantize = targets.empty() ? nullptr : &quantize,
                 .stats = &stats,
                 .sum_v = sums.data(),

@@ -11,7 +11,7 @@ using kernels::Step;
 using kernels::StepKind;
 
 ChainBuilder::ChainBuilder(Runtime& runtime, const Geometry& geometry, FloatSource x)
-    : runtime_(runtime), geometry_(geometry) {
+    : runtime_(runtime), geometry_(geometry), steps_(runtime.memory) {
   chain_.n = geometry.n;
   chain_.h = geometry.h;
   chain_.w = geometry.w;
@@ -19,40 +19,42 @@ ChainBuilder::ChainBuilder(Runtime& runtime, const Geometry& geometry, FloatSour
   chain_.x = x;
 }
 
-float* ChainBuilder::channel_vector() {
-  return vectors_.emplace_back(static_cast<std::size_t>(geometry_.c)).data();
-}
-
 void ChainBuilder::scale_shift(const float* a, const float* b) {
-  chain_.steps.push_back({.kind = StepKind::scale_shift, .a = a, .b = b});
+  steps_.push_back({.kind = StepKind::scale_shift, .a = a, .b = b});
 }
-void ChainBuilder::add(FloatSource x) { chain_.steps.push_back({.kind = StepKind::add, .x = x}); }
-void ChainBuilder::relu() { chain_.steps.push_back({.kind = StepKind::relu}); }
-void ChainBuilder::clamp(float hi) { chain_.steps.push_back({.kind = StepKind::clamp, .hi = hi}); }
+void ChainBuilder::add(FloatSource x) { steps_.push_back({.kind = StepKind::add, .x = x}); }
+void ChainBuilder::relu() { steps_.push_back({.kind = StepKind::relu}); }
+void ChainBuilder::clamp(float hi) { steps_.push_back({.kind = StepKind::clamp, .hi = hi}); }
 void ChainBuilder::keep_bits(const std::uint8_t* bits) {
-  chain_.steps.push_back({.kind = StepKind::keep_bits, .bits = bits});
+  steps_.push_back({.kind = StepKind::keep_bits, .bits = bits});
 }
 void ChainBuilder::store_bits(std::uint8_t* bits, float lo, float hi) {
-  chain_.steps.push_back({.kind = StepKind::store_bits, .bits_out = bits, .lo = lo, .hi = hi});
+  steps_.push_back({.kind = StepKind::store_bits, .bits_out = bits, .lo = lo, .hi = hi});
 }
 void ChainBuilder::combine(const float* a, const float* b, FloatSource x, const float* d) {
-  chain_.steps.push_back({.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = x});
+  steps_.push_back({.kind = StepKind::combine, .a = a, .b = b, .d = d, .x = x});
 }
 void ChainBuilder::drop(kernels::RandomKey key, float p, float factor) {
   const std::uint64_t first = runtime_.first_index(geometry_.n * geometry_.h * geometry_.w * geometry_.c);
-  chain_.steps.push_back({.kind = StepKind::drop,
-                          .lo = p,
-                          .hi = factor,
-                          .key = key,
-                          .first_index = static_cast<std::uint32_t>(first)});
+  steps_.push_back({.kind = StepKind::drop,
+                    .lo = p,
+                    .hi = factor,
+                    .key = key,
+                    .first_index = static_cast<std::uint32_t>(first)});
 }
-void ChainBuilder::store(FloatTarget out) { chain_.steps.push_back({.kind = StepKind::store, .out = out}); }
+void ChainBuilder::store(FloatTarget out) { steps_.push_back({.kind = StepKind::store, .out = out}); }
 
-kernels::Chain ChainBuilder::looking() const {
-  kernels::Chain pass = chain_;
-  std::erase_if(pass.steps,
-                [](const Step& s) { return s.kind == StepKind::store || s.kind == StepKind::store_bits; });
-  return pass;
+NodeList<Step> looking_steps(NodeMemory& memory, std::span<const Step> steps) {
+  NodeList<Step> kept(memory);
+  for (const Step& step : steps)
+    if (step.kind != StepKind::store && step.kind != StepKind::store_bits) kept.push_back(step);
+  return kept;
+}
+
+kernels::Chain ChainBuilder::chain() const {
+  kernels::Chain whole = chain_;
+  whole.steps = steps_.values();
+  return whole;
 }
 
 const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot) {
@@ -60,25 +62,27 @@ const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot) 
 }
 
 const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot, const float* a) {
-  kernels::Chain pass = looking();
-  pass.steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
-  sums_.v.assign(static_cast<std::size_t>(geometry_.c), 0.0);
-  sums_.vx.assign(static_cast<std::size_t>(geometry_.c), 0.0);
+  kernels::Chain pass = chain_;
+  NodeList<Step> steps = looking_steps(runtime_.memory, steps_.values());
+  steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
+  sums_.v = runtime_.memory.take<double>(static_cast<std::size_t>(geometry_.c));
+  sums_.vx = runtime_.memory.take<double>(static_cast<std::size_t>(geometry_.c));
   pass.sum_v = sums_.v.data();
   pass.sum_vx = sums_.vx.data();
   if (watching_ && a != nullptr) {
-    sample_max_.assign(static_cast<std::size_t>(geometry_.n), 0);
+    sample_max_ = runtime_.memory.take<std::uint32_t>(static_cast<std::size_t>(geometry_.n));
     if (factors_ != nullptr) {
-      std::vector<float>& scaled = vectors_.emplace_back(a, a + geometry_.c);
-      for (std::size_t k = 0; k < scaled.size(); ++k) scaled[k] *= factors_[k];
-      a = scaled.data();
+      float* scaled = channel_vector();
+      for (std::int64_t k = 0; k < geometry_.c; ++k) scaled[k] = a[k] * factors_[k];
+      a = scaled;
     }
-    pass.steps.push_back({.kind = StepKind::scale_shift, .a = a});
+    steps.push_back({.kind = StepKind::scale_shift, .a = a});
     pass.want_max = true;
     pass.max_granularity = kernels::Granularity::sample;
     pass.max_bits = sample_max_.data();
-    bounded_step_ = chain_.steps.size();
+    bounded_step_ = steps_.size();
   }
+  pass.steps = steps.values();
   pass.scratch = runtime_.scratch(kernels::chain_scratch_bytes(pass));
   kernels::run_chain(pass, runtime_.parallel);
   return sums_;
@@ -92,24 +96,25 @@ void ChainBuilder::widen(const float* margin) {
     bits = std::bit_cast<std::uint32_t>(std::bit_cast<float>(bits) + widest);
 }
 
-const std::vector<std::uint32_t>* ChainBuilder::sample_maxima() const {
-  const auto end = chain_.steps.end();
-  if (sample_max_.empty() || bounded_step_ >= chain_.steps.size()) return nullptr;
-  const auto combine = chain_.steps.begin() + static_cast<std::ptrdiff_t>(bounded_step_);
-  const bool last = std::all_of(combine + 1, end, [](const Step& s) { return s.kind == StepKind::store; });
-  return combine->kind == StepKind::combine && last ? &sample_max_ : nullptr;
+std::span<const std::uint32_t> ChainBuilder::sample_maxima() const {
+  if (sample_max_.empty() || bounded_step_ >= steps_.size()) return {};
+  const std::span<const Step> end = steps_.values().subspan(bounded_step_);
+  const bool last =
+      std::all_of(end.begin() + 1, end.end(), [](const Step& step) { return step.kind == StepKind::store; });
+  return end[0].kind == StepKind::combine && last ? sample_max_ : std::span<std::uint32_t>{};
 }
 
 const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {
   scale_shift(a, b);
   sums({}, nullptr);
-  chain_.steps.pop_back();
+  steps_.pop_back();
   return sums_;
 }
 
 void ChainBuilder::run() {
-  chain_.scratch = runtime_.scratch(kernels::chain_scratch_bytes(chain_));
-  kernels::run_chain(chain_, runtime_.parallel);
+  kernels::Chain whole = chain();
+  whole.scratch = runtime_.scratch(kernels::chain_scratch_bytes(whole));
+  kernels::run_chain(whole, runtime_.parallel);
 }
 
 }  // namespace octavo

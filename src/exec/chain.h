@@ -1,13 +1,15 @@
 // Pointwise ops add their steps to a chain, which then runs tile by tile in one pass over memory.
 #pragma once
 
-#include <deque>
-#include <vector>
+#include <span>
 
 #include "exec/runtime.h"
 #include "graph/graph.h"
 
 namespace octavo {
+
+/// The steps without those that leave something in memory: for a pass that only looks.
+NodeList<kernels::Step> looking_steps(NodeMemory& memory, std::span<const kernels::Step> steps);
 
 class ChainBuilder {
  public:
@@ -18,8 +20,12 @@ class ChainBuilder {
   std::int64_t channels() const { return geometry_.c; }
   kernels::FloatSource first_pixel() const { return chain_.x; }  // the chain's first tensor
 
-  /// Memory for per-channel values that lives until the chain has run.
-  float* channel_vector();
+  /// Memory for per-channel values that lives until the node has run.
+  float* channel_vector() { return channel_values<float>(); }
+  template <class T>
+  T* channel_values() {
+    return runtime_.memory.take<T>(static_cast<std::size_t>(geometry_.c)).data();
+  }
 
   void scale_shift(const float* a, const float* b);         // v = a[c] v + b[c]
   void add(kernels::FloatSource x);                         // v = v + x
@@ -35,7 +41,7 @@ class ChainBuilder {
 
   /// Runs the steps so far once, and returns per channel sum(v) and sum(v (x - pivot)), without x sum(v v).
   struct Sums {
-    std::vector<double> v, vx;
+    std::span<double> v, vx;
   };
   const Sums& sums(kernels::FloatSource x, const float* pivot);
 
@@ -48,26 +54,24 @@ class ChainBuilder {
   /// The maxima are those of the values times `factors`, one per channel; null: 1.
   void watch_samples(const float* factors) { watching_ = true, factors_ = factors; }
   bool watches_samples() const { return watching_; }
-  /// Bit patterns of the maxima, one per sample, or null when they do not hold for the chain's end.
-  const std::vector<std::uint32_t>* sample_maxima() const;
+  /// Bit patterns of the maxima, one per sample, or none when they do not hold for the chain's end.
+  std::span<const std::uint32_t> sample_maxima() const;
 
   /// sum(u) and sum(u u) of u = a v + b, without adding that step to the chain.
   const Sums& shifted_squares(const float* a, const float* b);
 
-  kernels::Chain& chain() { return chain_; }
+  kernels::Chain chain() const;
   void run();
 
  private:
   Runtime& runtime_;
   Geometry geometry_;
-  kernels::Chain chain_;
-  kernels::Chain looking() const;  // the steps so far without what they leave in memory
-
-  std::deque<std::vector<float>> vectors_;
+  kernels::Chain chain_;  // without its steps
+  NodeList<kernels::Step> steps_;
   Sums sums_;
   bool watching_ = false;
   const float* factors_ = nullptr;
-  std::vector<std::uint32_t> sample_max_;
+  std::span<std::uint32_t> sample_max_;
   std::size_t bounded_step_ = 0;  // the combine() that the maxima hold for comes right after so many steps
 };
 

@@ -67,7 +67,6 @@ kernels::FloatTarget float_grad_input(const OpContext& context, int index);  // 
 
 /// quantize_edge() into the views of a plan, all of one slot.
 void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
-                   const std::vector<ValueId>& views,
-                   const std::vector<std::uint32_t>* sample_maxima = nullptr);
+                   const std::vector<ValueId>& views, std::span<const std::uint32_t> sample_maxima = {});
 
 }  // namespace octavo

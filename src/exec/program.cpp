@@ -15,12 +15,6 @@
 namespace octavo {
 namespace {
 
-std::string plan_key(const BatchTypes& inputs, Phase phase) {
-  std::string key = phase == Phase::train ? "train" : "eval";
-  for (const auto& [name, type] : inputs) key += " " + name + " " + type.shape.str();
-  return key;
-}
-
 // Box-Muller on counter-based uniforms; double precision, so that all machines agree.
 void fill_normal(std::span<float> values, double deviation, kernels::RandomKey key) {
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -105,8 +99,8 @@ std::int64_t Program::parameter_bytes() const {
 }
 
 Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
-  std::unique_ptr<Plan>& plan = plans_[plan_key(inputs, phase)];
-  if (plan) return *plan;
+  for (const KnownPlan& known : plans_)
+    if (known.phase == phase && known.inputs == inputs) return *known.plan;
   auto made = std::make_unique<Plan>();
   made->graph = instantiate(inputs, phase);
   quantize(made->graph, layers, slots, kernel_choice, log_);
@@ -117,8 +111,8 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);
   if (!arena_ || arena_.bytes() < made->arena_bytes) arena_ = Tensor::empty({made->arena_bytes}, DType::u8);
-  plan = std::move(made);
-  return *plan;
+  plans_.push_back({inputs, phase, std::move(made)});
+  return *plans_.back().plan;
 }
 
 void* Program::address(const Plan& plan, ValueId id) const {
@@ -134,6 +128,7 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
   if (before_pass) before_pass();
   for (std::size_t i = begin; i < end; ++i) {
     const Node& node = plan.graph.nodes[i];
+    runtime_.memory.clear();
     NodeContext context(*this, plan, node, plan.runs[i]);
     if (node.pass == Pass::forward)
       node.op->forward(context);
@@ -190,11 +185,15 @@ void Program::backward(Plan& plan, float scale) {
   if (runtime_.micro_step + 1 == runtime_.micro_steps) squeeze_gradients();
 }
 
+bool Program::squeezes(int layer) const {
+  const Layer& of = layers[static_cast<std::size_t>(layer)];
+  return !of.kept_fp32 && of.formats.forward.integer && of.formats.forward.other.tanh;
+}
+
 void Program::squeeze_gradients() {
-  const auto squeezes = [&](int index) {
-    const Layer& layer = layers[static_cast<std::size_t>(index)];
-    return !layer.kept_fp32 && layer.formats.forward.integer && layer.formats.forward.other.tanh;
-  };
+  bool any = false;
+  for (std::size_t i = 0; i < layers.size(); ++i) any |= squeezes(static_cast<int>(i));
+  if (!any) return;
   std::map<int, int> readers;  // first layer that reads a parameter
   for (const Node& node : graph_.nodes) {
     if (node.layer < 0 || node.pass != Pass::forward) continue;

@@ -75,11 +75,17 @@ class Program {
   void run(Plan& plan, std::size_t begin, std::size_t end);
   void pack_weights(Plan& plan);
   void squeeze_gradients();  // of weights that are squeezed before they are quantized
+  bool squeezes(int layer) const;
 
   Graph graph_;  // after inference with the sample sizes
   Runtime& runtime_;
   DispatchLog log_;
-  std::map<std::string, std::unique_ptr<Plan>> plans_;
+  struct KnownPlan {
+    BatchTypes inputs;
+    Phase phase;
+    std::unique_ptr<Plan> plan;
+  };
+  std::vector<KnownPlan> plans_;
   Tensor arena_;                           // shared by all plans
   std::map<int, Tensor> weight_integers_;  // plain s8 by slot
   std::int64_t weights_version_ = 0;

@@ -1,13 +1,13 @@
 #include "exec/quantize.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/check.h"
 #include "core/timed.h"
+#include "exec/chain.h"
 #include "exec/weight_transform.h"
 #include "precision/statistics.h"
 
@@ -48,7 +48,7 @@ void set_scale(Slot& slot, std::size_t index, float range) {
 }
 
 // Scales without a range become the smallest of the others, so that no reader takes them for large ones.
-void scales_from_ranges(Slot& slot, const std::vector<float>& ranges) {
+void scales_from_ranges(Slot& slot, std::span<const float> ranges) {
   float smallest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     set_scale(slot, i, ranges[i]);
@@ -62,7 +62,7 @@ void scales_from_ranges(Slot& slot, const std::vector<float>& ranges) {
 // Each scale moves up to the next half octave below the largest: sample n then has the scale s 2^(class / 2),
 // with s the scale of class 0, which is also that of samples without a range; where there is no zero, that
 // class lies as low as can be.
-void round_to_classes(Slot& slot, const std::vector<float>& ranges) {
+void round_to_classes(Slot& slot, std::span<const float> ranges, std::span<int> below) {
   constexpr int most = 23;  // 11.5 octaves: gradients below that are nothing beside the largest
   static_assert(most <= kernels::most_sample_class);
   slot.sample_class.assign(ranges.size(), 0);
@@ -72,7 +72,7 @@ void round_to_classes(Slot& slot, const std::vector<float>& ranges) {
     if (usable(ranges[n])) largest = std::max(largest, slot.scale[n]);
   if (!(largest > 0)) return;
   int lowest = 0;
-  std::vector<int> below(ranges.size(), most);
+  std::fill(below.begin(), below.end(), most);
   for (std::size_t n = 0; n < ranges.size(); ++n) {
     if (usable(ranges[n]))
       below[n] = static_cast<int>(
@@ -87,38 +87,30 @@ void round_to_classes(Slot& slot, const std::vector<float>& ranges) {
   }
 }
 
-// The chain without what it leaves in memory: for a pass that only looks.
-kernels::Chain looking(const kernels::Chain& chain) {
-  kernels::Chain pass = chain;
-  std::erase_if(pass.steps, [](const kernels::Step& step) {
-    return step.kind == kernels::StepKind::store || step.kind == kernels::StepKind::store_bits;
-  });
-  return pass;
-}
-
 void run(Runtime& runtime, kernels::Chain& chain) {
   chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
   kernels::run_chain(chain, runtime.parallel);
 }
 
-void scales_from_maxima(Slot& slot, const Runtime& runtime) {
+void scales_from_maxima(Slot& slot, Runtime& runtime) {
   // A held range cannot be each sample's: it is the most that any of them covers.
   const bool capped =
       slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
   const float most = capped ? slot.clip : std::numeric_limits<float>::max();
-  std::vector<float> ranges;
-  ranges.reserve(slot.max_bits.size());
-  for (const std::uint32_t bits : slot.max_bits) {
-    refuse_non_finite(slot, runtime, bits);
-    ranges.push_back(std::min(most, std::bit_cast<float>(bits)));
+  const std::span<float> ranges = runtime.memory.take<float>(slot.max_bits.size());
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    refuse_non_finite(slot, runtime, slot.max_bits[i]);
+    ranges[i] = std::min(most, std::bit_cast<float>(slot.max_bits[i]));
   }
   scales_from_ranges(slot, ranges);
-  if (slot.format.granularity == ScaleGranularity::sample_class) round_to_classes(slot, ranges);
+  if (slot.format.granularity == ScaleGranularity::sample_class)
+    round_to_classes(slot, ranges, runtime.memory.take<int>(ranges.size()));
 }
 
 void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
   const Timed timed(runtime.precision_seconds);
-  kernels::Chain pass = looking(chain);
+  kernels::Chain pass = chain;
+  pass.steps = looking_steps(runtime.memory, chain.steps).values();
   slot.max_bits.assign(count, 0);
   pass.want_max = true;
   pass.max_bits = slot.max_bits.data();
@@ -129,7 +121,7 @@ void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std
 
 // Training holds or takes the range as the controller said; evaluation uses the frozen range of activations.
 void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Phase phase,
-                  const std::vector<std::uint32_t>* sample_maxima) {
+                  std::span<const std::uint32_t> sample_maxima) {
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
@@ -145,8 +137,8 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
     set_scale(slot, 0, slot.clip);
   } else if (held && slot.channel_clip.size() == count) {
     for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.channel_clip[i]);
-  } else if (sample_maxima != nullptr && !slot.look_again) {
-    slot.max_bits = *sample_maxima;
+  } else if (!sample_maxima.empty() && !slot.look_again) {
+    slot.max_bits.assign(sample_maxima.begin(), sample_maxima.end());
     scales_from_maxima(slot, runtime);
   } else {
     take_maximum(slot, runtime, chain, count);
@@ -174,9 +166,12 @@ const float* kept_values(Runtime& runtime, kernels::Chain& chain) {
   const auto is_f32 = [](kernels::FloatSource v) { return v.type == FloatType::f32; };
   if (chain.steps.empty() && is_f32(chain.x)) return chain.x.as<float>();
   if (chain.steps.empty() || chain.steps.back().kind != kernels::StepKind::store ||
-      !is_f32(chain.steps.back().out))
-    chain.steps.push_back({.kind = kernels::StepKind::store,
-                           .out = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c)});
+      !is_f32(chain.steps.back().out)) {
+    const std::span<kernels::Step> steps = runtime.memory.copy(chain.steps, 1);
+    steps.back() = {.kind = kernels::StepKind::store,
+                    .out = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c)};
+    chain.steps = steps;
+  }
   return chain.steps.back().out.as<float>();
 }
 
@@ -263,8 +258,11 @@ void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain,
   else
     take_maximum(slot, runtime, chain, count);
   kernels::Quantize quantize = describe(slot, runtime, first_index);
-  quantize.views = {{.layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
-  quantize.targets = {plain};
+  const kernels::View view{
+      .layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c};
+  void* const target = plain;
+  quantize.views = {&view, 1};
+  quantize.targets = {&target, 1};
   quantize.stride = plane_stride;
   run_tail(runtime, slot, chain, quantize, true);
 }
@@ -283,38 +281,41 @@ const float* inverse_factors(Slot& slot, std::int64_t channels) {
 namespace {
 
 // v = v * factor[c] at the end of the chain: in the vectors of a last combine(), else a step of its own.
-// `owned` keeps the vectors.
-void multiply_channels(kernels::Chain& chain, const float* factor, std::array<std::vector<float>, 3>& owned) {
-  if (chain.steps.empty() || chain.steps.back().kind != kernels::StepKind::combine) {
-    chain.steps.push_back({.kind = kernels::StepKind::scale_shift, .a = factor});
+void multiply_channels(NodeMemory& memory, kernels::Chain& chain, const float* factor) {
+  const bool joins = !chain.steps.empty() && chain.steps.back().kind == kernels::StepKind::combine;
+  const std::span<kernels::Step> steps = memory.copy(chain.steps, joins ? 0 : 1);
+  chain.steps = steps;
+  kernels::Step& last = steps.back();
+  if (!joins) {
+    last = {.kind = kernels::StepKind::scale_shift, .a = factor};
     return;
   }
-  kernels::Step& last = chain.steps.back();
-  const auto multiply = [&](const float* from, std::vector<float>& to) {
-    to.assign(from, from + chain.c);
-    for (std::size_t k = 0; k < to.size(); ++k) to[k] *= factor[k];
+  const auto multiply = [&](const float* from) {
+    const std::span<float> to = memory.take<float>(static_cast<std::size_t>(chain.c));
+    for (std::size_t k = 0; k < to.size(); ++k) to[k] = from[k] * factor[k];
     return to.data();
   };
-  last.a = last.a != nullptr ? multiply(last.a, owned[0]) : factor;  // none: ones
-  if (last.b != nullptr) last.b = multiply(last.b, owned[1]);
-  if (last.d != nullptr) last.d = multiply(last.d, owned[2]);
+  last.a = last.a != nullptr ? multiply(last.a) : factor;  // none: ones
+  if (last.b != nullptr) last.b = multiply(last.b);
+  if (last.d != nullptr) last.d = multiply(last.d);
 }
 
 }  // namespace
 
-void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase, QuantizeTargets to) {
-  std::array<std::vector<float>, 3> owned;
-  if (const float* inverse = inverse_factors(slot, chain.c)) multiply_channels(chain, inverse, owned);
+void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase,
+                   const QuantizeTargets& to) {
+  if (const float* inverse = inverse_factors(slot, chain.c))
+    multiply_channels(runtime.memory, chain, inverse);
   choose_scale(slot, runtime, chain, phase, to.sample_maxima);
   kernels::Quantize quantize =
       describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
-  quantize.views = std::move(to.views);
-  quantize.targets = std::move(to.targets);
+  quantize.views = to.views;
+  quantize.targets = to.targets;
   if (slot.format.channel_factors) {
     slot.channel_scale.clear();
     for (const float factor : slot.channel_factor) slot.channel_scale.push_back(slot.class_scale * factor);
   }
-  run_tail(runtime, slot, std::move(chain), quantize, phase == Phase::train);
+  run_tail(runtime, slot, chain, quantize, phase == Phase::train);
 }
 
 std::int64_t weight_plane_stride(const Shape& shape) { return (shape.elements() + 63) / 64 * 64; }

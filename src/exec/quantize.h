@@ -10,14 +10,15 @@ namespace octavo {
 
 /// Where the integer copies of an edge go: one view each, of plane_count(bits) planes.
 struct QuantizeTargets {
-  std::vector<kernels::View> views;
-  std::vector<void*> targets;
-  const std::vector<std::uint32_t>* sample_maxima = nullptr;  // known already: spares the pass for them
+  std::span<const kernels::View> views;
+  std::span<void* const> targets;
+  std::span<const std::uint32_t> sample_maxima = {};  // known already: spares the pass for them
 };
 
 /// Runs `chain` with a tail that writes the views: takes the maximum first where the slot's mode asks for it
 /// and, in training, counts what the controller wants to know. Errc::numeric at Inf or NaN.
-void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase, QuantizeTargets to);
+void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase,
+                   const QuantizeTargets& to);
 
 /// Bytes from one digit of plain integer weights to the next.
 std::int64_t weight_plane_stride(const Shape& shape);

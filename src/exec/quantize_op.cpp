@@ -8,15 +8,16 @@
 namespace octavo {
 
 void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
-                   const std::vector<ValueId>& views, const std::vector<std::uint32_t>* sample_maxima) {
-  QuantizeTargets to;
-  to.sample_maxima = sample_maxima;
-  for (ValueId id : views) {
-    to.views.push_back(plan.graph.value(id).view);
-    to.targets.push_back(program.address(plan, id));
+                   const std::vector<ValueId>& views, std::span<const std::uint32_t> sample_maxima) {
+  NodeMemory& memory = program.runtime().memory;
+  const std::span<kernels::View> layouts = memory.take<kernels::View>(views.size());
+  const std::span<void*> targets = memory.take<void*>(views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    layouts[i] = plan.graph.value(views[i]).view;
+    targets[i] = program.address(plan, views[i]);
   }
   Slot& slot = program.slots[plan.graph.value(views[0]).slot];
-  quantize_edge(program.runtime(), slot, chain, plan.graph.phase, std::move(to));
+  quantize_edge(program.runtime(), slot, chain, plan.graph.phase, {layouts, targets, sample_maxima});
 }
 
 namespace {

@@ -6,6 +6,7 @@
 
 #include "core/stream.h"
 #include "core/thread_pool.h"
+#include "exec/node_memory.h"
 #include "kernels.h"
 #include "octavo/op.h"
 #include "octavo/tensor.h"
@@ -44,6 +45,7 @@ class Runtime {
     return statistics_.as<float>().data();
   }
 
+  NodeMemory memory;  ///< of the node that runs: cleared before each
   ThreadPool pool;
   kernels::Parallel parallel;
   std::uint64_t seed;

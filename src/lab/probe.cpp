@@ -75,6 +75,7 @@ class Probe {
 
   void run(LayerProduct which) {
     if (!format(which).integer) return;
+    runtime_.memory.clear();
     const kernels::ConvShape shape = kernel_shape(layer_.shape);
     const auto product = static_cast<kernels::Product>(which);
     const kernels::ConvS8Candidate& candidate = kernels::find_conv_s8(shape, product);
@@ -136,7 +137,8 @@ class Probe {
     Tensor integers = Tensor::empty({kernels::planes_bytes(view, plane_count(slot.format.bits))}, DType::u8);
     const Slot before = slot;
     const bool counted = first_use(slot);
-    quantize_edge(runtime_, slot, chain, Phase::train, {{view}, {integers.data()}});
+    void* const target = integers.data();
+    quantize_edge(runtime_, slot, chain, Phase::train, {{&view, 1}, {&target, 1}});
     if (!counted) {
       slot.stats = before.stats;
       slot.elements = before.elements;

@@ -1,7 +1,6 @@
 // Average pooling over images [N, H, W, C]: windows, and the whole image. The gradient spreads evenly over
 // the window.
 #include <algorithm>
-#include <vector>
 
 #include "exec/context.h"
 #include "ops/common.h"
@@ -76,13 +75,13 @@ template <class Element>
 void global_mean(OpContext& context, const Element* in, Element* out) {
   const Shape& x = context.signature().inputs[0].shape;
   const std::int64_t pixels = x[1] * x[2], c = x[3];
+  auto* scratch = static_cast<float*>(context.scratch());
   context.parallel(x[0], [&](std::int64_t n) {
-    std::vector<float> sums(static_cast<std::size_t>(c));
+    float* sums = scratch + n * c;
+    std::fill(sums, sums + c, 0.0f);
     for (std::int64_t p = 0; p < pixels; ++p)
-      for (std::int64_t k = 0; k < c; ++k)
-        sums[static_cast<std::size_t>(k)] += to_float(in[(n * pixels + p) * c + k]);
-    for (std::int64_t k = 0; k < c; ++k)
-      assign(out[n * c + k], sums[static_cast<std::size_t>(k)] / static_cast<float>(pixels));
+      for (std::int64_t k = 0; k < c; ++k) sums[k] += to_float(in[(n * pixels + p) * c + k]);
+    for (std::int64_t k = 0; k < c; ++k) assign(out[n * c + k], sums[k] / static_cast<float>(pixels));
   });
 }
 
@@ -145,6 +144,7 @@ OpDef global_avg_pool_op() {
   op.backward = global_backward;
   op.needs = {.inputs = false, .outputs = false};
   op.takes_bf16 = true;
+  op.scratch_bytes = [](const Signature& s) { return s.inputs[0].shape[0] * s.inputs[0].shape[3] * 4; };
   return op;
 }
 

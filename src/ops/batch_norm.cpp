@@ -94,19 +94,18 @@ void chain_forward(OpContext& context, ChainBuilder& chain) {
     }
     return chain.scale_shift(a, b);
   }
-  std::vector<double> variance(static_cast<std::size_t>(c));
-  std::vector<float> mean(static_cast<std::size_t>(c));
-  batch_statistics(chain, mean.data(), variance.data());
-  update_running(context, mean.data(), variance.data(), c, static_cast<double>(chain.pixels()));
+  auto* variance = chain.channel_values<double>();
+  float* mean = chain.channel_vector();
+  batch_statistics(chain, mean, variance);
+  update_running(context, mean, variance, c, static_cast<double>(chain.pixels()));
   auto *kept_mean = static_cast<float*>(context.saved(saved_mean)),
        *kept_r = static_cast<float*>(context.saved(saved_r));
   for (std::int64_t i = 0; i < c; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    const auto r = static_cast<float>(1 / std::sqrt(variance[at] + eps));
+    const auto r = static_cast<float>(1 / std::sqrt(variance[i] + eps));
     a[i] = scale[i] * r;
-    b[i] = shift[i] - mean[at] * a[i];
+    b[i] = shift[i] - mean[i] * a[i];
     if (kept_mean == nullptr) continue;
-    kept_mean[i] = mean[at];
+    kept_mean[i] = mean[i];
     kept_r[i] = r;
   }
   chain.scale_shift(a, b);

@@ -38,13 +38,15 @@ std::int64_t sum_tiles(std::int64_t rows) { return (rows + sum_tile - 1) / sum_t
 }  // namespace
 
 std::int64_t column_sums_bytes(std::int64_t rows, std::int64_t columns) {
-  return sum_tiles(rows) * columns * static_cast<std::int64_t>(sizeof(float));
+  return columns * static_cast<std::int64_t>(sizeof(double)) +
+         sum_tiles(rows) * columns * static_cast<std::int64_t>(sizeof(float));
 }
 
 void column_sums(const OpContext& context, kernels::FloatSource values, std::int64_t rows,
                  std::int64_t columns, float* gradient, bool accumulate) {
   const std::int64_t tiles = sum_tiles(rows), chunks = std::min<std::int64_t>(tiles, 64);
-  auto* partial = static_cast<float*>(context.scratch());
+  auto* total = static_cast<double*>(context.scratch());
+  auto* partial = reinterpret_cast<float*>(total + columns);
   context.parallel(chunks, [&](std::int64_t chunk) {
     for (std::int64_t tile = tiles * chunk / chunks; tile < tiles * (chunk + 1) / chunks; ++tile) {
       float* __restrict sum = partial + tile * columns;
@@ -56,11 +58,10 @@ void column_sums(const OpContext& context, kernels::FloatSource values, std::int
       });
     }
   });
-  std::vector<double> total(static_cast<std::size_t>(columns), 0.0);
+  std::fill(total, total + columns, 0.0);
   for (std::int64_t tile = 0; tile < tiles; ++tile)
-    for (std::size_t c = 0; c < total.size(); ++c)
-      total[c] += partial[tile * columns + static_cast<std::int64_t>(c)];
-  for (std::size_t c = 0; c < total.size(); ++c)
+    for (std::int64_t c = 0; c < columns; ++c) total[c] += partial[tile * columns + c];
+  for (std::int64_t c = 0; c < columns; ++c)
     gradient[c] = static_cast<float>(total[c]) + (accumulate ? gradient[c] : 0.0f);
 }
 

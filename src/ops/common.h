@@ -24,8 +24,8 @@ void require_rank(const Signature& signature, int index, int rank, const char* l
 /// gradient[c] (+)= sum over rows of values[row, c]: FP32 inside fixed tiles of rows, FP64 across them, in
 /// their order. Takes column_sums_bytes() of the op's scratch.
 std::int64_t column_sums_bytes(std::int64_t rows, std::int64_t columns);
-void column_sums(const OpContext& context, kernels::FloatSource values, std::int64_t rows, std::int64_t columns,
-                 float* gradient, bool accumulate);
+void column_sums(const OpContext& context, kernels::FloatSource values, std::int64_t rows,
+                 std::int64_t columns, float* gradient, bool accumulate);
 
 inline std::vector<TensorType> same_type(const Signature& signature) { return {signature.inputs[0]}; }
 

@@ -84,15 +84,15 @@ void pool(OpContext& context, const Element* in, Element* out) {
   const Window& window = context.signature().as<Window>();
   const Shape &x = context.signature().inputs[0].shape, &y = context.signature().outputs[0].shape;
   auto* where = static_cast<std::int32_t*>(context.saved(0));
+  auto* scratch = static_cast<float*>(context.scratch());
   context.parallel(y[0], [&](std::int64_t n) {
-    std::vector<float> buffer(static_cast<std::size_t>(2 * y[3]));
-    std::vector<std::int32_t> unused(static_cast<std::size_t>(where == nullptr ? y[3] : 0));
+    float* buffer = scratch + n * 3 * y[3];
+    auto* unused = reinterpret_cast<std::int32_t*>(buffer + 2 * y[3]);
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j) {
         const std::int64_t at = ((n * y[1] + i) * y[2] + j) * y[3];
         pool_pixel(in + n * x[1] * x[2] * x[3], x, window_span(window, 0, i, x[1]),
-                   window_span(window, 1, j, x[2]), buffer.data(), out + at,
-                   where != nullptr ? where + at : unused.data());
+                   window_span(window, 1, j, x[2]), buffer, out + at, where != nullptr ? where + at : unused);
       }
   });
 }
@@ -146,6 +146,7 @@ OpDef max_pool_op() {
   op.backward = backward;
   op.needs = {.inputs = false, .outputs = false};
   op.takes_bf16 = true;
+  op.scratch_bytes = [](const Signature& s) { return s.inputs[0].shape[0] * s.inputs[0].shape[3] * 3 * 4; };
   return op;
 }
 
