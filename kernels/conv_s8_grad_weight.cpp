@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "conv_s8_tiled.h"
+#include "conv_s8_outer.h"
 #include "grad_weight_tasks.h"
 #include "pixel_blocks.h"
 #include "sum_levels.h"
@@ -382,7 +382,8 @@ void GradWeight::finish(const Place& place, const Accumulators& sums, const std:
 
 std::unique_ptr<ConvS8> make_grad_weight(const ConvIsa& isa, const ConvShape& shape, const View& a,
                                          const View& b) {
-  return std::make_unique<GradWeight>(isa, shape, a, b);
+  auto general = std::make_unique<GradWeight>(isa, shape, a, b);
+  return is_outer(isa, shape, b) ? make_outer(isa, shape, a, b, std::move(general)) : std::move(general);
 }
 
 }  // namespace octavo::kernels

@@ -3,6 +3,8 @@
 // functions.
 #pragma once
 
+#include <array>
+
 #include "conv_axes.h"
 
 namespace octavo::kernels {
@@ -80,6 +82,10 @@ struct ConvPack {
   std::int32_t* sums;
 };
 
+/// Tiles of grad_weight over few pixels, by rows (conv_s8_outer.h).
+struct ConvOuter;
+using ConvOuterTiles = std::array<void (*)(const ConvOuter&), 15>;
+
 /// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
 /// max_rows[width]].
 struct ConvIsa {
@@ -95,6 +101,7 @@ struct ConvIsa {
   void (*column_sums)(const ConvColumnSums&);
   void (*pack_rows)(const ConvPack&);     // a row of the source holds the inputs of one column
   void (*pack_columns)(const ConvPack&);  // ... one input of the columns
+  const ConvOuterTiles* outer_tiles;      // or null
 };
 
 /// Plain forms of the two.

@@ -323,6 +323,19 @@ TEST_CASE("results larger than the caches are exact") {
         }
 }
 
+TEST_CASE("weight gradients over few pixels, in and beyond the caches") {
+  for (const ConvShape& shape : {linear(1, 32, 64), linear(4, 2064, 2050), linear(3, 2051, 2050),
+                                 linear(256, 47, 79), linear(257, 48, 65), conv(1, 5, 7, 50, 70, 1, 1)})
+    for (int bits = 0; bits < 16; ++bits) {
+      if (shape.c > 100 && bits % 5 != 0) continue;  // large results: none, all and both alternations
+      compare(shape, Product::grad_weight, bits % 3 == 0 ? Values::with_minus_128 : Values::plus_minus_127,
+              {.a_scale_vector = (bits & 1) != 0,
+               .b_scale_vector = (bits & 2) != 0,
+               .accumulate = (bits & 4) != 0,
+               .a_unsigned = (bits & 8) != 0});
+    }
+}
+
 TEST_CASE("threads and the order of chunks do not change results") {
   const Parallel backwards = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
     for (std::int64_t i = chunks - 1; i >= 0; --i) body(i);

@@ -32,6 +32,8 @@ ConvShape square(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t
 std::vector<Layer> layers() {
   ConvShape head{.n = 1, .h = 1, .w = 128, .c = 64, .k = 10, .ho = 1, .wo = 128};
   ConvShape gates{.n = 1, .h = 1, .w = 700, .c = 1300, .k = 2600, .ho = 1, .wo = 700};
+  ConvShape alexnet_fc6{.n = 1, .h = 1, .w = 32, .c = 9216, .k = 4096, .ho = 1, .wo = 32};
+  ConvShape vgg_fc1{.n = 1, .h = 1, .w = 4, .c = 25088, .k = 4096, .ho = 1, .wo = 4};
   ConvShape gate_step{.n = 1, .h = 1, .w = 20, .c = 1300, .k = 2600, .ho = 1, .wo = 20};
   return {{"resnet20", "stem 3-16", square(128, 32, 3, 16, 3)},
           {"resnet20", "16-16 32x32", square(128, 32, 16, 16, 3)},
@@ -59,6 +61,8 @@ std::vector<Layer> layers() {
           {"mobilenetv2", "dw 144 56x56", square(16, 56, 144, 144, 3, 1, 144)},
           {"mobilenetv2", "dw 384 14x14", square(16, 14, 384, 384, 3, 1, 384)},
           {"mobilenetv2", "dw 960 7x7", square(16, 7, 960, 960, 3, 1, 960)},
+          {"alexnet", "fc6 32 rows", alexnet_fc6},
+          {"vgg16", "fc1 4 rows", vgg_fc1},
           {"lstm", "linear 700 rows", gates},
           {"lstm", "linear 20 rows", gate_step}};
 }

@@ -165,7 +165,7 @@ void column_sums(const ConvColumnSums& args) {
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0},         {tiles, nullptr}, finish_rows,     add_sums,
-                               finish_columns, column_sums,      pack_rows_plain, pack_columns_plain};
+const ConvIsa conv_isa_avx2 = {{6, 0},      {tiles, nullptr}, finish_rows,        add_sums, finish_columns,
+                               column_sums, pack_rows_plain,  pack_columns_plain, nullptr};
 
 }  // namespace octavo::kernels

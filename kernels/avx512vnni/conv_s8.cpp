@@ -433,6 +433,7 @@ void pack_columns(const ConvPack& args) {
 
 }  // namespace
 
+extern const ConvOuterTiles outer_tiles_avx512vnni;
 extern const ConvIsa conv_isa_avx512vnni;
 const ConvIsa conv_isa_avx512vnni = {
     {14, 14},
@@ -442,6 +443,7 @@ const ConvIsa conv_isa_avx512vnni = {
     finish_columns,
     column_sums,
     pack_rows,
-    pack_columns};
+    pack_columns,
+    &outer_tiles_avx512vnni};
 
 }  // namespace octavo::kernels
