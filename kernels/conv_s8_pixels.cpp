@@ -29,9 +29,10 @@ struct PixelClass {
   std::int64_t pixels() const { return h.size * w.size; }
 };
 
+/// One part of the tiles of every class: pixels of all classes lie between each other, and those of one part
+/// meet in the caches.
 struct Task {
-  std::size_t pixel_class;
-  std::int64_t group, panel_begin, panel_end, tile_begin, tile_end;
+  std::int64_t group, panel_begin, panel_end, part, parts;
 };
 
 class PixelProduct final : public ConvS8 {
@@ -75,8 +76,9 @@ class PixelProduct final : public ConvS8 {
   void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
-  void run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
-                const ConvArgs& args) const;
+  void run_class(const Task& task, std::size_t pixel_class, const ConvArgs& args) const;
+  void run_tile(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, std::int64_t count,
+                const Rows& rows, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
@@ -136,23 +138,23 @@ std::int64_t PixelProduct::tiles(const PixelClass& pixels) const {
 /// alone.
 std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
   constexpr std::int64_t cached_bytes = 512 << 10, least_macs = 2 << 20, wanted_tasks = 64;
-  std::vector<Task> tasks;
-  const auto panels = static_cast<std::int64_t>(panels_.size());
-  for (std::size_t i = 0; i < classes_.size(); ++i) {
-    const PixelClass& pixels = classes_[i];
-    const std::int64_t tile_macs = std::max<std::int64_t>(pixels.panel_bytes() * columns_ * max_rows_, 1);
-    const std::int64_t all = tiles(pixels);
-    std::int64_t blocks = std::clamp<std::int64_t>(
-        ceil_div(b_planes * columns_ * pixels.panel_bytes(), cached_bytes), 1, panels);
-    const std::int64_t parts = std::clamp<std::int64_t>(all * tile_macs / blocks / least_macs, 1,
-                                                        std::min<std::int64_t>(all, wanted_tasks));
-    if (parts * blocks < 16) blocks = std::min(panels, ceil_div(16, parts));
-    for (std::int64_t group = 0; group < shape_.groups; ++group)
-      for (std::int64_t block = 0; block < blocks; ++block)
-        for (std::int64_t part = 0; part < parts; ++part)
-          tasks.push_back({i, group, panels * block / blocks, panels * (block + 1) / blocks,
-                           all * part / parts, all * (part + 1) / parts});
+  std::int64_t column_bytes = 0, macs = 0, most_tiles = 0;
+  for (const PixelClass& pixels : classes_) {
+    column_bytes += pixels.panel_bytes();
+    macs += tiles(pixels) * std::max<std::int64_t>(pixels.panel_bytes() * columns_ * max_rows_, 1);
+    most_tiles = std::max(most_tiles, tiles(pixels));
   }
+  const auto panels = static_cast<std::int64_t>(panels_.size());
+  std::int64_t blocks =
+      std::clamp<std::int64_t>(ceil_div(b_planes * columns_ * column_bytes, cached_bytes), 1, panels);
+  const std::int64_t parts = std::clamp<std::int64_t>(macs / blocks / least_macs, 1,
+                                                      std::min<std::int64_t>(most_tiles, wanted_tasks));
+  if (parts * blocks < 16) blocks = std::min(panels, ceil_div(16, parts));
+  std::vector<Task> tasks;
+  for (std::int64_t group = 0; group < shape_.groups; ++group)
+    for (std::int64_t block = 0; block < blocks; ++block)
+      for (std::int64_t part = 0; part < parts; ++part)
+        tasks.push_back({group, panels * block / blocks, panels * (block + 1) / blocks, part, parts});
   return tasks;
 }
 
@@ -208,25 +210,30 @@ void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
 }
 
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
-  const PixelClass& pixels = classes_[task.pixel_class];
+  for (std::size_t i = 0; i < classes_.size(); ++i) run_class(task, i, args);
+  if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+}
+
+void PixelProduct::run_class(const Task& task, std::size_t pixel_class, const ConvArgs& args) const {
+  const PixelClass& pixels = classes_[pixel_class];
   const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
   // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
   if (pixels.offsets.empty() && args.accumulate && !args.bias && !args.integers) return;
   Rows rows;
+  const std::int64_t tile_begin = tile_count * task.part / task.parts,
+                     tile_end = tile_count * (task.part + 1) / task.parts;
   // Tile t begins at pixel all * t / tile_count; no division in the loop, where a tile may take 100 cycles.
-  const std::int64_t begin = all * task.tile_begin / tile_count, least = all / tile_count,
-                     rest = all % tile_count;
-  std::int64_t carry = all * task.tile_begin % tile_count;
+  const std::int64_t begin = all * tile_begin / tile_count, least = all / tile_count, rest = all % tile_count;
+  std::int64_t carry = all * tile_begin % tile_count;
   Position at{begin / pixels.pixels(), begin % pixels.pixels() / pixels.w.size, begin % pixels.w.size};
-  for (std::int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
+  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     carry += rest;
     const std::int64_t count = least + (carry >= tile_count ? 1 : 0);
     if (carry >= tile_count) carry -= tile_count;
     fill_rows(pixels, task.group, at, count, args, rows);
     for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
-      run_tile(task, panels_[static_cast<std::size_t>(panel)], count, rows, args);
+      run_tile(pixel_class, task.group, panels_[static_cast<std::size_t>(panel)], count, rows, args);
   }
-  if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
 /// Addresses of the next `count` input and output pixels of a class, counted through all samples.
@@ -277,41 +284,40 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
   isa_.finish_rows(finish);
 }
 
-void PixelProduct::run_tile(const Task& task, const ConvPanel& panel, std::int64_t count, const Rows& rows,
-                            const ConvArgs& args) const {
+void PixelProduct::run_tile(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel,
+                            std::int64_t count, const Rows& rows, const ConvArgs& args) const {
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  const PixelClass& pixels = classes_[task.pixel_class];
+  const PixelClass& pixels = classes_[pixel_class];
   const auto* packed = static_cast<const std::uint8_t*>(args.b);
-  const std::int64_t step = panel.width * 4, column = task.group * outputs_ + panel.begin;
-  const ConvTile tile{
-      .rows = rows.in,
-      .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, task.group, panel)),
-      .b_step = step,
-      .offsets = pixels.offsets.data(),
-      .b_offsets = pixels.b_offsets[panel.width == 32].data(),
-      .shifts = nullptr,
-      .segments = static_cast<std::int64_t>(pixels.offsets.size()),
-      .steps = pixels.steps,
-      .scattered = false,
-      .acc = acc};
-  const ConvFinishRows finish{.sums = nullptr,
-                              .acc = acc,
-                              .correction = reinterpret_cast<const std::int32_t*>(
-                                                packed + correction_start(task.pixel_class, task.group)) +
-                                            panel.begin,
-                              .rows = count,
-                              .pitch = panel.width,
-                              .columns = panel.columns(outputs_),
-                              .out_index = rows.out,
-                              .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
-                              .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
-                              .a_scale_vector = args.a_scale_vector,
-                              .b_scale_vector = args.b_scale_vector,
-                              .bias = args.bias ? args.bias + column : nullptr,
-                              .out = args.out ? args.out + panel.begin : FloatTarget{},
-                              .accumulate = args.accumulate,
-                              .stream = streams(args),
-                              .integers = args.integers ? args.integers + panel.begin : nullptr};
+  const std::int64_t step = panel.width * 4, column = group * outputs_ + panel.begin;
+  const ConvTile tile{.rows = rows.in,
+                      .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, group, panel)),
+                      .b_step = step,
+                      .offsets = pixels.offsets.data(),
+                      .b_offsets = pixels.b_offsets[panel.width == 32].data(),
+                      .shifts = nullptr,
+                      .segments = static_cast<std::int64_t>(pixels.offsets.size()),
+                      .steps = pixels.steps,
+                      .scattered = false,
+                      .acc = acc};
+  const ConvFinishRows finish{
+      .sums = nullptr,
+      .acc = acc,
+      .correction =
+          reinterpret_cast<const std::int32_t*>(packed + correction_start(pixel_class, group)) + panel.begin,
+      .rows = count,
+      .pitch = panel.width,
+      .columns = panel.columns(outputs_),
+      .out_index = rows.out,
+      .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
+      .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
+      .a_scale_vector = args.a_scale_vector,
+      .b_scale_vector = args.b_scale_vector,
+      .bias = args.bias ? args.bias + column : nullptr,
+      .out = args.out ? args.out + panel.begin : FloatTarget{},
+      .accumulate = args.accumulate,
+      .stream = streams(args),
+      .integers = args.integers ? args.integers + panel.begin : nullptr};
   // Stores would wait for the lines they go to: those come while the tile is computed.
   if (!finish.stream && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
