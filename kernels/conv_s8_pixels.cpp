@@ -244,23 +244,26 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
   const std::int64_t out_pitch = outputs_ * shape_.groups,
                      in_row = (a_.left + a_.w + a_.right) * a_.channel_pitch;
   const std::int64_t in_step = pixels.w.in_step * a_.channel_pitch, out_step = pixels.w.step * out_pitch;
-  auto& [n, i, j] = at;
+  const bool by_sample = args.a_scale_vector;
   const auto* base = static_cast<const std::uint8_t*>(args.a) + group * inputs_;
+  auto [n, i, j] = at;  // in registers: the stores below could change the original
   for (std::int64_t row = 0; row < count;) {
     const std::uint8_t* in =
         base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
     const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
     std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
-    const float scale = args.a_scale[args.a_scale_vector ? n : 0];
-    for (; j < pixels.w.size && row < count; ++j, ++row, in += in_step, out += out_step) {
+    const std::int64_t end = std::min(count, row + pixels.w.size - j);
+    j += end - row;
+    if (by_sample) std::fill(rows.scale + row, rows.scale + end, args.a_scale[n]);
+    for (; row < end; ++row, in += in_step, out += out_step) {
       rows.in[row] = in;
       rows.out[row] = out;
-      rows.scale[row] = scale;
     }
-    if (j < pixels.w.size) return;
+    if (j < pixels.w.size) break;
     j = 0;
     if (++i == pixels.h.size) i = 0, ++n;
   }
+  at = {n, i, j};
 }
 
 /// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.

@@ -157,10 +157,12 @@ OCTAVO_INLINE __m512 to_float(const std::int64_t* sums) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
+/// The sums of 16 columns of one row, from whichever of the two is there.
 template <bool wide>
-OCTAVO_INLINE __m512 row_values(const ConvFinishRows& args, std::int64_t at, __m512i correction) {
-  if constexpr (wide) return to_float(args.sums + at);
-  return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(args.acc + at), correction));
+OCTAVO_INLINE __m512 row_values(const std::int64_t* sums, const std::int32_t* acc, std::int64_t at,
+                                __m512i correction) {
+  if constexpr (wide) return to_float(sums + at);
+  return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(acc + at), correction));
 }
 
 void finish_row_integers(const ConvFinishRows& args) {
@@ -190,22 +192,26 @@ struct PlainColumns {
 };
 
 /// The common case: whole vectors, nothing to add; a row of two vectors, which may be one line, at once.
-/// `wide`: int64 sums; `by_row`: a scale of A for each row.
+/// `wide`: int64 sums; `by_row`: a scale of A for each row. Local copies of the arguments, here and below:
+/// the stores could change the originals.
 template <bool stream, bool wide, bool by_row, int vectors, class Element>
 void finish_plain_columns(const ConvFinishRows& args, std::int64_t first) {
   const PlainColumns columns[2] = {{args, first}, {args, first + (vectors - 1) * 16}};
-  for (std::int64_t i = 0; i < args.rows; ++i)
+  const std::int64_t rows = args.rows, pitch = args.pitch, *const out_index = args.out_index;
+  const std::int64_t* const sums = args.sums;
+  const std::int32_t* const acc = args.acc;
+  const float* const a_scale = args.a_scale;
+  Element* const out = args.out.as<Element>() + first;
+  for (std::int64_t i = 0, at = first; i < rows; ++i, at += pitch)
     for (int v = 0; v < vectors; ++v) {
-      const std::int64_t j = first + v * 16;
       const __m512 scale =
-          by_row ? _mm512_mul_ps(_mm512_set1_ps(args.a_scale[i]), columns[v].b_scale) : columns[v].scale;
+          by_row ? _mm512_mul_ps(_mm512_set1_ps(a_scale[i]), columns[v].b_scale) : columns[v].scale;
       const __m512 value =
-          _mm512_mul_ps(row_values<wide>(args, i * args.pitch + j, columns[v].correction), scale);
-      Element* out = args.out.as<Element>() + args.out_index[i] + j;
+          _mm512_mul_ps(row_values<wide>(sums, acc, at + v * 16, columns[v].correction), scale);
       if constexpr (stream)
-        stream_floats(out, value);
+        stream_floats(out + out_index[i] + v * 16, value);
       else
-        store_floats(out, value);
+        store_floats(out + out_index[i] + v * 16, value);
     }
 }
 
@@ -227,16 +233,23 @@ bool can_stream(const ConvFinishRows& args) {
 
 template <bool wide, class Element>
 void finish_any_rows(const ConvFinishRows& args) {
+  const std::int64_t rows = args.rows, pitch = args.pitch, *const out_index = args.out_index;
+  const std::int64_t* const sums = args.sums;
+  const std::int32_t* const acc = args.acc;
+  const float* const a_scale = args.a_scale;
+  const std::int64_t a_step = args.a_scale_vector ? 1 : 0;
+  const bool accumulate = args.accumulate;
   for (std::int64_t j = 0; j < args.columns; j += 16) {
     const __mmask16 mask = first_lanes(args.columns - j);
     const __m512i correction = _mm512_loadu_si512(args.correction + j);
     const __m512 b_scale =
         args.b_scale_vector ? _mm512_maskz_loadu_ps(mask, args.b_scale + j) : _mm512_set1_ps(*args.b_scale);
-    const float* bias = args.bias ? args.bias + j : nullptr;
-    for (std::int64_t i = 0; i < args.rows; ++i) {
-      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(args.a_scale[args.a_scale_vector ? i : 0]), b_scale);
-      write_floats(args.out.as<Element>() + args.out_index[i] + j, mask,
-                   row_values<wide>(args, i * args.pitch + j, correction), scale, bias, args.accumulate);
+    const float* const bias = args.bias ? args.bias + j : nullptr;
+    Element* const out = args.out.as<Element>() + j;
+    for (std::int64_t i = 0, at = j; i < rows; ++i, at += pitch) {
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(a_scale[i * a_step]), b_scale);
+      write_floats(out + out_index[i], mask, row_values<wide>(sums, acc, at, correction), scale, bias,
+                   accumulate);
     }
   }
 }
