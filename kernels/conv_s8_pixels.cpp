@@ -34,6 +34,7 @@ struct PixelClass {
 struct Task {
   std::int64_t group, panel_begin, panel_end, part, parts;
 };
+constexpr std::int64_t most_panels = 8;  // that take the same tile one after the other
 
 class PixelProduct final : public ConvS8 {
  public:
@@ -50,6 +51,12 @@ class PixelProduct final : public ConvS8 {
     const std::uint8_t* in[ConvIsa::most_rows];
     std::int64_t out[ConvIsa::most_rows];
     float scale[ConvIsa::most_rows];
+  };
+  /// What the tiles of one panel share but for their number of rows.
+  struct PanelRun {
+    ConvTile tile;
+    ConvFinishRows finish;
+    std::int64_t width;
   };
   /// A pixel of a class.
   struct Position {
@@ -76,9 +83,11 @@ class PixelProduct final : public ConvS8 {
   void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
-  void run_class(const Task& task, std::size_t pixel_class, const ConvArgs& args) const;
-  void run_tile(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, std::int64_t count,
-                const Rows& rows, const ConvArgs& args) const;
+  void run_panels(const Task& task, std::size_t pixel_class, std::int64_t begin, std::int64_t end,
+                  const ConvArgs& args) const;
+  PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, const Rows& rows,
+                     std::int32_t* acc, const ConvArgs& args) const;
+  void run_tile(PanelRun& run, std::int64_t count, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
@@ -210,29 +219,39 @@ void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
 }
 
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
-  for (std::size_t i = 0; i < classes_.size(); ++i) run_class(task, i, args);
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
+    if (classes_[i].offsets.empty() && args.accumulate && !args.bias && !args.integers) continue;
+    for (std::int64_t panel = task.panel_begin; panel < task.panel_end; panel += most_panels)
+      run_panels(task, i, panel, std::min(panel + most_panels, task.panel_end), args);
+  }
   if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
-void PixelProduct::run_class(const Task& task, std::size_t pixel_class, const ConvArgs& args) const {
+/// The tiles of a part for panels [begin, end).
+void PixelProduct::run_panels(const Task& task, std::size_t pixel_class, std::int64_t begin, std::int64_t end,
+                              const ConvArgs& args) const {
   const PixelClass& pixels = classes_[pixel_class];
   const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
-  // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
-  if (pixels.offsets.empty() && args.accumulate && !args.bias && !args.integers) return;
+  alignas(64) std::int32_t acc[ConvIsa::most_elements];
   Rows rows;
+  std::array<PanelRun, most_panels> runs;
+  for (std::int64_t panel = begin; panel < end; ++panel)
+    runs[static_cast<std::size_t>(panel - begin)] =
+        panel_run(pixel_class, task.group, panels_[static_cast<std::size_t>(panel)], rows, acc, args);
   const std::int64_t tile_begin = tile_count * task.part / task.parts,
                      tile_end = tile_count * (task.part + 1) / task.parts;
   // Tile t begins at pixel all * t / tile_count; no division in the loop, where a tile may take 100 cycles.
-  const std::int64_t begin = all * tile_begin / tile_count, least = all / tile_count, rest = all % tile_count;
+  const std::int64_t first = all * tile_begin / tile_count, least = all / tile_count, rest = all % tile_count;
   std::int64_t carry = all * tile_begin % tile_count;
-  Position at{begin / pixels.pixels(), begin % pixels.pixels() / pixels.w.size, begin % pixels.w.size};
+  Position at{first / pixels.pixels(), first % pixels.pixels() / pixels.w.size, first % pixels.w.size};
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     carry += rest;
     const std::int64_t count = least + (carry >= tile_count ? 1 : 0);
     if (carry >= tile_count) carry -= tile_count;
     fill_rows(pixels, task.group, at, count, args, rows);
-    for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel)
-      run_tile(pixel_class, task.group, panels_[static_cast<std::size_t>(panel)], count, rows, args);
+    for (std::int64_t panel = 0; panel < end - begin; ++panel)
+      run_tile(runs[static_cast<std::size_t>(panel)], count, args);
   }
 }
 
@@ -287,15 +306,15 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
   isa_.finish_rows(finish);
 }
 
-void PixelProduct::run_tile(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel,
-                            std::int64_t count, const Rows& rows, const ConvArgs& args) const {
-  alignas(64) std::int32_t acc[ConvIsa::most_elements];
+PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int64_t group,
+                                               const ConvPanel& panel, const Rows& rows, std::int32_t* acc,
+                                               const ConvArgs& args) const {
   const PixelClass& pixels = classes_[pixel_class];
   const auto* packed = static_cast<const std::uint8_t*>(args.b);
-  const std::int64_t step = panel.width * 4, column = group * outputs_ + panel.begin;
+  const std::int64_t column = group * outputs_ + panel.begin;
   const ConvTile tile{.rows = rows.in,
                       .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, group, panel)),
-                      .b_step = step,
+                      .b_step = panel.width * 4,
                       .offsets = pixels.offsets.data(),
                       .b_offsets = pixels.b_offsets[panel.width == 32].data(),
                       .shifts = nullptr,
@@ -308,7 +327,7 @@ void PixelProduct::run_tile(std::size_t pixel_class, std::int64_t group, const C
       .acc = acc,
       .correction =
           reinterpret_cast<const std::int32_t*>(packed + correction_start(pixel_class, group)) + panel.begin,
-      .rows = count,
+      .rows = 0,
       .pitch = panel.width,
       .columns = panel.columns(outputs_),
       .out_index = rows.out,
@@ -321,13 +340,19 @@ void PixelProduct::run_tile(std::size_t pixel_class, std::int64_t group, const C
       .accumulate = args.accumulate,
       .stream = streams(args),
       .integers = args.integers ? args.integers + panel.begin : nullptr};
+  return {tile, finish, panel.width};
+}
+
+void PixelProduct::run_tile(PanelRun& run, std::int64_t count, const ConvArgs& args) const {
+  ConvFinishRows& finish = run.finish;
+  finish.rows = count;
   // Stores would wait for the lines they go to: those come while the tile is computed.
   if (!finish.stream && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
-        __builtin_prefetch((finish.out + (rows.out[i] + j)).data, 1);
-  if (args.a_planes * args.b_planes > 1) return run_planes(tile, panel.width, finish, args);
-  isa_.tiles[panel.width == 32][count](tile);
+        __builtin_prefetch((finish.out + (finish.out_index[i] + j)).data, 1);
+  if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
+  isa_.tiles[run.width == 32][count](run.tile);
   isa_.finish_rows(finish);
 }
 
