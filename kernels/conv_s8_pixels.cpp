@@ -346,8 +346,8 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
 void PixelProduct::run_tile(PanelRun& run, std::int64_t count, const ConvArgs& args) const {
   ConvFinishRows& finish = run.finish;
   finish.rows = count;
-  // Stores would wait for the lines they go to: those come while the tile is computed.
-  if (!finish.stream && !args.integers)
+  // The lines that are added to come while the tile is computed; stores alone need no such help.
+  if (args.accumulate && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
         __builtin_prefetch((finish.out + (finish.out_index[i] + j)).data, 1);
