@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "clones.h"
 #include "core/check.h"
 #include "fetch.h"
 
@@ -24,15 +25,16 @@ struct Factors {
 
 // Plain multiply then add: the build forbids contraction, so all machines give the same floats. The three
 // forms are separate loops so that each is one vectorizable pass.
-void plain_update(const Factors& f, float* value, const float* gradient, std::int64_t n) {
+OCTAVO_CLONES void plain_update(const Factors& f, float* value, const float* gradient, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] * f.scale + f.decay * value[i];
     value[i] = value[i] - f.rate * g;
   }
 }
 
-void momentum_update(const Factors& f, float* __restrict value, const float* __restrict gradient,
-                     float* __restrict velocity, std::int64_t n) {
+OCTAVO_CLONES void momentum_update(const Factors& f, float* __restrict value,
+                                   const float* __restrict gradient, float* __restrict velocity,
+                                   std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] * f.scale + f.decay * value[i];
     const float v = f.momentum * velocity[i] + g;
@@ -41,8 +43,9 @@ void momentum_update(const Factors& f, float* __restrict value, const float* __r
   }
 }
 
-void nesterov_update(const Factors& f, float* __restrict value, const float* __restrict gradient,
-                     float* __restrict velocity, std::int64_t n) {
+OCTAVO_CLONES void nesterov_update(const Factors& f, float* __restrict value,
+                                   const float* __restrict gradient, float* __restrict velocity,
+                                   std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] * f.scale + f.decay * value[i];
     const float v = f.momentum * velocity[i] + g;
