@@ -141,7 +141,9 @@ struct ChainWork {
   std::int8_t* integers;  // planes integer_pitch apart; zero_bytes of zeros lie in front of each
   std::uint16_t* random;  // room for 32 more on each side
   std::uint8_t* bits;
-  float* sums;  // sum_v, then sum_vx: `lanes` floats each
+  float* sums;             // sum_v, then sum_vx: `lanes` floats each
+  std::int64_t ahead = 0;  // floats from what is quantized to what memory should bring
+  ChainWork() = default;
   ChainWork(const ChainPlan& plan, std::int64_t chunk, char* stack);
 };
 
@@ -161,5 +163,17 @@ void for_planes(const ChainPlan& plan, const ChainWork& work, const Body& body) 
 void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk);
 void run_chunk_avx2(const ChainPlan& plan, std::int64_t chunk);
 void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk);
+
+std::uint32_t largest_magnitude_avx2(const float* values, std::int64_t count);
+std::uint32_t largest_magnitude_avx512vnni(const float* values, std::int64_t count);
+
+/// Quantizes a run of x, at most chain_block_floats elements of one sample, wherever it begins; counts in
+/// `chunk`. Reads of `work` values and random alone, clears chain_slack bytes behind `out`.
+void quantize_run_ref(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
+                      std::int8_t* out);
+void quantize_run_avx2(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
+                       std::int8_t* out);
+void quantize_run_avx512vnni(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run,
+                             const ChainWork& work, std::int8_t* out);
 
 }  // namespace octavo::kernels

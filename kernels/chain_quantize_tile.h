@@ -25,10 +25,10 @@ struct Digits {
   Digits at(std::int64_t i) const { return {out + i, planes, pitch}; }
 };
 
-/// Quantizes `count` values, 16 at a time; per channel, `inverse` moves along with them.
+/// Quantizes `count` values, 16 at a time, and asks for those `ahead`; per channel, `inverse` moves along.
 template <bool stochastic, bool vector, bool wide>
 void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const float* inverse,
-                  const std::uint16_t* random, std::int64_t count, const Digits& digits) {
+                  const std::uint16_t* random, std::int64_t count, std::int64_t ahead, const Digits& digits) {
   const auto block = [&](const float* values, const float* scales, const std::uint16_t* bits,
                          const Digits& to) {
     if constexpr (wide)
@@ -37,7 +37,10 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
       quantizer.template block<stochastic>(values, scales, bits, to.out);
   };
   std::int64_t i = 0;
-  for (; i + 16 <= count; i += 16) block(v + i, vector ? inverse + i : nullptr, random + i, digits.at(i));
+  for (; i + 16 <= count; i += 16) {
+    __builtin_prefetch(v + i + ahead);
+    block(v + i, vector ? inverse + i : nullptr, random + i, digits.at(i));
+  }
   if (i == count) return;
   alignas(64) float values[16] = {}, scales[16] = {};
   alignas(64) std::uint16_t bits[16] = {};
@@ -70,16 +73,18 @@ template <bool stochastic, bool wide>
   const Digits digits{out, q.planes, plan.integer_pitch};
   if (stochastic) fill_random(q, tile, work.random);
   constexpr std::int64_t most = 1 << 20;  // elements that the counters of a quantizer hold
+  const std::int64_t first_channel = by_channel ? tile.first % plan.c : 0;
   typename Simd::Quantizer quantizer(q, by_channel ? 0.0f : q.inverse_scale[by_sample ? tile.sample : 0]);
   for (std::int64_t i = 0, size = 0, counted = 0; i < tile.count; i += size) {
-    const std::int64_t phase = by_channel ? i % plan.period : 0,
+    const std::int64_t phase = by_channel ? (first_channel + i) % plan.period : 0,
                        piece = by_channel ? plan.period - phase : most;
     size = least(tile.count - i, least(piece, most));
     if (by_channel)
       quantize_run<stochastic, true, wide>(quantizer, v + i, plan.inverse_vector() + phase, work.random + i,
-                                           size, digits.at(i));
+                                           size, work.ahead, digits.at(i));
     else
-      quantize_run<stochastic, false, wide>(quantizer, v + i, nullptr, work.random + i, size, digits.at(i));
+      quantize_run<stochastic, false, wide>(quantizer, v + i, nullptr, work.random + i, size, work.ahead,
+                                            digits.at(i));
     counted += size;
     if (wide && counted + plan.period > most) quantizer.flush_sums(counts), counted = 0;
   }

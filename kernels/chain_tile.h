@@ -270,6 +270,23 @@ bool changes_value(StepKind kind) {
                  [=](std::int64_t i, std::int64_t k) { largest[k] = larger_magnitude(largest[k], v[i]); });
 }
 
+/// The bits of the largest magnitude; unlike count_max it takes a NaN for one.
+std::uint32_t largest_of(const float* v, std::int64_t count) {
+  typename Simd::Integers largest[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * vector_floats <= count; i += 4 * vector_floats)
+    for (int j = 0; j < 4; ++j)
+      largest[j] = Simd::largest_magnitude(largest[j], Simd::load(v + i + j * vector_floats));
+  std::uint32_t lanes[4 * vector_floats], found = 0;
+  std::memcpy(lanes, largest, sizeof(lanes));
+  for (const std::uint32_t lane : lanes) found = lane > found ? lane : found;
+  for (; i < count; ++i) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(v[i]) & 0x7FFFFFFFu;
+    found = bits > found ? bits : found;
+  }
+  return found;
+}
+
 [[gnu::noinline]] void run_block(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
                                  const ChainWork& work, std::int8_t* integers) {
   const float* v = plan.x ? floats_of(plan.x, tile, work.values) : work.values;

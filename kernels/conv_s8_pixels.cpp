@@ -5,8 +5,10 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "conv_s8_tiled.h"
+#include "weight_pass.h"
 
 namespace octavo::kernels {
 namespace {
@@ -15,6 +17,9 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
+
+/// Packed weights that leave the caches before they are read.
+constexpr std::int64_t streamed_weights = 3 << 20;
 
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
@@ -44,6 +49,10 @@ class PixelProduct final : public ConvS8 {
     return weights_bytes_ + shape_.groups * static_cast<std::int64_t>(classes_.size()) * columns_ * 4;
   }
   void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override;
+  bool packs_blocks() const override { return true; }
+  void begin_pack(void* packed) const override;
+  void pack_block(const WeightBlock& block, const std::int8_t* weights, std::int64_t pitch,
+                  void* packed) const override;
   void run(const ConvArgs& args, const Parallel& parallel) const override;
 
  private:
@@ -57,6 +66,15 @@ class PixelProduct final : public ConvS8 {
     ConvTile tile;
     ConvFinishRows finish;
     std::int64_t width;
+  };
+  struct Range {
+    std::int64_t begin, end;
+  };
+  /// A block of W as this product sees it.
+  struct PackSource {
+    const std::int8_t* weights;
+    std::int64_t pitch, tap_bytes;  // from filter to filter, from tap to tap
+    Range taps, outputs, inputs;    // of a group
   };
   /// A pixel of a class.
   struct Position {
@@ -72,14 +90,15 @@ class PixelProduct final : public ConvS8 {
   std::int64_t correction_start(std::size_t pixel_class, std::int64_t group) const {
     return weights_bytes_ + (static_cast<std::int64_t>(pixel_class) * shape_.groups + group) * columns_ * 4;
   }
-  std::int64_t weight_index(std::int64_t output, std::int64_t input, std::int64_t group,
-                            std::int64_t tap) const;
-  void pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
-                  std::int64_t group, const ConvPanel& panel) const;
   /// The result is larger than a cache.
   bool streams(const ConvArgs& args) const {
     return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
+  bool streams_weights() const { return weights_bytes_ > streamed_weights; }
+  void clear_padding(std::uint8_t* packed, const PixelClass& pixels, std::int64_t group) const;
+  void pack_panel(const PackSource& source, const PixelClass& pixels, const ConvPanel& panel,
+                  std::int8_t* target, std::int32_t* sums) const;
+  void add_correction(const std::int32_t* sums, std::int64_t columns, std::uint32_t* correction) const;
   void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
@@ -103,6 +122,7 @@ class PixelProduct final : public ConvS8 {
   std::array<std::vector<Task>, most_planes> tasks_;  // for B of 1, 2, 3 planes
   std::int64_t weights_bytes_ = 0;
   std::int64_t results_ = 0;
+  mutable std::mutex correction_mutex_;
 };
 
 PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product product, const View& a)
@@ -167,49 +187,86 @@ std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
   return tasks;
 }
 
-std::int64_t PixelProduct::weight_index(std::int64_t output, std::int64_t input, std::int64_t group,
-                                        std::int64_t tap) const {
-  const std::int64_t cg = shape_.c / shape_.groups, kg = shape_.k / shape_.groups;
-  const std::int64_t k = group * kg + (product_ == Product::forward ? output : input);
-  return (k * shape_.r * shape_.s + tap) * cg + (product_ == Product::forward ? input : output);
-}
-
 void PixelProduct::pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const {
-  const auto panels = static_cast<std::int64_t>(panels_.size());
-  const auto classes = static_cast<std::int64_t>(classes_.size());
-  // Columns of grad_input lie next to each other in W: two panels of one task share the lines they read.
-  const std::int64_t together = product_ == Product::grad_input ? 2 : 1, items = ceil_div(panels, together);
-  parallel(classes * shape_.groups * items, [&](std::int64_t item) {
-    const std::int64_t first = item % items * together, end = std::min(first + together, panels);
-    for (std::int64_t panel = first; panel < end; ++panel)
-      pack_panel(weights, static_cast<std::uint8_t*>(packed),
-                 static_cast<std::size_t>(item / items / shape_.groups), item / items % shape_.groups,
-                 panels_[static_cast<std::size_t>(panel)]);
+  const WeightShape shape{shape_.k, shape_.r * shape_.s, shape_.c / shape_.groups, shape_.groups};
+  const std::vector<WeightBlock> blocks = weight_blocks(shape, 0, shape.k, 1);
+  begin_pack(packed);
+  parallel(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t i) {
+    const WeightBlock& block = blocks[static_cast<std::size_t>(i)];
+    pack_block(block, weights + block.k * shape.row() + block.begin, shape.row(), packed);
   });
 }
 
-/// [tap][channel / 4][column][4], missing channels and columns 0; then what stands for 0 in A times the
-/// column sum, modulo 2^32.
-void PixelProduct::pack_panel(const std::int8_t* weights, std::uint8_t* packed, std::size_t pixel_class,
-                              std::int64_t group, const ConvPanel& panel) const {
-  const PixelClass& pixels = classes_[pixel_class];
-  auto* target = reinterpret_cast<std::int8_t*>(packed + panel_start(pixels, group, panel));
-  std::int32_t sums[ConvIsa::widest] = {};
-  const std::int64_t columns = panel.columns(outputs_), tap_bytes = ceil_div(inputs_, 4) * panel.width * 4;
-  if (columns < panel.width || inputs_ % 4)
-    std::memset(target, 0, static_cast<std::size_t>(panel.width * pixels.panel_bytes()));
-  const std::int64_t row = shape_.r * shape_.s * (shape_.c / shape_.groups);  // from one k to the next
+void PixelProduct::begin_pack(void* packed) const {
+  auto* bytes = static_cast<std::uint8_t*>(packed);
+  std::memset(bytes + weights_bytes_, 0, static_cast<std::size_t>(packed_bytes() - weights_bytes_));
+  for (const PixelClass& pixels : classes_)
+    for (std::int64_t group = 0; group < shape_.groups; ++group) clear_padding(bytes, pixels, group);
+}
+
+/// Channels and columns that there are not.
+void PixelProduct::clear_padding(std::uint8_t* packed, const PixelClass& pixels, std::int64_t group) const {
+  for (const ConvPanel& panel : panels_)
+    if (panel.columns(outputs_) < panel.width || inputs_ % 4 != 0)
+      std::memset(packed + panel_start(pixels, group, panel), 0,
+                  static_cast<std::size_t>(panel.width * pixels.panel_bytes()));
+}
+
+void PixelProduct::pack_block(const WeightBlock& block, const std::int8_t* weights, std::int64_t pitch,
+                              void* packed) const {
+  const std::int64_t filters = shape_.k / shape_.groups, channels = shape_.c / shape_.groups;
+  const std::int64_t group = block.k / filters, tap = block.begin / channels;
+  const Range k{block.k % filters, block.k % filters + block.k_end - block.k};
+  const bool whole = block.end - block.begin >= channels;
+  const Range c =
+      whole ? Range{0, channels} : Range{block.begin - tap * channels, block.end - tap * channels};
+  const bool forward = product_ == Product::forward;
+  const PackSource source{.weights = weights,
+                          .pitch = pitch,
+                          .tap_bytes = channels,
+                          .taps = {tap, ceil_div(block.end, channels)},
+                          .outputs = forward ? k : c,
+                          .inputs = forward ? c : k};
+  auto* bytes = static_cast<std::uint8_t*>(packed);
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    alignas(64) std::int32_t sums[most_block_channels + ConvIsa::widest] = {};
+    std::int64_t columns = 0;
+    for (auto panel = panels_.begin() + source.outputs.begin / panels_.front().width;
+         panel != panels_.end() && panel->begin < source.outputs.end; columns += panel->width, ++panel)
+      pack_panel(source, classes_[i], *panel,
+                 reinterpret_cast<std::int8_t*>(bytes + panel_start(classes_[i], group, *panel)),
+                 sums + columns);
+    add_correction(
+        sums, columns,
+        reinterpret_cast<std::uint32_t*>(bytes + correction_start(i, group)) + source.outputs.begin);
+  }
+  if (streams_weights()) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+}
+
+/// [tap][channel / 4][column][4].
+void PixelProduct::pack_panel(const PackSource& source, const PixelClass& pixels, const ConvPanel& panel,
+                              std::int8_t* target, std::int32_t* sums) const {
+  const bool forward = product_ == Product::forward;
+  const std::int64_t step = panel.width * 4, tap_bytes = ceil_div(inputs_, 4) * step;
+  const std::int64_t column = (panel.begin - source.outputs.begin) * (forward ? source.pitch : 1);
+  target += source.inputs.begin / 4 * step;
   for (const ConvAxis::Tap& tap_h : pixels.h.taps)
     for (const ConvAxis::Tap& tap_w : pixels.w.taps) {
-      const std::int8_t* source =
-          weights + weight_index(panel.begin, 0, group, tap_h.index * shape_.s + tap_w.index);
-      (product_ == Product::forward ? isa_.pack_rows : isa_.pack_columns)(
-          {target, panel.width * 4, source, row, inputs_, columns, sums});
+      const std::int64_t tap = tap_h.index * shape_.s + tap_w.index;
+      if (tap >= source.taps.begin && tap < source.taps.end)
+        (forward ? isa_.pack_rows : isa_.pack_columns)(
+            {target, step, source.weights + (tap - source.taps.begin) * source.tap_bytes + column,
+             source.pitch, source.inputs.end - source.inputs.begin,
+             std::min(panel.width, source.outputs.end - panel.begin), sums, streams_weights()});
       target += tap_bytes;
     }
-  for (std::int32_t& sum : sums) sum *= a_.zero;
-  std::memcpy(packed + correction_start(pixel_class, group) + panel.begin * 4, sums,
-              static_cast<std::size_t>(panel.width * 4));
+}
+
+/// What stands for 0 in A times the column sums, modulo 2^32; blocks on other threads add theirs.
+void PixelProduct::add_correction(const std::int32_t* sums, std::int64_t columns,
+                                  std::uint32_t* correction) const {
+  const std::lock_guard lock(correction_mutex_);
+  for (std::int64_t j = 0; j < columns; ++j) correction[j] += static_cast<std::uint32_t>(sums[j]) * a_.zero;
 }
 
 void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {

@@ -80,6 +80,7 @@ struct ConvPack {
   const std::int8_t* source;  // rows `row` bytes apart
   std::int64_t row, inputs, columns;
   std::int32_t* sums;
+  bool stream;  // may write around the caches
 };
 
 /// Tiles of grad_weight over few pixels, by rows (conv_s8_outer.h).

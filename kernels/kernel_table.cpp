@@ -91,6 +91,14 @@ void ConvS8::pack(const std::int8_t*, void*, const Parallel&) const {
   throw std::logic_error("conv_s8: this product has no weights to pack");
 }
 
+void ConvS8::begin_pack(void*) const {
+  throw std::logic_error("conv_s8: this product takes its weights as a whole");
+}
+
+void ConvS8::pack_block(const WeightBlock&, const std::int8_t*, std::int64_t, void*) const {
+  throw std::logic_error("conv_s8: this product takes its weights as a whole");
+}
+
 void ConvS8::pack_planes(const std::int8_t* weights, std::int64_t stride, int planes, void* packed,
                          const Parallel& parallel) const {
   for (int plane = 0; plane < planes; ++plane)

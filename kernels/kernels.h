@@ -149,6 +149,14 @@ struct ConvArgs {
   void* scratch = nullptr;  // scratch_bytes(args)
 };
 
+/// Of the filters [k, k_end) of W [k, r, s, c / groups], all in one group, the weights [begin, end) of each:
+/// whole taps, or a part of one, of at most 32 filters and most_block_channels channels. k, counted in its
+/// group, is a multiple of 32, `begin` of 64 in its tap.
+struct WeightBlock {
+  std::int64_t k, k_end, begin, end;
+};
+constexpr std::int64_t most_block_channels = 2048;
+
 /// One product of one convolution, planned for its sizes and views.
 class ConvS8 {
  public:
@@ -161,6 +169,12 @@ class ConvS8 {
   /// The same for planes of W that lie `stride` bytes apart; needs planes * packed_stride() bytes.
   void pack_planes(const std::int8_t* weights, std::int64_t stride, int planes, void* packed,
                    const Parallel& parallel) const;
+  /// The same block by block, where packs_blocks(): begin_pack(), then blocks that cover W, in any order and
+  /// on any thread. `weights` are those of the block, `pitch` bytes from filter to filter.
+  virtual bool packs_blocks() const { return false; }
+  virtual void begin_pack(void* packed) const;
+  virtual void pack_block(const WeightBlock& block, const std::int8_t* weights, std::int64_t pitch,
+                          void* packed) const;
   /// Of a run with such arguments: planes count, and whether there are sample classes, not which.
   virtual std::int64_t scratch_bytes(const ConvArgs& args = {}) const;
   virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
@@ -269,6 +283,9 @@ struct Chain {
   double* sum_vx = nullptr;
   void* scratch = nullptr;  // chain_scratch_bytes(chain)
 };
+/// The bits of the largest |value|; a NaN is above all numbers.
+std::uint32_t largest_magnitude(const float* values, std::int64_t count);
+
 std::int64_t chain_scratch_bytes(const Chain& chain);
 void run_chain(const Chain& chain, const Parallel& parallel);           // active_isa()
 void run_chain(Isa isa, const Chain& chain, const Parallel& parallel);  // tests and benchmarks

@@ -2,6 +2,8 @@
 // configuration.
 #include "train/engine.h"
 
+#include <bit>
+#include <cmath>
 #include <set>
 #include "cli_support.h"
 
@@ -88,4 +90,26 @@ TEST_CASE("the procedural shapes are too hard for a linear model") {
                "precision=fp32", "data.size=32", "data.samples=4000", "data.batch=32", "optimizer.lr=0.001"});
   CHECK(trained(config, 375)->evaluate().metric <
         0.6);  // 3 epochs; configs/shapes_resnet8.yaml gets above 0.95
+}
+
+TEST_CASE("an update tells the largest weights; a change from outside makes them unknown") {
+  TemporaryFolder folder;
+  const Config config = config_of(folder, {"precision=unified_int8", "precision.keep_fp32=[]"});
+  const auto engine = trained(config, 2);
+  Program& program = engine->program();
+  for (const ParameterData& data : program.parameters) {
+    float largest = 0;
+    for (const float w : data.value.as<float>()) largest = std::max(largest, std::fabs(w));
+    CHECK(data.max_bits == std::bit_cast<std::uint32_t>(largest));
+  }
+  for (ParameterData& data : program.parameters)
+    for (float& w : data.value.as<float>()) w *= 1.5f;
+  program.weights_changed();
+  for (const ParameterData& data : program.parameters) CHECK(!data.max_bits);
+
+  Engine other(config);
+  other.load_state(engine->state());
+  engine->step();
+  other.step();
+  CHECK(first_weights(*engine) == first_weights(other));
 }

@@ -1,4 +1,5 @@
 // Optimizers, gradient norm and schedules against references in double, hand-made tables and formulas.
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -91,6 +92,21 @@ TEST_CASE("SGD follows a double reference") {
   for (std::size_t i = 0; i < 3; ++i) worst = std::max(worst, std::abs(bias[i] - bias_reference[i]));
   // 50 steps, values up to about 10: a few float roundings each.
   CHECK(worst < 2e-5);
+}
+
+TEST_CASE("an update returns the largest magnitude of each parameter, whatever the threads") {
+  const std::vector<float> start = random_values(70001, 5), gradient = random_values(70001, 6);
+  for (const int threads : {1, 2, 3}) {
+    auto optimizer = make_optimizer("sgd", {}, {{"w", {70001}, true}, {"still", {2}, true}});
+    ThreadPool pool(threads);
+    std::vector<float> w = start, still = {1, 2};
+    const ParameterUpdate updates[] = {{w.data(), gradient.data()}, {still.data(), nullptr}};
+    const auto maxima = optimizer->step(
+        updates, {0.1}, [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
+    float largest = 0;
+    for (const float value : w) largest = std::max(largest, std::fabs(value));
+    CHECK(maxima == std::vector<std::uint32_t>{std::bit_cast<std::uint32_t>(largest), 0});
+  }
 }
 
 TEST_CASE("SGD with Nesterov momentum by hand") {

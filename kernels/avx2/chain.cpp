@@ -271,4 +271,13 @@ namespace octavo::kernels {
 
 void run_chunk_avx2(const ChainPlan& plan, std::int64_t chunk) { run_tiles(plan, chunk); }
 
+void quantize_run_avx2(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
+                       std::int8_t* out) {
+  quantize_block(plan, plan.counts()[chunk], run, floats_of(plan.x, run, work.values), work, out);
+}
+
+std::uint32_t largest_magnitude_avx2(const float* values, std::int64_t count) {
+  return largest_of(values, count);
+}
+
 }  // namespace octavo::kernels

@@ -394,6 +394,13 @@ OCTAVO_INLINE void add_to_sums(std::int32_t* sums, __m512i more) {
   _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), more));
 }
 
+OCTAVO_INLINE void store_packed(const ConvPack& args, std::int8_t* target, __m512i v) {
+  if (args.stream)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target), v);
+  else
+    _mm512_storeu_si512(target, v);
+}
+
 /// 16 columns of 64 inputs are a matrix of 16 by 16 groups of four bytes. All columns of these inputs follow
 /// each other, as they share the lines of the target.
 void pack_rows(const ConvPack& args) {
@@ -405,14 +412,13 @@ void pack_rows(const ConvPack& args) {
       for (std::int64_t i = 0; i < 16; ++i) {
         const std::int8_t* from = args.source + (j + i) * args.row + first;
         m[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi8(j + i < args.columns ? mask : 0, from));
-        _mm_prefetch(from + 256, _MM_HINT_T0);
       }
       transpose(m);
       __m512i sums = _mm512_setzero_si512();
       std::int8_t* target = args.target + first / 4 * args.step + j * 4;
       for (std::int64_t q = 0; q < 16 && first + 4 * q < args.inputs; ++q, target += args.step) {
         const __m512i v = _mm512_castps_si512(m[q]);
-        _mm512_storeu_si512(target, v);
+        store_packed(args, target, v);
         sums = _mm512_dpbusd_epi32(sums, ones, v);
       }
       add_to_sums(args.sums + j, sums);
@@ -437,7 +443,7 @@ void pack_columns(const ConvPack& args) {
       quads = _mm512_inserti32x4(quads, _mm_unpackhi_epi16(low, low2), 1);
       quads = _mm512_inserti32x4(quads, _mm_unpacklo_epi16(high, high2), 2);
       quads = _mm512_inserti32x4(quads, _mm_unpackhi_epi16(high, high2), 3);
-      _mm512_storeu_si512(target, quads);
+      store_packed(args, target, quads);
       sums = _mm512_dpbusd_epi32(sums, ones, quads);
     }
     add_to_sums(args.sums + j, sums);

@@ -120,7 +120,8 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
   const Quantize& q = *plan.quantize;
   for (std::int64_t i = 0; i < tile.count; ++i) {
     const float v = work.values[i];
-    const float scale = q.granularity == Granularity::channel  ? plan.inverse_vector()[i % plan.period]
+    const float scale = q.granularity == Granularity::channel
+                            ? plan.inverse_vector()[(tile.first + i) % plan.c]
                         : q.granularity == Granularity::sample ? q.inverse_scale[tile.sample]
                                                                : q.inverse_scale[0];
     float t = v * scale;
@@ -235,6 +236,20 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
       write_view(plan, view, tile, q, target);
     });
   });
+}
+
+void quantize_run_ref(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
+                      std::int8_t* out) {
+  for (std::int64_t i = 0; i < run.count; ++i) work.values[i] = plan.x[run.first + i];
+  quantize_block(plan, plan.counts()[chunk], run, work, out);
+}
+
+std::uint32_t largest_magnitude(const float* values, std::int64_t count) {
+  if (active_isa() == Isa::avx512vnni) return largest_magnitude_avx512vnni(values, count);
+  if (active_isa() == Isa::avx2) return largest_magnitude_avx2(values, count);
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, magnitude_bits(values[i]));
+  return largest;
 }
 
 std::int64_t chain_scratch_bytes(const Chain& chain) { return plan_chain(chain).scratch_bytes; }

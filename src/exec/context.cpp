@@ -95,11 +95,10 @@ void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const
   Runtime& runtime = program_.runtime();
   const Shape& shape = run.folded.shape();
   float* folded = run.folded.as<float>().data();
-  auto* integers = run.folded_integers.as<std::int8_t>().data();
   fold_channels(program_.slots[product.a_slot], parameter(0), shape, folded);
-  quantize_weights(runtime, program_.slots[product.b_slot], folded, shape, product.shape.groups, integers);
-  run.s8->pack_planes(integers, weight_plane_stride(shape), product.b_planes, run.packed.data(),
-                      runtime.parallel);
+  const kernels::PackTarget target{run.s8.get(), run.packed.data()};
+  quantize_weights(runtime, program_.slots[product.b_slot], {folded, shape, product.shape.groups},
+                   {&target, 1});
 }
 
 void NodeContext::multiply_integer(LayerProduct which, const float* bias, kernels::FloatTarget out,

@@ -109,9 +109,7 @@ void make_kernels(Plan& plan) {
       }
       if (product.fold_channels) {
         const kernels::ConvShape& p8 = product.shape;
-        const Shape weights{p8.k, p8.r, p8.s, p8.c / p8.groups};
-        run.folded = Tensor::empty(weights);
-        run.folded_integers = Tensor::empty({product.b_planes * weight_plane_stride(weights)}, DType::s8);
+        run.folded = Tensor::empty(Shape{p8.k, p8.r, p8.s, p8.c / p8.groups});
       }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
     }

@@ -1,9 +1,9 @@
 #include "exec/program.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
-#include <set>
 
 #include "core/check.h"
 #include "core/timed.h"
@@ -138,32 +138,45 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
   }
 }
 
+void Program::weights_changed() {
+  ++weights_version_;
+  for (ParameterData& data : parameters) data.max_bits.reset();
+}
+
+// Each slot is quantized once, for all products that read it.
 void Program::pack_weights(Plan& plan) {
   if (plan.packed_version == weights_version_) return;
   const Timed timed(runtime_.outside.weights);
-  std::set<int> fresh;  // slots quantized in this call
+  struct Readers {
+    int parameter, slot;
+    std::int64_t groups;
+    std::vector<kernels::PackTarget> targets;
+  };
+  std::vector<Readers> readers;
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     const Node& node = plan.graph.nodes[i];
     for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
       const ProductPlan& product = node.products[static_cast<std::size_t>(which)];
       ProductRun& run = plan.runs[i].products[static_cast<std::size_t>(which)];
       if (!product.used || !run.packed || product.fold_channels) continue;
-      const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
       if (!product.integer) {
+        const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
         run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(),
                                  run.packed.data(), runtime_.parallel);
         continue;
       }
-      const std::int64_t stride = weight_plane_stride(weights.shape());
-      Tensor& integers = weight_integers_[product.b_slot];
-      if (!integers || integers.bytes() < product.b_planes * stride)
-        integers = Tensor::empty({product.b_planes * stride}, DType::s8);
-      auto* plain = integers.as<std::int8_t>().data();
-      if (fresh.insert(product.b_slot).second)
-        quantize_weights(runtime_, slots[product.b_slot], weights.as<float>().data(), weights.shape(),
-                         product.shape.groups, plain);
-      run.s8->pack_planes(plain, stride, product.b_planes, run.packed.data(), runtime_.parallel);
+      auto same = std::find_if(readers.begin(), readers.end(),
+                               [&](const Readers& known) { return known.slot == product.b_slot; });
+      if (same == readers.end())
+        same = readers.insert(same, {node.parameters[0], product.b_slot, product.shape.groups, {}});
+      same->targets.push_back({run.s8.get(), run.packed.data()});
     }
+  }
+  for (const Readers& of : readers) {
+    const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
+    quantize_weights(runtime_, slots[of.slot],
+                     {data.value.as<float>().data(), data.value.shape(), of.groups, data.max_bits},
+                     of.targets);
   }
   plan.packed_version = weights_version_;
 }

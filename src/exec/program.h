@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct ParameterData {
   bool frozen = false, is_norm_or_bias = false;
   int layer = -1;  // weights of a product layer: whose learning-rate factor applies
   Tensor value, gradient;
+  std::optional<std::uint32_t> max_bits = {};  // of the largest |value|, where the last change told it
 };
 
 struct StateData {
@@ -48,8 +50,9 @@ class Program {
   const void* value(const Plan& plan, ValueId id) const;
   Tensor output(const Plan& plan, const std::string& name) const;  ///< a copy
 
-  /// Call after parameters changed: integer copies are made again before their next use.
-  void weights_changed() { ++weights_version_; }
+  /// Call after parameters changed: integer copies are made again before their next use, and maxima that were
+  /// known no longer hold.
+  void weights_changed();
 
   std::vector<ParameterData> parameters;
   std::vector<StateData> states;
@@ -86,8 +89,7 @@ class Program {
     std::unique_ptr<Plan> plan;
   };
   std::vector<KnownPlan> plans_;
-  Tensor arena_;                           // shared by all plans
-  std::map<int, Tensor> weight_integers_;  // plain s8 by slot
+  Tensor arena_;  // shared by all plans
   std::int64_t weights_version_ = 0;
 };
 

@@ -217,9 +217,10 @@ void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
     slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(bits[i]));
 }
 
-// Runs the chain with its tail; `observed` adds what it saw to the slot's statistics.
+// Runs the chain with its tail, by `pass`; `observed` adds what it saw to the slot's statistics.
+template <class Pass>
 void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
-              bool observed) {
+              bool observed, const Pass& pass) {
   kernels::QuantizeStats stats;
   chain.quantize = &quantize;
   chain.stats = &stats;
@@ -233,7 +234,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   }
   const bool looked_at = observed && (slot.wanted.histogram || slot.wanted.channels || slot.wanted.reach);
   const float* values = looked_at ? kept_values(runtime, chain) : nullptr;
-  run(runtime, chain);
+  pass(chain);
   refuse_non_finite(slot, runtime, stats.max_bits);
   if (!observed) return;
   slot.stats.merge(stats);
@@ -245,26 +246,22 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   if (looked_at) observe(slot, runtime, values, chain);
 }
 
-// Filters that share their scales, [k, taps, c]; the slot then holds these scales alone.
-void quantize_filters(Runtime& runtime, Slot& slot, const kernels::Chain& chain, std::uint64_t first_index,
-                      std::int64_t plane_stride, std::int8_t* plain) {
+// The scales of filters [k, taps, c] that share them; the slot then holds these alone.
+void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain,
+                         std::optional<std::uint32_t> max_bits) {
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  const bool held = slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor;
-  if (slot.format.fixed_clip > 0 || held)
+  const bool by_tensor = slot.format.granularity == ScaleGranularity::tensor;
+  if (slot.format.fixed_clip > 0 || (slot.mode == ScaleMode::held && by_tensor)) {
     for (std::size_t i = 0; i < count; ++i)
       set_scale(slot, i, slot.format.fixed_clip > 0 ? slot.format.fixed_clip : slot.clip);
-  else
+  } else if (by_tensor && max_bits) {
+    slot.max_bits.assign(1, *max_bits);
+    scales_from_maxima(slot, runtime);
+  } else {
     take_maximum(slot, runtime, chain, count);
-  kernels::Quantize quantize = describe(slot, runtime, first_index);
-  const kernels::View view{
-      .layout = kernels::Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c};
-  void* const target = plain;
-  quantize.views = {&view, 1};
-  quantize.targets = {&target, 1};
-  quantize.stride = plane_stride;
-  run_tail(runtime, slot, chain, quantize, true);
+  }
 }
 
 }  // namespace
@@ -315,40 +312,46 @@ void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase pha
     slot.channel_scale.clear();
     for (const float factor : slot.channel_factor) slot.channel_scale.push_back(slot.class_scale * factor);
   }
-  run_tail(runtime, slot, chain, quantize, phase == Phase::train);
+  run_tail(runtime, slot, chain, quantize, phase == Phase::train,
+           [&](kernels::Chain& whole) { run(runtime, whole); });
 }
 
-std::int64_t weight_plane_stride(const Shape& shape) { return (shape.elements() + 63) / 64 * 64; }
-
-void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
-                      std::int64_t groups, std::int8_t* plain) {
-  const std::int64_t k = shape[0], c = shape.back(), taps = shape.elements() / (k * c);
+void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
+                      std::span<const kernels::PackTarget> targets) {
+  const std::int64_t elements = weights.shape.elements(), k = weights.shape[0], c = weights.shape.back();
+  const float* values = weights.values;
+  std::optional<std::uint32_t> max_bits = weights.max_bits;
   if (slot.format.tanh) {
-    float* squeezed = runtime.statistics_buffer(shape.elements());
-    squeeze_weights(weights, shape.elements(), squeezed);
-    weights = squeezed;
+    float* squeezed = runtime.statistics_buffer(elements);
+    squeeze_weights(values, elements, squeezed);
+    values = squeezed;
+    max_bits.reset();
   }
   const ScaleGranularity granularity = slot.format.granularity;
   // Rows of output channels are what the chain calls samples. In depthwise layers they are the input
   // channels.
   const bool by_row =
-      slot.per_output_channel || (granularity == ScaleGranularity::channel && c == 1 && k == groups);
+      slot.per_output_channel || (granularity == ScaleGranularity::channel && c == 1 && k == weights.groups);
   if (by_row) slot.format.granularity = ScaleGranularity::sample;
   // Scales by input channel: each group of filters reads input channels of its own.
-  const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? groups : 1;
+  const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? weights.groups : 1;
+  const kernels::WeightShape shape{k, elements / (k * c), c, weights.groups};
+  kernels::WeightPass pass(shape, plane_count(slot.format.bits), targets);
+  pass.begin(runtime.integers(pass.plain_bytes()));
   std::vector<float> scale, inverse_scale;
-  for (std::int64_t part = 0; part < parts; ++part) {
-    const std::int64_t begin = part * (shape.elements() / parts);
-    kernels::Chain chain;
-    chain.n = k / parts;
-    chain.w = taps;
-    chain.c = c;
-    chain.x = weights + begin;
-    quantize_filters(runtime, slot, chain, static_cast<std::uint64_t>(begin), weight_plane_stride(shape),
-                     plain + begin);
+  for (std::int64_t first = 0; first < k; first += k / parts) {
+    kernels::Chain chain{.n = k / parts, .w = shape.taps, .c = c, .x = values + first * shape.row()};
+    choose_filter_scale(slot, runtime, chain, max_bits);
+    const kernels::Quantize quantize =
+        describe(slot, runtime, static_cast<std::uint64_t>(first * shape.row()));
+    run_tail(runtime, slot, chain, quantize, true, [&](kernels::Chain& filters) {
+      filters.scratch = runtime.scratch(kernels::chain_scratch_bytes(filters));
+      pass.run(filters, first, runtime.parallel);
+    });
     scale.insert(scale.end(), slot.scale.begin(), slot.scale.end());
     inverse_scale.insert(inverse_scale.end(), slot.inverse_scale.begin(), slot.inverse_scale.end());
   }
+  pass.finish(runtime.parallel);
   slot.scale = std::move(scale);
   slot.inverse_scale = std::move(inverse_scale);
   slot.format.granularity = granularity;

@@ -2,9 +2,12 @@
 // product of two such operands: all that the executor and the laboratory know of slots.
 #pragma once
 
+#include <optional>
+
 #include "exec/runtime.h"
 #include "octavo/op.h"
 #include "precision/slots.h"
+#include "weight_pass.h"
 
 namespace octavo {
 
@@ -20,13 +23,19 @@ struct QuantizeTargets {
 void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase phase,
                    const QuantizeTargets& to);
 
-/// Bytes from one digit of plain integer weights to the next.
-std::int64_t weight_plane_stride(const Shape& shape);
+/// A layer's weights, [k, r, s, c / groups].
+struct Weights {
+  const float* values;
+  const Shape& shape;
+  std::int64_t groups;
+  std::optional<std::uint32_t> max_bits =
+      {};  ///< of the largest |value|, where known: spares the pass for it
+};
 
-/// Quantizes a layer's weights into plain s8 [k, r, s, c / groups] (shape), weight_plane_stride() bytes per
-/// digit. Channel scales: k of them (by output), or one per input channel of all groups.
-void quantize_weights(Runtime& runtime, Slot& slot, const float* weights, const Shape& shape,
-                      std::int64_t groups, std::int8_t* plain);
+/// Quantizes a layer's weights and packs them for all `targets`. Channel scales: k of them (by output), or
+/// one per input channel of all groups.
+void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
+                      std::span<const kernels::PackTarget> targets);
 
 /// 1 / factor of each of the `channels` of a slot with channel_factors, valid until its next call; null for
 /// other slots.

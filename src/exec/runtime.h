@@ -45,6 +45,12 @@ class Runtime {
     return statistics_.as<float>().data();
   }
 
+  /// A third, for integers that are packed next.
+  std::int8_t* integers(std::int64_t bytes) {
+    if (!integers_ || integers_.bytes() < bytes) integers_ = Tensor::empty({bytes}, DType::s8);
+    return integers_.as<std::int8_t>().data();
+  }
+
   NodeMemory memory;  ///< of the node that runs: cleared before each
   ThreadPool pool;
   kernels::Parallel parallel;
@@ -65,7 +71,7 @@ class Runtime {
   }
 
  private:
-  Tensor scratch_, statistics_;
+  Tensor scratch_, statistics_, integers_;
 };
 
 }  // namespace octavo

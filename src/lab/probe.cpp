@@ -150,8 +150,6 @@ class Probe {
   Tensor quantize_packed(Slot& slot, const kernels::ConvS8& kernel, const Slot* folded) {
     const Shape shape = weight_shape(layer_.shape);
     const int planes = plane_count(slot.format.bits);
-    const std::int64_t stride = weight_plane_stride(shape);
-    Tensor plain = Tensor::empty({planes * stride}, DType::s8);
     Tensor packed = Tensor::empty({planes * kernel.packed_stride()}, DType::u8);
     Tensor scaled = Tensor::empty(shape);
     const float* weights = layer_.w;
@@ -159,8 +157,8 @@ class Probe {
       fold_channels(*folded, layer_.w, shape, scaled.as<float>().data());
       weights = scaled.as<float>().data();
     }
-    quantize_weights(runtime_, slot, weights, shape, layer_.shape.groups, plain.as<std::int8_t>().data());
-    kernel.pack_planes(plain.as<std::int8_t>().data(), stride, planes, packed.data(), runtime_.parallel);
+    const kernels::PackTarget target{&kernel, packed.data()};
+    quantize_weights(runtime_, slot, {weights, shape, layer_.shape.groups}, {&target, 1});
     return packed;
   }
 

@@ -16,10 +16,13 @@ namespace octavo {
 namespace {
 
 constexpr std::int64_t chunk_elements = 1 << 14;
+constexpr std::int64_t block_elements = 1
+                                        << 11;  // values that are in the L1 cache yet when they are looked at
 
 struct Chunk {
   std::size_t parameter;
   std::int64_t begin, end;
+  std::uint32_t max_bits = 0;
 };
 
 const OptimizerEntry& find_entry(const std::string& name) {
@@ -40,8 +43,8 @@ std::string setting_names(const OptimizerEntry& entry) {
 
 }  // namespace
 
-void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-                     const kernels::Parallel& parallel) {
+std::vector<std::uint32_t> Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                                           const kernels::Parallel& parallel) {
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
   begin_step(updates, step, parallel);
@@ -54,9 +57,18 @@ void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep&
     }
   }
   parallel(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t number) {
-    const Chunk& chunk = chunks[static_cast<std::size_t>(number)];
-    update_range(chunk.parameter, updates[chunk.parameter], step, chunk.begin, chunk.end);
+    Chunk& chunk = chunks[static_cast<std::size_t>(number)];
+    const ParameterUpdate& update = updates[chunk.parameter];
+    for (std::int64_t at = chunk.begin; at < chunk.end; at += block_elements) {
+      const std::int64_t end = std::min(at + block_elements, chunk.end);
+      update_range(chunk.parameter, update, step, at, end);
+      chunk.max_bits = std::max(chunk.max_bits, kernels::largest_magnitude(update.value + at, end - at));
+    }
   });
+  std::vector<std::uint32_t> maxima(updates.size());
+  for (const Chunk& chunk : chunks)
+    maxima[chunk.parameter] = std::max(maxima[chunk.parameter], chunk.max_bits);
+  return maxima;
 }
 
 void Optimizer::load_state(const NamedTensors& saved) {

@@ -54,9 +54,9 @@ class Optimizer {
                             std::int64_t begin, std::int64_t end) = 0;
 
   /// begin_step() and every parameter in order, in chunks of fixed size. Parameters with a null gradient are
-  /// skipped.
-  void step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-            const kernels::Parallel& parallel);
+  /// skipped. Returns the largest |value| of each that was updated, as bits; a NaN is above all numbers.
+  std::vector<std::uint32_t> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                                  const kernels::Parallel& parallel);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
   virtual NamedTensors state() const = 0;

@@ -1,0 +1,131 @@
+// The pass over weights: blocks, their integers, and who packs them.
+#include "weight_pass.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "chain_plan.h"
+#include "fetch.h"
+
+namespace octavo::kernels {
+namespace {
+
+constexpr std::int64_t block_filters = 32;  // columns of a panel: its lines are written whole
+constexpr std::int64_t block_bytes = block_filters * most_block_channels;
+static_assert(most_block_channels <= chain_block_floats);
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+
+/// Nearly equal parts of a filter, each whole taps or a part of one: most weights of a part.
+std::int64_t part_of_filter(const WeightShape& shape, std::int64_t most) {
+  if (shape.row() <= most) return shape.row();
+  if (shape.c > most) return round_up(ceil_div(shape.c, ceil_div(shape.c, most)), 64);
+  return ceil_div(shape.taps, ceil_div(shape.taps, most / shape.c)) * shape.c;
+}
+
+/// An odd number of lines: rows of a block fall into different sets of the cache.
+std::int64_t block_pitch(const WeightBlock& block) { return round_up(block.end - block.begin, 128) + 64; }
+
+using QuantizeRun = void (*)(const ChainPlan&, std::int64_t, const ChainTile&, const ChainWork&,
+                             std::int8_t*);
+QuantizeRun quantize_run(Isa isa) {
+  return isa == Isa::avx512vnni ? quantize_run_avx512vnni
+         : isa == Isa::avx2     ? quantize_run_avx2
+                                : quantize_run_ref;
+}
+
+/// Quantizes a block of the filters of `plan`, whose first is filter `first` of W. The weights that come
+/// fetch_distance later are some filters ahead, as the next block goes on with the same part of filters.
+void quantize_block(const ChainPlan& plan, QuantizeRun quantize, std::int64_t chunk, const WeightBlock& block,
+                    std::int64_t first, std::int64_t pitch, ChainWork work, std::int8_t* integers) {
+  const std::int64_t row = plan.w * plan.c;
+  work.ahead = ceil_div(fetch_distance, block.end - block.begin) * row;
+  ChainTile run{};
+  for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
+    run.sample = k - first;
+    run.first = run.sample * row + block.begin;
+    run.count = block.end - block.begin;
+    quantize(plan, chunk, run, work, integers);
+  }
+}
+
+}  // namespace
+
+std::vector<WeightBlock> weight_blocks(const WeightShape& shape, std::int64_t first, std::int64_t count,
+                                       int planes) {
+  const std::int64_t in_group = shape.k / shape.groups, row = shape.row();
+  const std::int64_t part = part_of_filter(shape, block_bytes / block_filters / planes / 64 * 64);
+  std::vector<WeightBlock> blocks;
+  for (std::int64_t at = 0, next = 0; at < row; at = next) {
+    const std::int64_t tap_end = at / shape.c * shape.c + shape.c;  // of its first tap
+    next = std::min(at + part, part < shape.c ? tap_end : row);
+    for (std::int64_t k = first, end = 0; k < first + count; k = end) {
+      end = std::min({k + block_filters, k / in_group * in_group + in_group, first + count});
+      blocks.push_back({k, end, at, next});
+    }
+  }
+  return blocks;
+}
+
+WeightPass::WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets)
+    : shape_(shape), planes_(planes), targets_(targets) {
+  for (const PackTarget& target : targets) whole_ |= !target.kernel->packs_blocks();
+}
+
+void WeightPass::begin(std::int8_t* plain) {
+  plain_ = plain;
+  for (const PackTarget& target : targets_)
+    for (int plane = 0; plane < planes_ && target.kernel->packs_blocks(); ++plane)
+      target.kernel->begin_pack(static_cast<std::uint8_t*>(target.packed) +
+                                plane * target.kernel->packed_stride());
+}
+
+void WeightPass::run(const Chain& chain, std::int64_t first, const Parallel& parallel) const {
+  run(active_isa(), chain, first, parallel);
+}
+
+void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Parallel& parallel) const {
+  const ChainPlan plan = plan_chain(chain);
+  prepare_chain(plan);
+  const std::vector<WeightBlock> blocks = weight_blocks(shape_, first, chain.n, planes_);
+  const auto count = static_cast<std::int64_t>(blocks.size());
+  parallel(plan.chunks, [&](std::int64_t chunk) {
+    alignas(64) std::int8_t integers[block_bytes + (block_filters * 192 + chain_slack) * most_planes];
+    alignas(64) float values[chain_block_floats];
+    alignas(64) std::uint16_t random[chain_block_floats + 128];
+    ChainWork work;
+    work.values = values, work.random = random + 32;
+    for (std::int64_t i = count * chunk / plan.chunks; i < count * (chunk + 1) / plan.chunks; ++i) {
+      const WeightBlock& block = blocks[static_cast<std::size_t>(i)];
+      const std::int64_t pitch = block_pitch(block);
+      ChainPlan here = plan;
+      here.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
+      quantize_block(here, quantize_run(isa), chunk, block, first, pitch, work, integers);
+      pack_block(block, integers, pitch, here.integer_pitch);
+    }
+  });
+  finish_chain(plan, chain);
+}
+
+void WeightPass::pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
+                            std::int64_t plane_bytes) const {
+  for (int plane = 0; plane < planes_; ++plane, integers += plane_bytes) {
+    for (const PackTarget& target : targets_)
+      if (target.kernel->packs_blocks())
+        target.kernel->pack_block(
+            block, integers, pitch,
+            static_cast<std::uint8_t*>(target.packed) + plane * target.kernel->packed_stride());
+    for (std::int64_t k = block.k; whole_ && k < block.k_end; ++k)
+      std::memcpy(plain_ + plane * plane_stride() + k * shape_.row() + block.begin,
+                  integers + (k - block.k) * pitch, static_cast<std::size_t>(block.end - block.begin));
+  }
+}
+
+void WeightPass::finish(const Parallel& parallel) const {
+  for (const PackTarget& target : targets_)
+    if (!target.kernel->packs_blocks())
+      target.kernel->pack_planes(plain_, plane_stride(), planes_, target.packed, parallel);
+}
+
+}  // namespace octavo::kernels

@@ -1,0 +1,53 @@
+// Weights to integers and into the order of every product that reads them, in one pass: a block of filters is
+// quantized into the cache and packed from there.
+#pragma once
+
+#include "kernels.h"
+
+namespace octavo::kernels {
+
+/// W [k, taps, c], c channels of each of the groups.
+struct WeightShape {
+  std::int64_t k, taps, c, groups;
+  std::int64_t row() const { return taps * c; }
+};
+
+/// Cuts filters [first, first + count) into blocks, by sizes alone; the integers of a block of so many planes
+/// stay in the cache.
+std::vector<WeightBlock> weight_blocks(const WeightShape& shape, std::int64_t first, std::int64_t count,
+                                       int planes);
+
+/// A product that reads W, and where its packed weights go: planes * kernel->packed_stride() bytes.
+struct PackTarget {
+  const ConvS8* kernel;
+  void* packed;
+};
+
+/// begin(), then run() for every part of the filters, then finish().
+class WeightPass {
+ public:
+  WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets);
+
+  /// Bytes of plain integers that finish() needs: 0 where all targets take W in blocks.
+  std::int64_t plain_bytes() const { return whole_ ? planes_ * plane_stride() : 0; }
+
+  void begin(std::int8_t* plain);
+  /// The filters [first, first + chain.n) as `chain` (h = 1, w taps, x, no steps) with a tail without views
+  /// quantizes them.
+  void run(const Chain& chain, std::int64_t first, const Parallel& parallel) const;
+  void run(Isa isa, const Chain& chain, std::int64_t first, const Parallel& parallel) const;
+  void finish(const Parallel& parallel) const;
+
+ private:
+  std::int64_t plane_stride() const { return (shape_.k * shape_.row() + 63) / 64 * 64; }
+  void pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
+                  std::int64_t plane_bytes) const;
+
+  WeightShape shape_;
+  int planes_;
+  std::span<const PackTarget> targets_;
+  bool whole_ = false;  // some target takes W as a whole
+  std::int8_t* plain_ = nullptr;
+};
+
+}  // namespace octavo::kernels
