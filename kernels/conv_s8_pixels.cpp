@@ -189,10 +189,10 @@ std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
 
 void PixelProduct::pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const {
   const WeightShape shape{shape_.k, shape_.r * shape_.s, shape_.c / shape_.groups, shape_.groups};
-  const std::vector<WeightBlock> blocks = weight_blocks(shape, 0, shape.k, 1);
+  const WeightBlocks blocks(shape, 0, shape.k, 1);
   begin_pack(packed);
-  parallel(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t i) {
-    const WeightBlock& block = blocks[static_cast<std::size_t>(i)];
+  parallel(blocks.size(), [&](std::int64_t i) {
+    const WeightBlock block = blocks[i];
     pack_block(block, weights + block.k * shape.row() + block.begin, shape.row(), packed);
   });
 }

@@ -77,7 +77,8 @@ class DepthwisePixelProduct final : public ConvS8 {
 
   void pack_class(const PixelClass& pixels, const std::int8_t* weights, std::uint8_t* packed) const {
     std::uint8_t* target = packed + pixels.weights;
-    std::vector<std::uint32_t> sums(static_cast<std::size_t>(round_up(shape_.c, isa_.block())));
+    auto* sums = reinterpret_cast<std::uint32_t*>(packed + pixels.correction);
+    std::fill_n(sums, round_up(shape_.c, isa_.block()), 0u);
     for (std::int64_t first = 0; first < shape_.c; first += isa_.block())
       for (std::int64_t unit = 0; unit < pixels.units(isa_); ++unit)
         for (std::int64_t quarter = 0; quarter < isa_.lanes; ++quarter)
@@ -91,9 +92,8 @@ class DepthwisePixelProduct final : public ConvS8 {
                                            : weights[channel * shape_.r * shape_.s + tap];
             std::memcpy(target, &value, static_cast<std::size_t>(isa_.weight_bytes));  // little endian
             target += isa_.weight_bytes;
-            sums[static_cast<std::size_t>(channel)] += static_cast<std::uint32_t>(value) * a_.zero;
+            sums[channel] += static_cast<std::uint32_t>(value) * a_.zero;
           }
-    std::memcpy(packed + pixels.correction, sums.data(), sums.size() * sizeof(sums[0]));
   }
 
   /// The result is larger than a cache.

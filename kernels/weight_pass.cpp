@@ -52,20 +52,26 @@ void quantize_block(const ChainPlan& plan, QuantizeRun quantize, std::int64_t ch
 
 }  // namespace
 
-std::vector<WeightBlock> weight_blocks(const WeightShape& shape, std::int64_t first, std::int64_t count,
-                                       int planes) {
-  const std::int64_t in_group = shape.k / shape.groups, row = shape.row();
-  const std::int64_t part = part_of_filter(shape, block_bytes / block_filters / planes / 64 * 64);
-  std::vector<WeightBlock> blocks;
-  for (std::int64_t at = 0, next = 0; at < row; at = next) {
-    const std::int64_t tap_end = at / shape.c * shape.c + shape.c;  // of its first tap
-    next = std::min(at + part, part < shape.c ? tap_end : row);
-    for (std::int64_t k = first, end = 0; k < first + count; k = end) {
-      end = std::min({k + block_filters, k / in_group * in_group + in_group, first + count});
-      blocks.push_back({k, end, at, next});
-    }
-  }
-  return blocks;
+WeightBlocks::WeightBlocks(const WeightShape& shape, std::int64_t first, std::int64_t count, int planes)
+    : shape_(shape),
+      first_(first),
+      in_group_(shape.k / shape.groups),
+      blocks_in_group_(ceil_div(in_group_, block_filters)),
+      filter_blocks_(count / in_group_ * blocks_in_group_),
+      part_(part_of_filter(shape, block_bytes / block_filters / planes / 64 * 64)),
+      part_range_(part_ < shape.c ? shape.c : shape.row()),
+      pieces_in_range_(ceil_div(part_range_, part_)),
+      pieces_(shape.row() / part_range_ * pieces_in_range_) {}
+
+/// Filters count fastest: blocks that follow each other go on with the same part of them.
+WeightBlock WeightBlocks::operator[](std::int64_t index) const {
+  const std::int64_t piece = index / filter_blocks_, filters = index % filter_blocks_;
+  const std::int64_t range = piece / pieces_in_range_ * part_range_,
+                     begin = range + piece % pieces_in_range_ * part_;
+  const std::int64_t group = first_ + filters / blocks_in_group_ * in_group_,
+                     k = group + filters % blocks_in_group_ * block_filters;
+  return {k, std::min(k + block_filters, group + in_group_), begin,
+          std::min(begin + part_, range + part_range_)};
 }
 
 WeightPass::WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets)
@@ -88,8 +94,8 @@ void WeightPass::run(const Chain& chain, std::int64_t first, const Parallel& par
 void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Parallel& parallel) const {
   const ChainPlan plan = plan_chain(chain);
   prepare_chain(plan);
-  const std::vector<WeightBlock> blocks = weight_blocks(shape_, first, chain.n, planes_);
-  const auto count = static_cast<std::int64_t>(blocks.size());
+  const WeightBlocks blocks(shape_, first, chain.n, planes_);
+  const std::int64_t count = blocks.size();
   parallel(plan.chunks, [&](std::int64_t chunk) {
     alignas(64) std::int8_t integers[block_bytes + (block_filters * 192 + chain_slack) * most_planes];
     alignas(64) float values[chain_block_floats];
@@ -97,7 +103,7 @@ void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Para
     ChainWork work;
     work.values = values, work.random = random + 32;
     for (std::int64_t i = count * chunk / plan.chunks; i < count * (chunk + 1) / plan.chunks; ++i) {
-      const WeightBlock& block = blocks[static_cast<std::size_t>(i)];
+      const WeightBlock block = blocks[i];
       const std::int64_t pitch = block_pitch(block);
       ChainPlan here = plan;
       here.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;

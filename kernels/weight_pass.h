@@ -12,10 +12,20 @@ struct WeightShape {
   std::int64_t row() const { return taps * c; }
 };
 
-/// Cuts filters [first, first + count) into blocks, by sizes alone; the integers of a block of so many planes
-/// stay in the cache.
-std::vector<WeightBlock> weight_blocks(const WeightShape& shape, std::int64_t first, std::int64_t count,
-                                       int planes);
+/// Filters [first, first + count), of whole groups, cut into blocks by sizes alone; the integers of a block
+/// of so many planes stay in the cache.
+class WeightBlocks {
+ public:
+  WeightBlocks(const WeightShape& shape, std::int64_t first, std::int64_t count, int planes);
+  std::int64_t size() const { return pieces_ * filter_blocks_; }
+  WeightBlock operator[](std::int64_t index) const;
+
+ private:
+  WeightShape shape_;
+  std::int64_t first_, in_group_, blocks_in_group_, filter_blocks_;
+  std::int64_t part_, part_range_;  // a piece is `part_` of a range of so many weights, or its rest
+  std::int64_t pieces_in_range_, pieces_;
+};
 
 /// A product that reads W, and where its packed weights go: planes * kernel->packed_stride() bytes.
 struct PackTarget {

@@ -86,8 +86,10 @@ class Packing {
     QuantizeStats stats;
     for_parts([&](Chain& chain, std::int64_t first) {
       Quantize quantize = *chain.quantize;
-      quantize.views = {{.layout = Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c}};
-      quantize.targets = {plain.data() + first * shape_.row()};
+      const View view{.layout = Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c};
+      void* const target = plain.data() + first * shape_.row();
+      quantize.views = {&view, 1};
+      quantize.targets = {&target, 1};
       quantize.stride = stride;
       chain.quantize = &quantize;
       chain.stats = &stats;
@@ -181,7 +183,9 @@ TEST_CASE("blocks of weights cover each weight once, by whole taps or parts of o
       const WeightShape shape = weight_shape(conv);
       const std::int64_t in_group = shape.k / shape.groups;
       std::vector<int> covered(static_cast<std::size_t>(shape.k * shape.row()));
-      for (const WeightBlock& block : weight_blocks(shape, 0, shape.k, planes)) {
+      const WeightBlocks blocks(shape, 0, shape.k, planes);
+      for (std::int64_t index = 0; index < blocks.size(); ++index) {
+        const WeightBlock block = blocks[index];
         CHECK(block.k % in_group % 32 == 0);
         CHECK(block.k / in_group == (block.k_end - 1) / in_group);
         CHECK(block.end - block.begin <= most_block_channels);

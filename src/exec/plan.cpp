@@ -83,6 +83,19 @@ void place_values(Plan& plan) {
     plan.offsets[id] = plan.offsets[static_cast<std::size_t>(graph.root(static_cast<ValueId>(id)))];
 }
 
+namespace {
+
+void add_weight_reader(Plan& plan, const Node& node, const ProductPlan& product, ProductRun& run) {
+  std::vector<WeightReaders>& all = plan.weight_readers;
+  auto same = std::find_if(all.begin(), all.end(),
+                           [&](const WeightReaders& known) { return known.slot == product.b_slot; });
+  if (same == all.end())
+    same = all.insert(same, {node.parameters[0], product.b_slot, product.shape.groups, {}});
+  same->targets.push_back({run.s8.get(), run.packed.data()});
+}
+
+}  // namespace
+
 void make_kernels(Plan& plan) {
   plan.runs.resize(plan.graph.nodes.size());
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
@@ -112,6 +125,8 @@ void make_kernels(Plan& plan) {
         run.folded = Tensor::empty(Shape{p8.k, p8.r, p8.s, p8.c / p8.groups});
       }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
+      if (product.integer && packed_bytes > 0 && !product.fold_channels)
+        add_weight_reader(plan, node, product, run);
     }
   }
 }

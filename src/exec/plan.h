@@ -8,6 +8,7 @@
 
 #include "conv_f32.h"
 #include "graph/graph.h"
+#include "weight_pass.h"
 
 namespace octavo {
 
@@ -23,19 +24,27 @@ struct NodeRun {
   std::array<ProductRun, 3> products;
 };
 
+/// The integer products that read one parameter through one slot: its weights are packed for all at once.
+struct WeightReaders {
+  int parameter, slot;
+  std::int64_t groups;
+  std::vector<kernels::PackTarget> targets;
+};
+
 struct Plan {
   Graph graph;
   std::vector<NodeRun> runs;          // one per node; chain members have no kernels of their own
   std::vector<std::int64_t> offsets;  // per value, in the arena; -1: not in it
   std::vector<const void*> external;  // per value: bound input, else null
   std::int64_t arena_bytes = 0;
+  std::vector<WeightReaders> weight_readers;
   std::int64_t packed_version = -1;  // version of the weights that `packed` holds
 };
 
 /// Offsets by lifetime: a value lives from its writer to its last reader; outputs and losses live to the end.
 void place_values(Plan& plan);
 
-/// Builds the kernels that the graph's products name.
+/// Builds the kernels that the graph's products name, and lists who reads which weights.
 void make_kernels(Plan& plan);
 
 /// Bytes of one value in the arena.

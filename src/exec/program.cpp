@@ -147,33 +147,19 @@ void Program::weights_changed() {
 void Program::pack_weights(Plan& plan) {
   if (plan.packed_version == weights_version_) return;
   const Timed timed(runtime_.outside.weights);
-  struct Readers {
-    int parameter, slot;
-    std::int64_t groups;
-    std::vector<kernels::PackTarget> targets;
-  };
-  std::vector<Readers> readers;
-  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
-    const Node& node = plan.graph.nodes[i];
+  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
     for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
-      const ProductPlan& product = node.products[static_cast<std::size_t>(which)];
+      const Node& node = plan.graph.nodes[i];
       ProductRun& run = plan.runs[i].products[static_cast<std::size_t>(which)];
-      if (!product.used || !run.packed || product.fold_channels) continue;
-      if (!product.integer) {
-        const Tensor& weights = parameters[static_cast<std::size_t>(node.parameters[0])].value;
-        run.f32->prepare_weights(static_cast<kernels::Product>(which), weights.as<float>().data(),
-                                 run.packed.data(), runtime_.parallel);
-        continue;
-      }
-      auto same = std::find_if(readers.begin(), readers.end(),
-                               [&](const Readers& known) { return known.slot == product.b_slot; });
-      if (same == readers.end())
-        same = readers.insert(same, {node.parameters[0], product.b_slot, product.shape.groups, {}});
-      same->targets.push_back({run.s8.get(), run.packed.data()});
+      if (run.f32 && run.packed)
+        run.f32->prepare_weights(
+            static_cast<kernels::Product>(which),
+            parameters[static_cast<std::size_t>(node.parameters[0])].value.as<float>().data(),
+            run.packed.data(), runtime_.parallel);
     }
-  }
-  for (const Readers& of : readers) {
+  for (const WeightReaders& of : plan.weight_readers) {
     const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
+    runtime_.memory.clear();
     quantize_weights(runtime_, slots[of.slot],
                      {data.value.as<float>().data(), data.value.shape(), of.groups, data.max_bits},
                      of.targets);

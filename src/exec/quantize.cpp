@@ -338,7 +338,7 @@ void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
   const kernels::WeightShape shape{k, elements / (k * c), c, weights.groups};
   kernels::WeightPass pass(shape, plane_count(slot.format.bits), targets);
   pass.begin(runtime.integers(pass.plain_bytes()));
-  std::vector<float> scale, inverse_scale;
+  NodeList<float> scale(runtime.memory), inverse_scale(runtime.memory);
   for (std::int64_t first = 0; first < k; first += k / parts) {
     kernels::Chain chain{.n = k / parts, .w = shape.taps, .c = c, .x = values + first * shape.row()};
     choose_filter_scale(slot, runtime, chain, max_bits);
@@ -348,12 +348,12 @@ void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
       filters.scratch = runtime.scratch(kernels::chain_scratch_bytes(filters));
       pass.run(filters, first, runtime.parallel);
     });
-    scale.insert(scale.end(), slot.scale.begin(), slot.scale.end());
-    inverse_scale.insert(inverse_scale.end(), slot.inverse_scale.begin(), slot.inverse_scale.end());
+    for (std::size_t i = 0; i < slot.scale.size(); ++i)
+      scale.push_back(slot.scale[i]), inverse_scale.push_back(slot.inverse_scale[i]);
   }
   pass.finish(runtime.parallel);
-  slot.scale = std::move(scale);
-  slot.inverse_scale = std::move(inverse_scale);
+  slot.scale.assign(scale.values().begin(), scale.values().end());
+  slot.inverse_scale.assign(inverse_scale.values().begin(), inverse_scale.values().end());
   slot.format.granularity = granularity;
 }
 

@@ -21,7 +21,7 @@ float share(const Window& window, Span rows, Span columns) {
 template <class Body>
 void each_window(OpContext& context, const Body& body) {
   const Window& window = context.signature().as<Window>();
-  const Shape x = context.signature().inputs[0].shape, y = context.signature().outputs[0].shape;
+  const Shape &x = context.signature().inputs[0].shape, &y = context.signature().outputs[0].shape;
   context.parallel(y[0], [&](std::int64_t n) {
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j)

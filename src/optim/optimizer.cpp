@@ -16,14 +16,7 @@ namespace octavo {
 namespace {
 
 constexpr std::int64_t chunk_elements = 1 << 14;
-constexpr std::int64_t block_elements = 1
-                                        << 11;  // values that are in the L1 cache yet when they are looked at
-
-struct Chunk {
-  std::size_t parameter;
-  std::int64_t begin, end;
-  std::uint32_t max_bits = 0;
-};
+constexpr std::int64_t block_elements = 1 << 11;  // in the L1 cache yet when they are looked at
 
 const OptimizerEntry& find_entry(const std::string& name) {
   std::string known;
@@ -43,21 +36,21 @@ std::string setting_names(const OptimizerEntry& entry) {
 
 }  // namespace
 
-std::vector<std::uint32_t> Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-                                           const kernels::Parallel& parallel) {
+std::span<const std::uint32_t> Optimizer::step(std::span<const ParameterUpdate> updates,
+                                               const UpdateStep& step, const kernels::Parallel& parallel) {
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
   begin_step(updates, step, parallel);
-  std::vector<Chunk> chunks;
+  chunks_.clear();
   for (std::size_t i = 0; i < updates.size(); ++i) {
     if (updates[i].gradient == nullptr) continue;
     const std::int64_t elements = parameters_[i].shape.elements();
     for (std::int64_t begin = 0; begin < elements; begin += chunk_elements) {
-      chunks.push_back({i, begin, std::min(begin + chunk_elements, elements)});
+      chunks_.push_back({i, begin, std::min(begin + chunk_elements, elements), 0});
     }
   }
-  parallel(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t number) {
-    Chunk& chunk = chunks[static_cast<std::size_t>(number)];
+  parallel(std::ssize(chunks_), [&](std::int64_t number) {
+    Chunk& chunk = chunks_[static_cast<std::size_t>(number)];
     const ParameterUpdate& update = updates[chunk.parameter];
     for (std::int64_t at = chunk.begin; at < chunk.end; at += block_elements) {
       const std::int64_t end = std::min(at + block_elements, chunk.end);
@@ -65,10 +58,10 @@ std::vector<std::uint32_t> Optimizer::step(std::span<const ParameterUpdate> upda
       chunk.max_bits = std::max(chunk.max_bits, kernels::largest_magnitude(update.value + at, end - at));
     }
   });
-  std::vector<std::uint32_t> maxima(updates.size());
-  for (const Chunk& chunk : chunks)
-    maxima[chunk.parameter] = std::max(maxima[chunk.parameter], chunk.max_bits);
-  return maxima;
+  maxima_.assign(updates.size(), 0);
+  for (const Chunk& chunk : chunks_)
+    maxima_[chunk.parameter] = std::max(maxima_[chunk.parameter], chunk.max_bits);
+  return maxima_;
 }
 
 void Optimizer::load_state(const NamedTensors& saved) {

@@ -55,8 +55,9 @@ class Optimizer {
 
   /// begin_step() and every parameter in order, in chunks of fixed size. Parameters with a null gradient are
   /// skipped. Returns the largest |value| of each that was updated, as bits; a NaN is above all numbers.
-  std::vector<std::uint32_t> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-                                  const kernels::Parallel& parallel);
+  /// Valid until the next step.
+  std::span<const std::uint32_t> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                                      const kernels::Parallel& parallel);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
   virtual NamedTensors state() const = 0;
@@ -64,7 +65,14 @@ class Optimizer {
   void load_state(const NamedTensors& saved);
 
  private:
+  struct Chunk {
+    std::size_t parameter;
+    std::int64_t begin, end;
+    std::uint32_t max_bits;
+  };
   std::vector<OptimizerParameter> parameters_;
+  std::vector<Chunk> chunks_;
+  std::vector<std::uint32_t> maxima_;
 };
 
 /// A number that an optimizer takes from the config (switches are 0 or 1) and its allowed range.
