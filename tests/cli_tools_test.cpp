@@ -112,6 +112,11 @@ TEST_CASE("tune writes a plan, and training with it gives the same weights") {
   }
   CHECK_THAT(octavo_good(folder, {"summary", "a.yaml", "plan=ref.yaml"}).out,
              ContainsSubstring("ref/conv_s8"));
+  CHECK_THAT(read_text(folder / "plan/log.txt"), !ContainsSubstring("plan: measured on"));
+  write_text(folder / "elsewhere.yaml", "cpu: elsewhere" + plan.substr(plan.find("\nisa: ")));
+  octavo_good(folder, {"train", "a.yaml", "plan=elsewhere.yaml", "--out", "elsewhere"});
+  CHECK_THAT(read_text(folder / "elsewhere/log.txt"),
+             ContainsSubstring("plan: measured on 'elsewhere' with"));
   octavo_good(folder, {"train", "a.yaml", "data.batch=8", "plan=plan.yaml", "--out", "other"});
   CHECK_THAT(read_text(folder / "other/log.txt"), ContainsSubstring("integer products are not in it"));
   const Outcome missing = octavo_run(folder, {"check", "a.yaml", "plan=none.yaml"});

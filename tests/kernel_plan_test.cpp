@@ -71,6 +71,16 @@ TEST_CASE("kernels above the active instruction set are named and left out") {
   CHECK_THAT(warned, ContainsSubstring("avx2/conv_s8"));
 }
 
+TEST_CASE("a plan measured on another CPU or with other threads says so") {
+  const KernelPlan plan{.cpu = "CPU A", .isa = "ref", .threads = 2, .products = {}};
+  CHECK(plan.mismatch("CPU A", 2).empty());
+  for (const std::string& line : {plan.mismatch("CPU B", 2), plan.mismatch("CPU B", 3)}) {
+    CHECK_THAT(line, ContainsSubstring("'CPU A' with 2 threads"));
+    CHECK_THAT(line, ContainsSubstring("'CPU B' with"));
+  }
+  CHECK_THAT(plan.mismatch("CPU A", 3), ContainsSubstring("'CPU A' with 3"));
+}
+
 TEST_CASE("what is wrong with a plan file is named with its place") {
   const std::string wrong =
       error_of("  - {product: backwards, shape: " + sizes + ", kernel: avx2/conv_s9}\n" +

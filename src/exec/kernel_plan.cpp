@@ -190,6 +190,12 @@ std::string KernelPlan::text(const std::string& title) const {
   return out.str();
 }
 
+std::string KernelPlan::mismatch(const std::string& this_cpu, std::int64_t this_threads) const {
+  if (cpu == this_cpu && threads == this_threads) return {};
+  return concat("plan: measured on '", cpu, "' with ", threads, " threads, this run is on '", this_cpu,
+                "' with ", this_threads, "; octavo tune measures again");
+}
+
 KernelChoice KernelPlan::choice(const DispatchLog& warn) const {
   std::vector<TunedProduct> allowed;
   std::set<std::string> left_out;

@@ -26,6 +26,8 @@ struct KernelPlan {
 
   /// Kernels of the active instruction set and below are chosen; `warn` names those that are not.
   KernelChoice choice(const DispatchLog& warn = {}) const;
+  /// What to tell the user when it was measured on another CPU or with other threads; empty when on these.
+  std::string mismatch(const std::string& this_cpu, std::int64_t this_threads) const;
   /// YAML that read_kernel_plan() reads back.
   std::string text(const std::string& title) const;
 };

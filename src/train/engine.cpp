@@ -11,6 +11,7 @@
 #include "exec/kernel_plan.h"
 #include "graph/build.h"
 #include "optim/gradient_norm.h"
+#include "train/run_folder.h"
 #include "train/strict_precision.h"
 
 namespace octavo {
@@ -67,11 +68,7 @@ Engine::Engine(const Config& config, const DataSets& data)
   program_ = std::make_unique<Program>(
       build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
-  if (!config.settings().plan.empty())
-    program_->kernel_choice =
-        read_kernel_plan(config.settings().plan).choice([this](const std::string& line) {
-          notes_.push_back(line);
-        });
+  if (!config.settings().plan.empty()) use_kernel_plan(config.settings().plan);
   program_->bf16_edges = config.precision().edges == "bf16";
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
@@ -89,6 +86,15 @@ Engine::Engine(const Config& config, const DataSets& data)
       notes_.push_back(std::move(note));
   if (config.precision().strict)
     placed(config, [&] { require_asked_precision(plan, *program_, config.precision()); });
+}
+
+void Engine::use_kernel_plan(const std::string& path) {
+  const auto note = [this](const std::string& line) { notes_.push_back(line); };
+  const KernelPlan plan = read_kernel_plan(path);
+  const int threads = runtime_.pool.threads();
+  const std::string cpu = describe_environment(kernels::isa_name(kernels::active_isa()), threads).at("cpu");
+  if (const std::string line = plan.mismatch(cpu, threads); !line.empty()) note(line);
+  program_->kernel_choice = plan.choice(note);
 }
 
 BatchTypes Engine::sample_types() const { return batch_types(train_info(), config_.data().batch); }

@@ -42,6 +42,7 @@ class Engine {
   Plan& evaluation_plan();  ///< for the first batch of an evaluation
 
  private:
+  void use_kernel_plan(const std::string& path);
   BatchTypes sample_types() const;
   std::string first_bad_node(Plan& plan, const BatchPointers& inputs);
   const Batch& next_batch();
