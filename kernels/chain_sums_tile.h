@@ -67,8 +67,9 @@ void add_lanes(const Summands<Element>& s, std::int64_t k, float* first, float* 
 template <bool centred, bool looks, StepKind... kinds, class Element>
 std::int64_t fill_lanes(const Summands<Element>& s, float* first, float* second, Look& look) {
   std::int64_t k = 0;
-  for (; k + 4 * vector_floats <= s.lanes; k += 4 * vector_floats)
-    add_lanes<4, centred, looks, kinds...>(s, k, first, second, look);
+  constexpr int n = Simd::sum_vectors;
+  for (; k + n * vector_floats <= s.lanes; k += n * vector_floats)
+    add_lanes<n, centred, looks, kinds...>(s, k, first, second, look);
   for (; k + vector_floats <= s.lanes; k += vector_floats)
     add_lanes<1, centred, looks, kinds...>(s, k, first, second, look);
   return k;

@@ -109,17 +109,18 @@ void depthwise_pixels_to(const DepthwisePixels& args) {
   const auto* weights = static_cast<const std::uint8_t*>(args.weights);
   const std::int64_t block_bytes =
       args.units * static_cast<std::int64_t>(sizeof(typename Ops::Vector)) * Ops::quarters;
-  typename Ops::Vector acc[Ops::quarters];
   for (std::int64_t channel = 0; channel < args.channels; channel += block, weights += block_bytes) {
     const std::uint8_t* in = args.in + channel;
     if (PlainFinish<Ops, Element>::possible(args)) {
       const PlainFinish<Ops, Element> finish(args, channel);
       for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        typename Ops::Vector acc[Ops::quarters];
         sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
         finish.write(args.out.as<Element>() + pixel * args.out_step + channel, acc);
       }
     } else {
       for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        typename Ops::Vector acc[Ops::quarters];
         sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);
         finish_block<Ops, Element>(args, channel, pixel, acc);
       }

@@ -16,6 +16,7 @@ struct Simd {
 
   using Integers = __m256i;
   static constexpr int width = chain_strip / 8;  // vectors of a strip
+  static constexpr int sum_vectors = 2;          // whose sums stay in registers at once
 
   template <class Element>
   static Floats load(const Element* v) {
@@ -113,7 +114,8 @@ struct Simd {
       absolute_ = squares_ = _mm256_setzero_si256();
     }
 
-    void finish(ChunkCounts& counts) const {
+    /// Always inline: a call would take the address of the counters, which then live in memory.
+    [[gnu::always_inline]] inline void finish(ChunkCounts& counts) const {
       alignas(32) std::uint32_t largest[8], saturated[8];
       _mm256_store_si256(reinterpret_cast<__m256i*>(largest), max_);
       _mm256_store_si256(reinterpret_cast<__m256i*>(saturated), saturated_);

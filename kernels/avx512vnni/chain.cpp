@@ -14,6 +14,7 @@ struct Simd {
 
   using Integers = __m512i;
   static constexpr int width = chain_strip / 16;  // vectors of a strip
+  static constexpr int sum_vectors = 4;           // whose sums stay in registers at once
 
   template <class Element>
   static Floats load(const Element* v) {
@@ -92,7 +93,8 @@ struct Simd {
       absolute_ = squares_ = _mm512_setzero_si512();
     }
 
-    void finish(ChunkCounts& counts) const {
+    /// Always inline: a call would take the address of the counters, which then live in memory.
+    [[gnu::always_inline]] inline void finish(ChunkCounts& counts) const {
       const std::uint32_t largest = _mm512_reduce_max_epu32(max_);
       counts.max_bits = largest > counts.max_bits ? largest : counts.max_bits;
       counts.saturated += _mm512_reduce_add_epi32(saturated_);
