@@ -5,6 +5,7 @@
 #include <random>
 #include <sstream>
 
+#include "conv_s8_tiled.h"
 #include "core/thread_pool.h"
 #include "kernels.h"
 #include "support/catch.h"
@@ -12,6 +13,10 @@
 
 using namespace octavo::kernels;
 using namespace octavo::kernels::test;
+
+namespace octavo::kernels {
+extern const ConvIsa conv_isa_avx2, conv_isa_avx512vnni;
+}
 
 namespace {
 
@@ -157,6 +162,34 @@ TEST_CASE("candidates that this CPU cannot run are named") {
       WARN(candidate.name << " is not tested: the CPU lacks " << isa_name(candidate.isa));
   CHECK(std::string(reference().name) == "ref/conv_s8");
   CHECK(isa_supported(Isa::ref));
+}
+
+TEST_CASE("packed weights and their sums are those of the plain loops") {
+  const auto pack = [](void (*form)(const ConvPack&), const std::vector<std::int8_t>& source,
+                       std::int64_t row, std::int64_t inputs, std::int64_t columns) {
+    const std::int64_t step = (columns + 15) / 16 * 64;
+    Buffer target((inputs + 3) / 4 * step);
+    std::memset(target.data(), 0,
+                static_cast<std::size_t>((inputs + 3) / 4 * step));  // plain loops rely on it
+    std::vector<std::int32_t> sums(ConvIsa::widest, 1000);
+    auto* bytes = static_cast<std::int8_t*>(target.data());
+    form({bytes, step, source.data(), row, inputs, columns, sums.data()});
+    return std::pair(std::vector<std::int8_t>(bytes, bytes + (inputs + 3) / 4 * step), sums);
+  };
+  for (const auto& [name, isa, level] : {std::tuple("avx2", &conv_isa_avx2, Isa::avx2),
+                                         std::tuple("avx512vnni", &conv_isa_avx512vnni, Isa::avx512vnni)})
+    for (std::int64_t inputs : {1, 3, 4, 7, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 131})
+      for (std::int64_t columns : {1, 5, 8, 9, 15, 16, 17, 31, 32}) {
+        if (!isa_supported(level)) continue;
+        INFO(name << " " << inputs << " inputs, " << columns << " columns");
+        const std::int64_t row = inputs + 2, line = columns + 3;
+        const auto by_row = make_values(columns * row - 2, Values::with_minus_128, 1);  // ends with its last
+        const auto by_column = make_values(inputs * line - 3, Values::with_minus_128, 2);
+        CHECK(pack(isa->pack_rows, by_row, row, inputs, columns) ==
+              pack(pack_rows_plain, by_row, row, inputs, columns));
+        CHECK(pack(isa->pack_columns, by_column, line, inputs, columns) ==
+              pack(pack_columns_plain, by_column, line, inputs, columns));
+      }
 }
 
 TEST_CASE("views keep every element") {

@@ -162,10 +162,118 @@ void column_sums(const ConvColumnSums& args) {
   }
 }
 
+/// `count` bytes of at most 8, the rest 0. Loads may overlap: what a narrow store left is slow to load whole.
+OCTAVO_INLINE std::uint64_t first_8(const std::int8_t* from, std::int64_t count) {
+  const auto byte = [from](std::int64_t i) {
+    return std::uint64_t{static_cast<std::uint8_t>(from[i])} << 8 * i;
+  };
+  if (count <= 0) return 0;
+  if (count < 4) return byte(0) | byte(count / 2) | byte(count - 1);
+  std::uint32_t first, last;
+  std::memcpy(&first, from, 4);
+  std::memcpy(&last, from + count - 4, 4);
+  return first | std::uint64_t{last} << 8 * (count - 4);
+}
+
+/// Not inline, so that the loops over whole vectors are unrolled.
+__attribute__((noinline)) __m128i part_of_16(const std::int8_t* from, std::int64_t count) {
+  const std::uint64_t low = first_8(from, count < 8 ? count : 8), high = first_8(from + 8, count - 8);
+  return _mm_set_epi64x(static_cast<std::int64_t>(high), static_cast<std::int64_t>(low));
+}
+
+/// The first `count` of 16 bytes, the rest 0; count may exceed them and be below 0.
+OCTAVO_INLINE __m128i first_16(const std::int8_t* from, std::int64_t count) {
+  if (count >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return count <= 0 ? _mm_setzero_si128() : part_of_16(from, count);
+}
+
+OCTAVO_INLINE __m256i first_32(const std::int8_t* from, std::int64_t count) {
+  if (count >= 32) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm256_set_m128i(first_16(from + 16, count - 16), first_16(from, count));
+}
+
+/// Transposes 8 rows of 8 groups of four bytes.
+OCTAVO_INLINE void transpose(__m256i (&m)[8]) {
+  __m256i t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_epi32(m[i], m[i + 1]);
+    t[i + 1] = _mm256_unpackhi_epi32(m[i], m[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int half = 0; half < 2; ++half) {
+      m[i + 2 * half] = _mm256_unpacklo_epi64(t[i + half], t[i + 2 + half]);
+      m[i + 2 * half + 1] = _mm256_unpackhi_epi64(t[i + half], t[i + 2 + half]);
+    }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm256_permute2x128_si256(m[i], m[i + 4], 0x20);
+    t[i + 4] = _mm256_permute2x128_si256(m[i], m[i + 4], 0x31);
+  }
+  for (int i = 0; i < 8; ++i) m[i] = t[i];
+}
+
+/// Sums of four neighbouring bytes each.
+OCTAVO_INLINE __m256i sums_of_four(__m256i v) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), v), _mm256_set1_epi16(1));
+}
+
+OCTAVO_INLINE void add_to_sums(std::int32_t* sums, __m256i more) {
+  auto* target = reinterpret_cast<__m256i*>(sums);
+  _mm256_storeu_si256(target, _mm256_add_epi32(_mm256_loadu_si256(target), more));
+}
+
+/// 8 columns of 32 inputs are a matrix of 8 by 8 groups of four bytes. All columns of these inputs follow
+/// each other, as they share the lines of the target.
+void pack_rows(const ConvPack& args) {
+  for (std::int64_t first = 0; first < args.inputs; first += 32)
+    for (std::int64_t j = 0; j < args.columns; j += 8) {
+      const std::int64_t count = args.inputs - first;
+      __m256i m[8];
+      for (std::int64_t i = 0; i < 8; ++i)
+        m[i] = first_32(args.source + (j + i) * args.row + first, j + i < args.columns ? count : 0);
+      transpose(m);
+      __m256i sums = _mm256_setzero_si256();
+      std::int8_t* target = args.target + first / 4 * args.step + j * 4;
+      for (std::int64_t q = 0; q < 8 && 4 * q < count; ++q, target += args.step) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), m[q]);
+        sums = _mm256_add_epi32(sums, sums_of_four(m[q]));
+      }
+      add_to_sums(args.sums + j, sums);
+    }
+}
+
+/// Bytes of four rows, column by column: 16 columns.
+OCTAVO_INLINE void interleave(const __m128i (&v)[4], __m256i& low, __m256i& high) {
+  const __m128i ab_low = _mm_unpacklo_epi8(v[0], v[1]), ab_high = _mm_unpackhi_epi8(v[0], v[1]);
+  const __m128i cd_low = _mm_unpacklo_epi8(v[2], v[3]), cd_high = _mm_unpackhi_epi8(v[2], v[3]);
+  low = _mm256_set_m128i(_mm_unpackhi_epi16(ab_low, cd_low), _mm_unpacklo_epi16(ab_low, cd_low));
+  high = _mm256_set_m128i(_mm_unpackhi_epi16(ab_high, cd_high), _mm_unpacklo_epi16(ab_high, cd_high));
+}
+
+void pack_columns(const ConvPack& args) {
+  for (std::int64_t j = 0; j < args.columns; j += 16) {
+    const std::int64_t count = args.columns - j;
+    __m256i low_sums = _mm256_setzero_si256(), high_sums = _mm256_setzero_si256();
+    std::int8_t* target = args.target + j * 4;
+    for (std::int64_t input = 0; input < args.inputs; input += 4, target += args.step) {
+      __m128i rows[4];
+      __m256i low, high;
+      for (std::int64_t e = 0; e < 4; ++e)
+        rows[e] = first_16(args.source + (input + e) * args.row + j, input + e < args.inputs ? count : 0);
+      interleave(rows, low, high);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), low);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(target + 32), high);
+      low_sums = _mm256_add_epi32(low_sums, sums_of_four(low));
+      high_sums = _mm256_add_epi32(high_sums, sums_of_four(high));
+    }
+    add_to_sums(args.sums + j, low_sums);
+    add_to_sums(args.sums + j + 8, high_sums);
+  }
+}
+
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0},      {tiles, nullptr}, finish_rows,        add_sums, finish_columns,
-                               column_sums, pack_rows_plain,  pack_columns_plain, nullptr};
+const ConvIsa conv_isa_avx2 = {{6, 0},      {tiles, nullptr}, finish_rows,  add_sums, finish_columns,
+                               column_sums, pack_rows,        pack_columns, nullptr};
 
 }  // namespace octavo::kernels
