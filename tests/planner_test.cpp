@@ -91,12 +91,15 @@ void check_model(const std::string& text) {
   const BatchTypes types{{"image", {DType::f32, {4, 16, 16, 3}}}, {"label", {DType::i64, {4}}}};
   Runtime runtime(1, 1);
   Program program(build(text), types, runtime);
+  const std::vector<std::string> none, blocks{"stage*.*", "stem", "bn", "join", "depth"};
   for (bool integer : {false, true})
     for (bool fusion : {false, true})
-      for (Phase phase : {Phase::train, Phase::eval}) {
-        CAPTURE(integer, fusion, static_cast<int>(phase));
+      for (const auto& [phase, recomputed] :
+           {std::pair(Phase::train, none), std::pair(Phase::train, blocks), std::pair(Phase::eval, blocks)}) {
+        CAPTURE(integer, fusion, static_cast<int>(phase), recomputed);
         set_formats(program, integer);
         program.fusion = fusion;
+        program.recomputed = recomputed;
         program.reset_plans();
         const Plan& plan = program.plan(types, phase);
         check_placement(plan);

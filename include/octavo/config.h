@@ -88,6 +88,9 @@ struct TrainSettings {
   Duration eval_every{1, true};
   Duration checkpoint_every{1, true};
   std::int64_t keep_last = 3;
+  /// Blocks of the model, names or globs, that run again in the backward pass instead of keeping their
+  /// values.
+  std::vector<std::string> recompute;
   std::int64_t total_steps(std::int64_t steps_per_epoch) const {
     return steps > 0 ? steps : epochs * steps_per_epoch;
   }

@@ -70,6 +70,8 @@ class OpContext {
   virtual ~OpContext() = default;
   virtual const Signature& signature() const = 0;
   virtual const std::string& name() const = 0;
+  /// forward() runs a second time in this micro-step, on the same values (train.recompute).
+  virtual bool repeated() const = 0;
 
   /// Values of the forward pass; in backward() those that Needs names.
   virtual const void* input(int index) const = 0;
@@ -142,6 +144,10 @@ struct OpDef {
   std::function<void(OpContext&)>
       backward;  ///< empty: training through it is refused when the graph is built
   Needs needs;
+
+  /// Where repeated(), forward() leaves state() alone and may read what it saved the first time. An op with
+  /// states that does not say so never runs twice.
+  bool repeats_from_saved = false;
 
   bool is_loss = false;             ///< output 0 is a scalar loss, the mean over the batch
   bool is_reshape = false;          ///< output 0 is input 0 with other sizes; no code runs

@@ -106,6 +106,8 @@ void add_run(Table& t) {
   t.number(FIELD(train.eval_every), {0, most_steps, true}, "duration between two evaluations");
   t.number(FIELD(train.checkpoint_every), {0, most_steps, true}, "duration between two checkpoints");
   t.number(FIELD(train.keep_last), at_least_1, "checkpoints that are kept, beside the best");
+  t.key(FIELD(train.recompute),
+        "blocks that run again in the backward pass instead of keeping their values in memory: names, globs");
 }
 
 void add_precision(Table& t, const Catalog& catalog) {

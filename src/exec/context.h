@@ -12,6 +12,7 @@ class NodeContext final : public OpContext {
 
   const Signature& signature() const override { return *node_.signature; }
   const std::string& name() const override { return node_.name; }
+  bool repeated() const override { return node_.repeated; }
   const void* input(int index) const override { return at(node_.inputs, index); }
   void* output(int index) const override { return at(node_.outputs, index); }
   void* saved(int index) const override { return at(node_.saved, index); }
@@ -65,8 +66,8 @@ kernels::FloatTarget float_output(const OpContext& context, int index);
 kernels::FloatSource float_grad_output(const OpContext& context, int index);
 kernels::FloatTarget float_grad_input(const OpContext& context, int index);  // null: not wanted
 
-/// quantize_edge() into the views of a plan, all of one slot.
-void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
-                   const std::vector<ValueId>& views, std::span<const std::uint32_t> sample_maxima = {});
+/// quantize_edge() into the views of a node.
+void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain, const Node& node,
+                   std::span<const std::uint32_t> sample_maxima = {});
 
 }  // namespace octavo

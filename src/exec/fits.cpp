@@ -69,7 +69,8 @@ void require_arena_fits(const Plan& plan, std::int64_t other) {
   fail(Errc::resource, writer_of(plan.graph, static_cast<ValueId>(largest)),
        "activations and gradients take ", bytes_text(plan.arena_bytes), " beside ", bytes_text(other),
        " of parameters, most of all '", value.name, "' ", value.type.shape.str(), " with ",
-       bytes_text(value_bytes(value)), "; ", memory_text(limit), "; lower data.batch");
+       bytes_text(value_bytes(value)), "; ", memory_text(limit),
+       "; lower data.batch or name blocks in train.recompute");
 }
 
 }  // namespace octavo

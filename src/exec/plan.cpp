@@ -100,6 +100,12 @@ void make_kernels(Plan& plan) {
   plan.runs.resize(plan.graph.nodes.size());
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i) {
     Node& node = plan.graph.nodes[i];
+    if (node.first_run >= 0) {
+      const Node& first = plan.graph.nodes[static_cast<std::size_t>(node.first_run)];
+      for (std::size_t p = 0; p < node.products.size(); ++p)
+        node.products[p].kernel = first.products[p].kernel;
+      continue;
+    }
     std::shared_ptr<kernels::ConvF32> f32;
     for (std::size_t p = 0; p < node.products.size(); ++p) {
       ProductPlan& product = node.products[p];

@@ -39,6 +39,13 @@ struct Plan {
   std::int64_t arena_bytes = 0;
   std::vector<WeightReaders> weight_readers;
   std::int64_t packed_version = -1;  // version of the weights that `packed` holds
+
+  /// Kernels of a node; one that runs again has those of the first time.
+  NodeRun& run_of(std::size_t index) {
+    const int first = graph.nodes[index].first_run;
+    return runs[first >= 0 ? static_cast<std::size_t>(first) : index];
+  }
+  const NodeRun& run_of(std::size_t index) const { return const_cast<Plan*>(this)->run_of(index); }
 };
 
 /// Offsets by lifetime: a value lives from its writer to its last reader; outputs and losses live to the end.

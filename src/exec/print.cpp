@@ -25,7 +25,8 @@ std::string describe(const Plan& plan, const SlotTable& slots, ValueId id) {
 }
 
 std::string title(const Node& node) {
-  std::string text = node.op->type + (node.pass == Pass::backward ? " backward" : "");
+  std::string text =
+      node.op->type + (node.pass == Pass::backward ? " backward" : "") + (node.repeated ? " again" : "");
   if (!node.chain.empty()) {
     text += " (";
     for (std::size_t i = 0; i < node.chain.size(); ++i)

@@ -11,6 +11,7 @@
 #include "exec/fits.h"
 #include "exec/quantize.h"
 #include "exec/weight_transform.h"
+#include "graph/recompute.h"
 
 namespace octavo {
 namespace {
@@ -107,6 +108,7 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   fuse(made->graph, fusion);
   mark_first_gradients(made->graph);
   if (bf16_edges) narrow_edges(made->graph);
+  recompute(made->graph, recomputed);
   place_values(*made);
   require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);
@@ -129,7 +131,7 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) {
     const Node& node = plan.graph.nodes[i];
     runtime_.memory.clear();
-    NodeContext context(*this, plan, node, plan.runs[i]);
+    NodeContext context(*this, plan, node, plan.run_of(i));
     if (node.pass == Pass::forward)
       node.op->forward(context);
     else

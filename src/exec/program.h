@@ -58,7 +58,8 @@ class Program {
   std::vector<StateData> states;
   std::vector<Layer> layers;
   SlotTable slots;
-  bool bf16_edges = false;  ///< narrow_edges() in plans made from then on
+  bool bf16_edges = false;              ///< narrow_edges() in plans made from then on
+  std::vector<std::string> recomputed;  ///< blocks for recompute(), in plans made from then on
   bool fusion = true;  ///< tests and diagnosis: false runs every node by itself, in plans made from then on
   /// Tests and diagnosis: called when a forward or backward pass begins, and with every node after it ran.
   std::function<void()> before_pass;

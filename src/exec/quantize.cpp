@@ -303,7 +303,7 @@ void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase pha
                    const QuantizeTargets& to) {
   if (const float* inverse = inverse_factors(slot, chain.c))
     multiply_channels(runtime.memory, chain, inverse);
-  choose_scale(slot, runtime, chain, phase, to.sample_maxima);
+  if (!to.known) choose_scale(slot, runtime, chain, phase, to.sample_maxima);
   kernels::Quantize quantize =
       describe(slot, runtime, runtime.first_index(chain.n * chain.h * chain.w * chain.c));
   quantize.views = to.views;
@@ -312,7 +312,7 @@ void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase pha
     slot.channel_scale.clear();
     for (const float factor : slot.channel_factor) slot.channel_scale.push_back(slot.class_scale * factor);
   }
-  run_tail(runtime, slot, chain, quantize, phase == Phase::train,
+  run_tail(runtime, slot, chain, quantize, phase == Phase::train && !to.known,
            [&](kernels::Chain& whole) { run(runtime, whole); });
 }
 

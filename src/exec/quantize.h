@@ -16,6 +16,7 @@ struct QuantizeTargets {
   std::span<const kernels::View> views;
   std::span<void* const> targets;
   std::span<const std::uint32_t> sample_maxima = {};  // known already: spares the pass for them
+  bool known = false;  // the same values again: the slot keeps their scales and counts nothing
 };
 
 /// Runs `chain` with a tail that writes the views: takes the maximum first where the slot's mode asks for it

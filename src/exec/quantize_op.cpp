@@ -7,9 +7,10 @@
 
 namespace octavo {
 
-void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain,
-                   const std::vector<ValueId>& views, std::span<const std::uint32_t> sample_maxima) {
+void run_quantized(Program& program, const Plan& plan, const kernels::Chain& chain, const Node& node,
+                   std::span<const std::uint32_t> sample_maxima) {
   NodeMemory& memory = program.runtime().memory;
+  const std::vector<ValueId>& views = node.views;
   const std::span<kernels::View> layouts = memory.take<kernels::View>(views.size());
   const std::span<void*> targets = memory.take<void*>(views.size());
   for (std::size_t i = 0; i < views.size(); ++i) {
@@ -17,7 +18,8 @@ void run_quantized(Program& program, const Plan& plan, const kernels::Chain& cha
     targets[i] = program.address(plan, views[i]);
   }
   Slot& slot = program.slots[plan.graph.value(views[0]).slot];
-  quantize_edge(program.runtime(), slot, chain, plan.graph.phase, {layouts, targets, sample_maxima});
+  quantize_edge(program.runtime(), slot, chain, plan.graph.phase,
+                {layouts, targets, sample_maxima, !node.counted});
 }
 
 namespace {
@@ -32,7 +34,7 @@ void quantize_forward(OpContext& context) {
   chain.w = view.w;
   chain.c = view.c;
   chain.x = node_context.floats(node.inputs[0]);
-  run_quantized(node_context.program(), node_context.plan(), chain, node.views);
+  run_quantized(node_context.program(), node_context.plan(), chain, node);
 }
 
 kernels::FloatSource entry_of(const NodeContext& first, const Node& node) {
@@ -64,7 +66,7 @@ void chain_forward(OpContext& context) {
   if (node.views.empty())
     builder.run();
   else
-    run_quantized(program, outer.plan(), builder.chain(), node.views, builder.sample_maxima());
+    run_quantized(program, outer.plan(), builder.chain(), node, builder.sample_maxima());
 }
 
 }  // namespace

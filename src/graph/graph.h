@@ -88,6 +88,9 @@ struct Node {
   std::vector<Node> chain;              // fused members in order; chain_store names what each stores
   std::vector<ValueId> chain_store;     // per member: value stored after it, or no_value
   std::vector<ValueId> views;           // quantize tail: views written, all of one slot
+  bool counted = true;                  // quantize tail: false where the slot knows these values already
+  bool repeated = false;                // forward, in the backward pass: runs a second time
+  int first_run = -1;                   // and the node that ran first
   std::string position;                 // file:line:col of the model
 };
 

@@ -18,13 +18,13 @@ std::vector<bool> non_negative_values(const Graph& graph) {
   std::vector<bool> known(graph.values.size(), false);
   const auto is_known = [&](ValueId id) { return known[static_cast<std::size_t>(graph.root(id))]; };
   const auto visit = [&](const Node& node) {
+    if (node.pass == Pass::backward) return;
     const bool kept =
         node.op->keeps_non_negative && std::all_of(node.inputs.begin(), node.inputs.end(), is_known);
     if (!node.op->non_negative && !kept) return;
     for (ValueId id : node.outputs) known[static_cast<std::size_t>(graph.root(id))] = true;
   };
   for (const Node& node : graph.nodes) {
-    if (node.pass == Pass::backward) break;
     if (node.chain.empty())
       visit(node);
     else

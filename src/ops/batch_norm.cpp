@@ -94,19 +94,19 @@ void chain_forward(OpContext& context, ChainBuilder& chain) {
     }
     return chain.scale_shift(a, b);
   }
-  auto* variance = chain.channel_values<double>();
-  float* mean = chain.channel_vector();
-  batch_statistics(chain, mean, variance);
-  update_running(context, mean, variance, c, static_cast<double>(chain.pixels()));
-  auto *kept_mean = static_cast<float*>(context.saved(saved_mean)),
-       *kept_r = static_cast<float*>(context.saved(saved_r));
+  float *mean = static_cast<float*>(context.saved(saved_mean)),
+        *r = static_cast<float*>(context.saved(saved_r));
+  const bool known = context.repeated() && mean != nullptr;
+  if (mean == nullptr) mean = chain.channel_vector(), r = chain.channel_vector();
+  if (!known) {
+    auto* variance = chain.channel_values<double>();
+    batch_statistics(chain, mean, variance);
+    if (!context.repeated()) update_running(context, mean, variance, c, static_cast<double>(chain.pixels()));
+    for (std::int64_t i = 0; i < c; ++i) r[i] = static_cast<float>(1 / std::sqrt(variance[i] + eps));
+  }
   for (std::int64_t i = 0; i < c; ++i) {
-    const auto r = static_cast<float>(1 / std::sqrt(variance[i] + eps));
-    a[i] = scale[i] * r;
+    a[i] = scale[i] * r[i];
     b[i] = shift[i] - mean[i] * a[i];
-    if (kept_mean == nullptr) continue;
-    kept_mean[i] = mean[i];
-    kept_r[i] = r;
   }
   chain.scale_shift(a, b);
 }
@@ -149,6 +149,7 @@ OpDef batch_norm_op() {
   op.parse = parse;
   op.infer = infer;
   op.parameters = parameters;
+  op.repeats_from_saved = true;
   op.states = states;
   op.saved = saved;
   op.needs = {.inputs = true, .outputs = false};

@@ -98,7 +98,7 @@ void look_at_chunk(const Sizes& sizes, const float* x, std::int64_t chunk, doubl
     }
 }
 
-/// Mean and f R of the batch, per channel; running statistics follow.
+/// Mean and f R of the batch, per channel.
 void batch_statistics(OpContext& context, const Sizes& sizes, float* mean, double* deviation) {
   const auto* x = context.in<float>(0);
   std::vector<std::int64_t> own;
@@ -120,6 +120,9 @@ void batch_statistics(OpContext& context, const Sizes& sizes, float* mean, doubl
     mean[k] = static_cast<float>(sum / static_cast<double>(sizes.rows));
     deviation[k] = sizes.factor() * ranges / static_cast<double>(sizes.chunks);
   }
+}
+
+void update_running(OpContext& context, const Sizes& sizes, const float* mean, const double* deviation) {
   const auto momentum = static_cast<float>(context.signature().as<RangeNorm>().momentum);
   float *kept_mean = context.state(running_mean), *kept = context.state(running_deviation);
   for (std::int64_t k = 0; k < sizes.c; ++k) {
@@ -128,27 +131,31 @@ void batch_statistics(OpContext& context, const Sizes& sizes, float* mean, doubl
   }
 }
 
+/// Mean and r of the batch, or of evaluation; a second run finds those of the first.
+void find_scales(OpContext& context, const Sizes& sizes, float* mean, float* r) {
+  const auto c = static_cast<std::size_t>(sizes.c);
+  std::vector<double> deviation(c);
+  if (context.signature().phase == Phase::eval) {
+    std::copy_n(context.state(running_mean), c, mean);
+    std::copy_n(context.state(running_deviation), c, deviation.begin());
+  } else {
+    if (context.repeated() && context.saved(saved_mean) != nullptr) return;
+    batch_statistics(context, sizes, mean, deviation.data());
+    if (!context.repeated()) update_running(context, sizes, mean, deviation.data());
+  }
+  const double eps = context.signature().as<RangeNorm>().eps;
+  for (std::size_t k = 0; k < c; ++k) r[k] = static_cast<float>(1 / (deviation[k] + eps));
+}
+
 void forward(OpContext& context) {
   const Sizes sizes(context.signature());
   const auto c = static_cast<std::size_t>(sizes.c);
-  std::vector<float> mean(c), a(c);
-  std::vector<double> deviation(c);
-  if (context.signature().phase == Phase::eval) {
-    std::copy_n(context.state(running_mean), c, mean.begin());
-    std::copy_n(context.state(running_deviation), c, deviation.begin());
-  } else {
-    batch_statistics(context, sizes, mean.data(), deviation.data());
-  }
-  auto *kept_mean = static_cast<float*>(context.saved(saved_mean)),
-       *kept_r = static_cast<float*>(context.saved(saved_r));
-  const double eps = context.signature().as<RangeNorm>().eps;
-  for (std::size_t k = 0; k < c; ++k) {
-    const auto r = static_cast<float>(1 / (deviation[k] + eps));
-    a[k] = context.parameter(gamma)[k] * r;
-    if (kept_mean == nullptr) continue;
-    kept_mean[k] = mean[k];
-    kept_r[k] = r;
-  }
+  std::vector<float> own(2 * c), a(c);
+  auto *mean = static_cast<float*>(context.saved(saved_mean)),
+       *r = static_cast<float*>(context.saved(saved_r));
+  if (mean == nullptr) mean = own.data(), r = own.data() + c;
+  find_scales(context, sizes, mean, r);
+  for (std::size_t k = 0; k < c; ++k) a[k] = context.parameter(gamma)[k] * r[k];
   const auto* x = context.in<float>(0);
   const float* shift = context.parameter(beta);
   auto* z = context.out<float>(0);
@@ -232,6 +239,7 @@ OpDef range_batch_norm_op() {
   op.parse = parse;
   op.infer = infer;
   op.parameters = parameters;
+  op.repeats_from_saved = true;
   op.states = states;
   op.saved = saved;
   op.needs = {.inputs = true, .outputs = false};

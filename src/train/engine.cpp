@@ -10,6 +10,7 @@
 #include "core/timed.h"
 #include "exec/kernel_plan.h"
 #include "graph/build.h"
+#include "graph/recompute.h"
 #include "optim/gradient_norm.h"
 #include "train/run_folder.h"
 #include "train/strict_precision.h"
@@ -35,7 +36,7 @@ std::string unplanned(const Config& config, const KernelChoice& choice, const Gr
   for (const Node& node : graph.nodes)
     for (std::size_t p = 0; p < node.products.size(); ++p) {
       const ProductPlan& product = node.products[p];
-      if (!product.used || !product.integer) continue;
+      if (!product.used || !product.integer || node.repeated) continue;
       ++all;
       if (choice(product.shape, static_cast<kernels::Product>(p)) == nullptr) ++missing;
     }
@@ -70,6 +71,8 @@ Engine::Engine(const Config& config, const DataSets& data)
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
   if (!config.settings().plan.empty()) use_kernel_plan(config.settings().plan);
   program_->bf16_edges = config.precision().edges == "bf16";
+  placed(config, [&] { require_blocks(program_->graph(), config.train().recompute); });
+  program_->recomputed = config.train().recompute;
   runtime_.micro_steps = config.gradient().accumulate;
   steps_per_epoch_ = std::max<std::int64_t>(1, train_data_->batches_per_epoch() / runtime_.micro_steps);
   controller_ = placed(config, [&] {

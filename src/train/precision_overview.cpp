@@ -47,7 +47,7 @@ std::vector<Situation> situations(const Plan& plan, const Program& program) {
     for (const Layer& layer : program.layers)
       for (const Node& node : plan.graph.nodes) {
         if (node.layer < 0 || &program.layers[static_cast<std::size_t>(node.layer)] != &layer ||
-            !node.products[p].used)
+            !node.products[p].used || node.repeated)
           continue;
         const Situation one = situation_of(layer, p, node.products[p], program.slots);
         const auto known =

@@ -14,7 +14,7 @@ void require_asked_precision(const Plan& plan, const Program& program, const Pre
   for (const Node& node : plan.graph.nodes)
     for (std::size_t p = 0; p < 3; ++p) {
       const ProductPlan& product = node.products[p];
-      if (!product.used || product.integer || *asked[p].second == "fp32") continue;
+      if (!product.used || product.integer || node.repeated || *asked[p].second == "fp32") continue;
       const Layer& layer = program.layers[static_cast<std::size_t>(node.layer)];
       if (layer.kept_fp32) continue;
       problems += concat("\n  ", layer.info.name, " ", asked[p].first, ": ", product.fallback);

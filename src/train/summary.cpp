@@ -70,7 +70,7 @@ void each_product(const Plan& plan, const Program& program, const Visit& visit) 
     for (std::size_t p = 0; p < 3; ++p)
       for (const Node& node : plan.graph.nodes)
         if (node.layer >= 0 && &program.layers[static_cast<std::size_t>(node.layer)] == &layer &&
-            node.products[p].used)
+            node.products[p].used && !node.repeated)
           visit(layer, p, node.products[p]);
 }
 

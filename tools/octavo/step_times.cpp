@@ -11,7 +11,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::array product_passes = {"forward", "grad_input", "grad_weight"};
-enum Order { forward, pointwise, grad_input, grad_weight, bias, pointwise_backward };
+enum Order {
+  forward,
+  pointwise,
+  forward_again,
+  pointwise_again,
+  grad_input,
+  grad_weight,
+  bias,
+  pointwise_backward
+};
 constexpr std::array product_orders = {forward, grad_input, grad_weight};
 
 double seconds_since(Clock::time_point start) {
@@ -36,7 +45,7 @@ std::int64_t product_bytes(const Plan& plan, std::size_t index, std::size_t p) {
   const Node& node = graph.nodes[index];
   const ProductPlan& product = node.products[p];
   const kernels::ConvShape& s = product.shape;
-  const Tensor& packed = plan.runs[index].products[p].packed;
+  const Tensor& packed = plan.run_of(index).products[p].packed;
   const std::int64_t plain = 4 * s.k * s.r * s.s * (s.c / s.groups);
   const std::int64_t weights = packed ? packed.bytes() : plain;
   const auto data = [&](ValueId in_float) { return product.integer ? product.a : in_float; };
@@ -60,10 +69,7 @@ std::string kernels_of(const Node& node) {
   return text;
 }
 
-std::string layer_name(const Node& node) {
-  const std::string ending = ":backward";
-  return node.name.ends_with(ending) ? node.name.substr(0, node.name.size() - ending.size()) : node.name;
-}
+std::string layer_name(const Node& node) { return node.name.substr(0, node.name.find(':')); }
 
 // Forward: the last layer that the node reads from, else the last before it. Backward: the next.
 std::string layer_of(const Graph& graph, std::size_t index) {
@@ -113,7 +119,8 @@ void StepTimes::describe_products(const Plan& plan, std::size_t index) {
   for (std::size_t p = 0; p < node.products.size(); ++p) {
     const ProductPlan& product = node.products[p];
     if (!product.used) continue;
-    const int at = row(layer_name(node), product_passes[p], product_orders[p]);
+    const int at = node.repeated ? row(layer_name(node), "forward again", forward_again)
+                                 : row(layer_name(node), product_passes[p], product_orders[p]);
     StepRow& into = rows_[static_cast<std::size_t>(at)];
     into.kernel = product.kernel;
     into.integer = product.integer;
@@ -130,10 +137,16 @@ void StepTimes::describe_products(const Plan& plan, std::size_t index) {
   }
 }
 
+int StepTimes::pointwise_row(const Graph& graph, std::size_t index) {
+  if (const Node& node = graph.nodes[index]; node.repeated)
+    return row(layer_of(graph, static_cast<std::size_t>(node.first_run)), "pointwise again", pointwise_again);
+  const bool backward = index >= graph.first_backward;
+  return row(layer_of(graph, index), backward ? "pointwise backward" : "pointwise",
+             backward ? pointwise_backward : pointwise);
+}
+
 void StepTimes::describe_pointwise(const Plan& plan, std::size_t index) {
-  const bool backward = index >= plan.graph.first_backward;
-  const int at = row(layer_of(plan.graph, index), backward ? "pointwise backward" : "pointwise",
-                     backward ? pointwise_backward : pointwise);
+  const int at = pointwise_row(plan.graph, index);
   rows_[static_cast<std::size_t>(at)].bytes += nodes_[index].bytes;
   nodes_[index].row = at;
 }

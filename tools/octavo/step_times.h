@@ -68,6 +68,7 @@ class StepTimes {
  private:
   void describe(const Plan& plan);
   void describe_products(const Plan& plan, std::size_t index);
+  int pointwise_row(const Graph& graph, std::size_t index);
   void describe_pointwise(const Plan& plan, std::size_t index);
   bool still_describes(const Plan& plan) const;
   int row(const std::string& layer, const char* pass, int order);

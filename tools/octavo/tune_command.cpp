@@ -37,7 +37,7 @@ std::vector<Wanted> integer_products(Engine& engine) {
   for (const Node& node : engine.training_plan().graph.nodes)
     for (std::size_t p = 0; p < node.products.size(); ++p) {
       const ProductPlan& product = node.products[p];
-      if (!product.used || !product.integer) continue;
+      if (!product.used || !product.integer || node.repeated) continue;
       const auto kind = static_cast<kernels::Product>(p);
       const std::string& layer = engine.program().layers[static_cast<std::size_t>(node.layer)].info.name;
       const auto known = std::find_if(all.begin(), all.end(), [&](const Wanted& other) {

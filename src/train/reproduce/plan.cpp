@@ -50,7 +50,7 @@ bool decides(const std::string& key, bool fp32) {
   static const std::set<std::string> others{"model.use",        "model.file",      "data.path",
                                             "data.threads",     "train.seed",      "train.threads",
                                             "train.eval_every", "train.keep_last", "train.checkpoint_every",
-                                            "output.dir",       "precision.strict"};
+                                            "train.recompute",  "output.dir",      "precision.strict"};
   if (fp32 && key.starts_with("precision.") && key != "precision.policy") return false;
   return !others.contains(key);
 }
