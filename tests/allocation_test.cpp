@@ -1,5 +1,5 @@
-// Once a plan has run, its passes and the update take nothing from the heap. Layers in FP32 are left out: oneDNN
-// allocates as it likes.
+// Once a plan has run, its passes and the update take nothing from the heap. Layers in FP32 are left out:
+// oneDNN allocates as it likes.
 #include <atomic>
 #include <cstdlib>
 #include <new>

@@ -92,7 +92,7 @@ TEST_CASE("the procedural shapes are too hard for a linear model") {
         0.6);  // 3 epochs; configs/shapes_resnet8.yaml gets above 0.95
 }
 
-TEST_CASE("an update tells the largest weights; a change from outside makes them unknown") {
+TEST_CASE("an update tells the largest weights, and a change from outside makes them unknown") {
   TemporaryFolder folder;
   const Config config = config_of(folder, {"precision=unified_int8", "precision.keep_fp32=[]"});
   const auto engine = trained(config, 2);

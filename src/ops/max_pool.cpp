@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "clones.h"
 #include "exec/context.h"
 #include "ops/common.h"
 #include "ops/pool.h"
@@ -14,15 +15,6 @@ using kernels::assign;
 using kernels::Bf16;
 using kernels::to_bf16;
 using kernels::to_float;
-
-// Compiled for wide vectors too, chosen when the program starts; maxima are the same on all of them. That
-// takes glibc, and sanitizers are not ready when it happens.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define OCTAVO_WIDE_CLONES [[gnu::target_clones("avx512f", "avx2", "default")]]
-#else
-#define OCTAVO_WIDE_CLONES
-#endif
 
 // out[ch] = max(out[ch], in[ch]) and, where `in` is larger, where[ch] = index. NaN stays visible, as in
 // PyTorch.
