@@ -5,9 +5,7 @@
 // Only glibc chooses so, and sanitizers are not ready yet when it does.
 #if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#define OCTAVO_CLONES __attribute__((target_clones("avx2", "default")))  // bound by memory
-#define OCTAVO_WIDE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#define OCTAVO_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define OCTAVO_CLONES
-#define OCTAVO_WIDE_CLONES
 #endif

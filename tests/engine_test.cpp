@@ -14,7 +14,7 @@ using namespace octavo::testing;
 
 namespace {
 
-Config config_of(const TemporaryFolder& folder, std::vector<std::string> overrides) {
+Config config_of(const TemporaryFolder& folder, const std::vector<std::string>& overrides) {
   write_text(folder / "a.yaml", tiny_config());
   return Config::load((folder / "a.yaml").string(), overrides, catalog());
 }

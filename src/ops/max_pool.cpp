@@ -18,8 +18,8 @@ using kernels::to_float;
 
 // out[ch] = max(out[ch], in[ch]) and, where `in` is larger, where[ch] = index. NaN stays visible, as in
 // PyTorch.
-OCTAVO_WIDE_CLONES void take_larger(const float* __restrict in, std::int64_t channels, std::int32_t index,
-                                    float* __restrict out, std::int32_t* __restrict where) {
+OCTAVO_CLONES void take_larger(const float* __restrict in, std::int64_t channels, std::int32_t index,
+                               float* __restrict out, std::int32_t* __restrict where) {
   for (std::int64_t ch = 0; ch < channels; ++ch) {
     const float v = in[ch], seen = out[ch];
     const bool takes = v > seen || v != v;
@@ -28,10 +28,10 @@ OCTAVO_WIDE_CLONES void take_larger(const float* __restrict in, std::int64_t cha
   }
 }
 
-OCTAVO_WIDE_CLONES void widen(const Bf16* __restrict in, std::int64_t channels, float* __restrict out) {
+OCTAVO_CLONES void widen(const Bf16* __restrict in, std::int64_t channels, float* __restrict out) {
   for (std::int64_t ch = 0; ch < channels; ++ch) out[ch] = to_float(in[ch]);
 }
-OCTAVO_WIDE_CLONES void narrow(const float* __restrict in, std::int64_t channels, Bf16* __restrict out) {
+OCTAVO_CLONES void narrow(const float* __restrict in, std::int64_t channels, Bf16* __restrict out) {
   for (std::int64_t ch = 0; ch < channels; ++ch) out[ch] = to_bf16(in[ch]);
 }
 

@@ -3,10 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
-#include "clones.h"
 #include "core/check.h"
 #include "fetch.h"
 
@@ -15,39 +13,19 @@ namespace {
 
 constexpr std::int64_t lanes = 16, tile = kernels::fetch_block, chunk_elements = 1 << 14;
 
-using Lanes [[gnu::vector_size(lanes * sizeof(float))]] = float;
-
-/// Sums of `count` whole tiles side by side, so that one addition need not wait for the other.
-template <std::int64_t count>
-[[gnu::always_inline]] inline double sum_tiles(double sum, const float* x) {
-  Lanes lane[count] = {};
-  for (std::int64_t i = 0; i < tile; i += lanes)
-    for (std::int64_t t = 0; t < count; ++t) {
-      Lanes v;
-      std::memcpy(&v, x + t * tile + i, sizeof(v));
-      lane[t] += v * v;
-    }
-  for (std::int64_t t = 0; t < count; ++t)
-    for (std::int64_t j = 0; j < lanes; ++j) sum += lane[t][j];
-  return sum;
-}
-
-double sum_rest(double sum, const float* x, std::int64_t n) {
-  float lane[lanes] = {};
-  for (std::int64_t i = 0; i < n; ++i) lane[i % lanes] += x[i] * x[i];
-  for (const float value : lane) sum += value;
-  return sum;
-}
-
-OCTAVO_CLONES double sum_squares(const float* x, std::int64_t n) {
-  constexpr std::int64_t together = 2;
+double sum_squares(const float* x, std::int64_t n) {
   double sum = 0;
-  for (; n >= together * tile; x += together * tile, n -= together * tile) {
-    for (std::int64_t t = 0; t < together; ++t) kernels::fetch_ahead(x + t * tile);
-    sum = sum_tiles<together>(sum, x);
+  for (std::int64_t begin = 0; begin < n; begin += tile) {
+    kernels::fetch_ahead(x + begin);
+    const std::int64_t size = std::min(tile, n - begin), whole = size / lanes * lanes;
+    float lane[lanes] = {};
+    for (std::int64_t i = 0; i < whole; i += lanes) {
+      for (std::int64_t j = 0; j < lanes; ++j) lane[j] += x[begin + i + j] * x[begin + i + j];
+    }
+    for (std::int64_t i = whole; i < size; ++i) lane[i - whole] += x[begin + i] * x[begin + i];
+    for (const float value : lane) sum += value;
   }
-  for (; n >= tile; x += tile, n -= tile) sum = sum_tiles<1>(sum, x);
-  return n > 0 ? sum_rest(sum, x, n) : sum;
+  return sum;
 }
 
 }  // namespace
