@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include "graph/op_table.h"
 #include "support/precision.h"
 #include "support/resnet8.h"
 
@@ -92,6 +93,33 @@ TEST_CASE("a layer in FP32 reads and writes FP32, and the pool behind it follows
   std::map<std::string, DType> forward = types_of(graph, ValueKind::activation);
   for (const char* name : {"q", "c", "pool"}) CHECK(forward[name] == DType::f32);
   for (const char* name : {"a", "r", "p", "b"}) CHECK(forward[name] == DType::bf16);
+}
+
+TEST_CASE("a layer of an application, whose code touches what its products wrote, has FP32 around it") {
+  OpDef op = find_op("conv2d");
+  op.type = "own_conv";
+  op.takes_bf16 = false;
+  op.forward = [](OpContext& context) {
+    context.multiply_forward();
+    const std::int64_t size = context.signature().outputs[0].shape.elements();
+    for (std::int64_t i = 0; i < size; ++i) context.out<float>(0)[i] += 1;
+  };
+  register_op(op);
+  std::string text = model;
+  text.replace(text.find("b conv2d"), 8, "b own_conv");
+  const Batch batch;
+  Runtime runtime(1, 1);
+  Program program(build(text), batch.types, runtime);
+  set_formats(program, true);
+  program.bf16_edges = true;
+  const Plan& plan = program.plan(batch.types, Phase::train);
+  std::map<std::string, DType> forward = types_of(plan.graph, ValueKind::activation);
+  CHECK(forward["b"] == DType::f32);
+  for (const char* name : {"a", "r", "p", "q", "c"}) CHECK(forward[name] == DType::bf16);
+  for (const Node& node : plan.graph.nodes)
+    if (node.op->type == "own_conv" && node.pass == Pass::backward)
+      CHECK(plan.graph.value(plan.graph.root(node.grad_inputs[0])).type.dtype == DType::f32);
+  CHECK(std::isfinite(run_pass(program, batch.types, batch.pointers)));
 }
 
 TEST_CASE("without integer products there is nothing to store in bfloat16") {

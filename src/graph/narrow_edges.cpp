@@ -10,17 +10,21 @@
 namespace octavo {
 namespace {
 
+/// Products of an application's own op stay FP32 in memory: its code may touch them.
 bool is_integer(const Node& node, LayerProduct which) {
   const ProductPlan& product = node.products[static_cast<std::size_t>(which)];
-  return product.used && product.integer;
+  return node.op->takes_bf16 && product.used && product.integer;
 }
 
 /// A backward node that reads its gradient for the bias alone.
 bool only_sums_gradient(const Node& node) {
-  return node.op->product && node.pass == Pass::backward &&
+  return node.op->takes_bf16 && node.op->product && node.pass == Pass::backward &&
          std::all_of(node.products.begin(), node.products.end(),
                      [](const ProductPlan& product) { return !product.used || product.integer; });
 }
+
+/// Pools: all floats in the same type. Product layers take each of theirs in its own.
+bool has_one_type(const Node& node) { return node.op->takes_bf16 && !node.op->product; }
 
 /// The float values that a node takes in either type.
 std::set<ValueId> flexible(const Graph& graph, const Node& node) {
@@ -30,7 +34,7 @@ std::set<ValueId> flexible(const Graph& graph, const Node& node) {
       if (id != no_value) values.insert(graph.root(id));
   };
   if (node.op == &quantize_op()) add(node.inputs);
-  if (node.op->takes_bf16)
+  if (has_one_type(node))
     for (const auto& ids : {node.inputs, node.outputs, node.grad_outputs, node.grad_inputs}) add(ids);
   add(node.chain_store);
   for (const Node& member : node.chain) {
@@ -72,7 +76,7 @@ void narrow_edges(Graph& graph) {
   for (bool changed = true; changed;) {
     changed = false;
     for (const Node& node : graph.nodes)
-      if (node.op->takes_bf16) changed |= tie_types(graph, node, fixed);
+      if (has_one_type(node)) changed |= tie_types(graph, node, fixed);
   }
   for (std::size_t i = 0; i < graph.values.size(); ++i) {
     Value& value = graph.values[i];

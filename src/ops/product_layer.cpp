@@ -33,6 +33,7 @@ void make_product_layer(OpDef& op) {
   };
   op.needs = {.inputs = true, .outputs = false};
   op.adds_to_grad_input = true;
+  op.takes_bf16 = true;
 }
 
 }  // namespace octavo
