@@ -286,7 +286,7 @@ TEST_CASE("auto: factors that balance the channels, looked at ever more rarely")
   std::vector<float> factors(3, 1.0f);
   // What reaches r times as far as the furthest gets the factor r at once, the root of it later.
   const float reaches[][3] = {{1, 0.25f, 0}, {0.5f, 1, 0}, {1, 1, 1}};
-  const float least = 0x1p-12f;
+  const float least = 0x1p-4f;
   const float expected[][3] = {
       {1, 0.25f, least}, {1, 0.25f * std::sqrt(2.0f), least}, {1, 0.25f * std::sqrt(2.0f), least}};
   std::vector<std::int64_t> looked;

@@ -112,7 +112,9 @@ class Auto final : public Policy {
   /// The channels' factors, the largest 1, so that all reach as far as each other: times the reach at the
   /// first look, then times its root, since the reach of one batch is not that of the next.
   std::vector<float> balanced(const SlotObservation& seen, Memory& memory) const {
-    constexpr float least = 0x1p-12f;
+    // A channel that was silent and speaks again raises a sample's scale by up to 1 / least, and with it the
+    // noise of all others; at 1/16 a channel already adds 1/256 of the noise it would add at 1.
+    constexpr float least = 0x1p-4f;
     std::vector<float> factors(seen.channel_factor.begin(), seen.channel_factor.end());
     for (std::size_t k = 0; k < factors.size(); ++k)
       factors[k] *= memory.looks() == 0 ? seen.channel_reach[k] : std::sqrt(seen.channel_reach[k]);
@@ -234,7 +236,8 @@ PolicyDef auto_policy() {
       range_decay_option(),
       saturation_limit_option(),
   };
-  def.revision = 2;  // 2: samples' ranges leave room for the terms of the channels' means
+  // 2: samples' ranges leave room for the terms of the channels' means; 3: factors of 1/16 at least
+  def.revision = 3;
   def.make = [](const PolicyRequest& request) { return std::make_unique<Auto>(request); };
   return def;
 }
