@@ -239,6 +239,9 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
     case StepKind::store_bits:
       store_bits(s);
       break;
+    case StepKind::look:
+      (*s.step.look)(s.tile.sample, s.tile.count / s.plan.c, in);
+      break;
     case StepKind::sums: {
       Look nothing;
       (s.x != nullptr ? add_sums<true, false> : add_sums<false, false>)(s.plan, chunk, s.tile, index, in, s.x,
@@ -250,7 +253,8 @@ int run_step(const StepTile& s, std::int64_t index, std::int64_t chunk) {
 }
 
 bool changes_value(StepKind kind) {
-  return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums;
+  return kind != StepKind::store && kind != StepKind::store_bits && kind != StepKind::sums &&
+         kind != StepKind::look;
 }
 
 [[gnu::noinline]] void count_max(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,

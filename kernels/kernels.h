@@ -212,7 +212,11 @@ enum class StepKind : std::uint8_t {
   store,        ///< out = v
   store_bits,   ///< bits = lo < v < hi, one bit per element, element i at bit i % 8 of byte i / 8
   sums,         ///< sum_v[c] += v, sum_vx[c] += v * (x - b[c])  (x none: v * v); at most one in a chain
+  look,         ///< look(sample, pixels, v): shows the values, for statistics
 };
+
+/// Sees whole pixels [pixels][c] of one sample, in any order and by several threads at once.
+using LookAt = FunctionRef<void(std::int64_t sample, std::int64_t pixels, const float* v)>;
 
 /// A null a reads as ones, a null b or d as zeros.
 struct Step {
@@ -227,6 +231,7 @@ struct Step {
   float lo = 0, hi = 3.0e38f;
   RandomKey key;
   std::uint32_t first_index = 0;
+  const LookAt* look = nullptr;
 };
 
 enum class Rounding : std::uint8_t { nearest, stochastic };  // nearest: ties to even

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <random>
 
 #include "core/thread_pool.h"
@@ -422,6 +423,38 @@ TEST_CASE("chains are bit-equal on zeros, denormals, Inf, NaN and huge values") 
     check_all(in, backward_steps(in));
     std::fill(in.x.begin(), in.x.end(), 0.0f);
     check_all(in, {});
+  }
+}
+
+TEST_CASE("a look sees every value where it stands, in whole pixels of one sample, and changes nothing") {
+  for (const Sizes& s : shapes) {
+    INFO(s.n << 'x' << s.h << 'x' << s.w << 'x' << s.c);
+    const Inputs in(s);
+    const std::vector<Step> plain = {{.kind = StepKind::scale_shift, .a = in.a.data(), .b = in.b.data()},
+                                     {.kind = StepKind::relu},
+                                     {.kind = StepKind::store}};
+    for (Isa isa : {Isa::ref, Isa::avx2, Isa::avx512vnni}) {
+      if (!isa_supported(isa)) continue;
+      const Outcome expected = run(isa, 1, in, plain, {});
+      std::mutex mutex;
+      std::vector<std::vector<float>> seen(static_cast<std::size_t>(s.n * s.c)), stored = seen;
+      const auto collect = [&](std::int64_t sample, std::int64_t pixels, const float* v) {
+        const std::lock_guard lock(mutex);
+        for (std::int64_t i = 0; i < pixels * s.c; ++i)
+          seen[static_cast<std::size_t>(sample * s.c + i % s.c)].push_back(v[i]);
+      };
+      const LookAt look(collect);
+      std::vector<Step> steps = plain;
+      steps.insert(steps.begin() + 2, {.kind = StepKind::look, .look = &look});
+      const Outcome outcome = run(isa, 2, in, steps, {});
+      check_equal(outcome, expected);
+      for (std::int64_t i = 0; i < s.elements(); ++i)
+        stored[static_cast<std::size_t>(i / (s.h * s.w * s.c) * s.c + i % s.c)].push_back(
+            outcome.stored[static_cast<std::size_t>(i)]);
+      for (auto* lists : {&seen, &stored})
+        for (std::vector<float>& values : *lists) std::sort(values.begin(), values.end());
+      CHECK((seen == stored));
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 // values that are not finite.
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "octavo/error.h"
 #include "support/branches.h"
@@ -166,6 +167,23 @@ TEST_CASE("an auxiliary head of training: its weighted loss adds up, evaluation 
   CHECK(logits(with, images) == logits(without, images));
   CHECK_THROWS_WITH(with.output(with.plan(images.types, Phase::eval), "side"),
                     ContainsSubstring("no output"));
+}
+
+TEST_CASE("outputs that nobody keeps take no memory and change no gradient") {
+  const Images images(4);
+  Runtime runtime(1, 1);
+  const std::string text = std::string(small_model) + "output early r\n";
+  Program all(build(text), images.types, runtime), some(build(text), images.types, runtime);
+  some.kept_outputs = std::set<std::string>{"logits"};
+  run_pass(all, images.types, images.pointers);
+  run_pass(some, images.types, images.pointers);
+  CHECK(values(parameter(all, "a.weight").gradient) == values(parameter(some, "a.weight").gradient));
+  Plan &whole = all.plan(images.types, Phase::train), &plan = some.plan(images.types, Phase::train);
+  CHECK(plan.arena_bytes < whole.arena_bytes);
+  CHECK(all.output(whole, "early").shape().rank() == 4);
+  CHECK(values(some.output(plan, "logits")) == values(all.output(whole, "logits")));
+  CHECK_THROWS_WITH(some.output(plan, "early"), ContainsSubstring("the plan keeps no output 'early'"));
+  CHECK_THROWS_WITH(some.output(plan, "late"), ContainsSubstring("the model has no output 'late'"));
 }
 
 TEST_CASE("INT8 evaluation does not depend on the batch size, and leaves training as it was") {

@@ -98,6 +98,8 @@ void run_steps(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
       for (std::int64_t i = 0; i < tile.count; ++i) step.out.set(tile.first + i, work.values[i]);
     else if (step.kind == StepKind::store_bits)
       store_bits(step, tile, work.values);
+    else if (step.kind == StepKind::look)
+      (*step.look)(tile.sample, tile.count / plan.c, work.values);
     else if (step.kind == StepKind::sums)
       add_sums(plan, chunk, operands, tile, work.values, work.sums);
     else

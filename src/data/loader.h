@@ -14,7 +14,7 @@ struct LoaderOptions {
   bool shuffle = true;
   bool drop_last = true;   // training drops the last partial batch, evaluation keeps it
   int workers = 1;         // threads that prepare batches; 0: the caller does; never changes the result
-  int ready = 3;           // batches prepared ahead at most
+  int ready = 2;           // batches prepared ahead at most
   std::uint64_t seed = 1;  // of order and augmentation
   std::vector<std::string> augment;  // names of transform_list.inc, in this order
   std::vector<float> mean, std;      // per channel of image / 255; empty: the set's own

@@ -86,6 +86,8 @@ Graph Program::instantiate(const BatchTypes& inputs, Phase phase) const {
   bind_types(graph, inputs);
   infer_types(graph);
   require_sizes_fit(graph);
+  if (kept_outputs)
+    std::erase_if(graph.outputs, [&](const Output& output) { return !kept_outputs->contains(output.name); });
   graph.first_backward = graph.nodes.size();
   if (phase == Phase::train) append_backward(graph);
   drop_reshapes(graph);
@@ -228,7 +230,9 @@ Tensor Program::output(const Plan& plan, const std::string& name) const {
     std::memcpy(copy.data(), value(plan, output.value), static_cast<std::size_t>(type.bytes()));
     return copy;
   }
-  fail(Errc::config, "the model has no output '", name, "'");
+  const bool dropped = std::any_of(graph_.outputs.begin(), graph_.outputs.end(),
+                                   [&](const Output& output) { return output.name == name; });
+  fail(Errc::config, "the ", dropped ? "plan keeps" : "model has", " no output '", name, "'");
 }
 
 }  // namespace octavo

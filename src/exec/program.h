@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,9 @@ class Program {
   std::vector<StateData> states;
   std::vector<Layer> layers;
   SlotTable slots;
+  /// Outputs of the model that plans made from then on keep; none: all. Others cost neither memory nor a
+  /// float.
+  std::optional<std::set<std::string>> kept_outputs;
   bool bf16_edges = false;              ///< narrow_edges() in plans made from then on
   std::vector<std::string> recomputed;  ///< blocks for recompute(), in plans made from then on
   bool fusion = true;  ///< tests and diagnosis: false runs every node by itself, in plans made from then on

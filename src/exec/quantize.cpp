@@ -8,8 +8,8 @@
 #include "core/check.h"
 #include "core/timed.h"
 #include "exec/chain.h"
+#include "exec/observe.h"
 #include "exec/weight_transform.h"
-#include "precision/statistics.h"
 
 namespace octavo {
 namespace {
@@ -160,52 +160,6 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   return quantize;
 }
 
-// The values that the chain will end with; where it leaves them nowhere it gets a step that does.
-const float* kept_values(Runtime& runtime, kernels::Chain& chain) {
-  using kernels::FloatType;
-  const auto is_f32 = [](kernels::FloatSource v) { return v.type == FloatType::f32; };
-  if (chain.steps.empty() && is_f32(chain.x)) return chain.x.as<float>();
-  if (chain.steps.empty() || chain.steps.back().kind != kernels::StepKind::store ||
-      !is_f32(chain.steps.back().out)) {
-    const std::span<kernels::Step> steps = runtime.memory.copy(chain.steps, 1);
-    steps.back() = {.kind = kernels::StepKind::store,
-                    .out = runtime.statistics_buffer(chain.n * chain.h * chain.w * chain.c)};
-    chain.steps = steps;
-  }
-  return chain.steps.back().out.as<float>();
-}
-
-// The mean over micro-steps, which are of equal size.
-void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
-  slot.channels.resize(more.size());
-  const double share = 1.0 / ++slot.channel_passes;
-  for (std::size_t i = 0; i < more.size(); ++i) {
-    ChannelSummary& into = slot.channels[i];
-    into.max_abs = std::max(into.max_abs, more[i].max_abs);
-    const double before = into.sigma * into.sigma, now = more[i].sigma * more[i].sigma;
-    into.sigma = std::sqrt(before + share * (now - before));
-    into.above_sigma += share * (more[i].above_sigma - into.above_sigma);
-  }
-}
-
-void observe(Slot& slot, Runtime& runtime, const float* values, const kernels::Chain& chain) {
-  const Timed timed(runtime.precision_seconds);
-  const std::int64_t pixels = chain.n * chain.h * chain.w, channels = chain.c;
-  if (slot.wanted.reach) {
-    slot.channel_reach.resize(static_cast<std::size_t>(channels));
-    std::vector<float> shares;
-    shares.reserve(slot.inverse_scale.size());
-    for (const float inverse : slot.inverse_scale)
-      shares.push_back(inverse / static_cast<float>(largest_integer(slot.format)));
-    extend_reach(values, chain.n, chain.h * chain.w, shares, slot.channel_reach, runtime.parallel);
-  }
-  if (slot.wanted.histogram) count_magnitudes(values, pixels * channels, slot.histogram, runtime.parallel);
-  if (!slot.wanted.channels) return;
-  const std::int64_t summaries = slot.format.granularity == ScaleGranularity::channel ? channels : 1;
-  merge_channels(slot,
-                 summarize_channels(values, pixels * channels / summaries, summaries, runtime.parallel));
-}
-
 void keep_sample_maxima(Slot& slot) {
   if (!slot.wanted.histogram || !has_sample_scales(slot.format.granularity)) return;
   for (const std::uint32_t bits : slot.max_bits) slot.sample_max.push_back(std::bit_cast<float>(bits));
@@ -232,8 +186,9 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
     chain.max_bits = slot.max_bits.data();
     chain.max_granularity = kernels::Granularity::channel;
   }
-  const bool looked_at = observed && (slot.wanted.histogram || slot.wanted.channels || slot.wanted.reach);
-  const float* values = looked_at ? kept_values(runtime, chain) : nullptr;
+  std::optional<Observation> observation;
+  if (observed && (slot.wanted.histogram || slot.wanted.channels || slot.wanted.reach))
+    observation.emplace(slot, runtime, chain);
   pass(chain);
   refuse_non_finite(slot, runtime, stats.max_bits);
   if (!observed) return;
@@ -243,7 +198,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
   if (channel_maxima) merge_maxima(slot, slot.max_bits);
   keep_sample_maxima(slot);
-  if (looked_at) observe(slot, runtime, values, chain);
+  if (observation) observation->finish();
 }
 
 // The scales of filters [k, taps, c] that share them; the slot then holds these alone.

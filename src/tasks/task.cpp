@@ -11,6 +11,7 @@ class Classification final : public Task {
  public:
   std::string metric_name() const override { return "accuracy"; }
   bool higher_is_better() const override { return true; }
+  std::set<std::string> outputs() const override { return {"logits"}; }
   void reset() override { top1_.reset(); }
   void add(const Program& program, const Plan& plan, const Batch& batch) override {
     const Tensor logits = program.output(plan, "logits");
@@ -26,6 +27,7 @@ class LossOnly final : public Task {
  public:
   std::string metric_name() const override { return "loss"; }
   bool higher_is_better() const override { return false; }
+  std::set<std::string> outputs() const override { return {}; }
   void reset() override { mean_.reset(); }
   void add(const Program& program, const Plan& plan, const Batch& batch) override {
     mean_.add(program.loss(plan), batch.size());

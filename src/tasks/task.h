@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "data/loader.h"
@@ -14,6 +15,7 @@ class Task {
   virtual ~Task() = default;
   virtual std::string metric_name() const = 0;
   virtual bool higher_is_better() const = 0;
+  virtual std::set<std::string> outputs() const = 0;  ///< of the model, that add() reads
   virtual void reset() = 0;
   virtual void add(const Program& program, const Plan& plan, const Batch& batch) = 0;
   virtual double metric() const = 0;

@@ -83,6 +83,7 @@ Engine::Engine(const Config& config, const DataSets& data)
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);
   optimizer_ = make_program_optimizer(config, *program_);
   task_ = make_task(*program_, train_info());
+  program_->kept_outputs = task_->outputs();
   const Plan& plan = training_plan();
   if (program_->kernel_choice)
     if (std::string note = unplanned(config, program_->kernel_choice, plan.graph); !note.empty())

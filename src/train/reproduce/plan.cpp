@@ -127,6 +127,8 @@ DecidingSettings deciding_settings(const Config& config) {
   result["precision.policy"] = settings.precision.policy;
   const int revision = find_policy(settings.precision.policy).revision;
   if (revision > 1) result["precision.revision"] = std::to_string(revision);
+  // 2: outputs of the model that nothing reads are as narrow as other values.
+  if (settings.precision.edges == "bf16") result["precision.edges.revision"] = "2";
   if (!fp32) add_options(config, result);
   std::set<std::string> seen;
   result["model"] = fs::path(settings.model.file).stem().string() + "@" +
