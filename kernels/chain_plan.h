@@ -167,8 +167,9 @@ void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk);
 std::uint32_t largest_magnitude_avx2(const float* values, std::int64_t count);
 std::uint32_t largest_magnitude_avx512vnni(const float* values, std::int64_t count);
 
-/// Quantizes a run of x, at most chain_block_floats elements of one sample, wherever it begins; counts in
-/// `chunk`. Reads of `work` values and random alone, clears chain_slack bytes behind `out`.
+/// Quantizes a run of x, at most chain_block_floats elements of one sample, wherever it begins, or without x
+/// what lies in the values of `work`; counts in `chunk`. Reads of `work` values and random alone, clears
+/// chain_slack bytes behind `out`.
 void quantize_run_ref(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
                       std::int8_t* out);
 void quantize_run_avx2(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,

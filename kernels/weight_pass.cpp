@@ -2,9 +2,11 @@
 #include "weight_pass.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "chain_plan.h"
+#include "clones.h"
 #include "fetch.h"
 
 namespace octavo::kernels {
@@ -35,20 +37,46 @@ QuantizeRun quantize_run(Isa isa) {
                                 : quantize_run_ref;
 }
 
+/// out = weights factor.
+OCTAVO_CLONES void scale_run(const float* __restrict weights, float factor, std::int64_t count,
+                             float* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = weights[i] * factor;
+}
+
 /// Quantizes a block of the filters of `plan`, whose first is filter `first` of W. The weights that come
 /// fetch_distance later are some filters ahead, as the next block goes on with the same part of filters.
 void quantize_block(const ChainPlan& plan, QuantizeRun quantize, std::int64_t chunk, const WeightBlock& block,
-                    std::int64_t first, std::int64_t pitch, ChainWork work, std::int8_t* integers) {
-  const std::int64_t row = plan.w * plan.c;
-  work.ahead = ceil_div(fetch_distance, block.end - block.begin) * row;
+                    std::int64_t first, const float* factor, std::int64_t pitch, ChainWork work,
+                    std::int8_t* integers) {
+  const std::int64_t row = plan.w * plan.c, ahead = ceil_div(fetch_distance, block.end - block.begin) * row;
+  ChainPlan from_work = plan;
+  from_work.x = {};
+  work.ahead = factor == nullptr ? ahead : 0;
   ChainTile run{};
   for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
     run.sample = k - first;
     run.first = run.sample * row + block.begin;
     run.count = block.end - block.begin;
-    quantize(plan, chunk, run, work, integers);
+    if (factor != nullptr) {
+      const float* weights = plan.x.as<float>() + run.first;
+      for (std::int64_t i = 0; i < run.count; i += 16) __builtin_prefetch(weights + ahead + i);
+      scale_run(weights, factor[k], run.count, work.values);
+    }
+    quantize(factor == nullptr ? plan : from_work, chunk, run, work, integers);
   }
 }
+
+/// most = max(most, |weights factor|), as bits.
+OCTAVO_CLONES void raise_maxima(const float* __restrict weights, float factor, std::int64_t count,
+                                std::uint32_t* __restrict most) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(weights[i] * factor) & 0x7FFFFFFFu;
+    most[i] = bits > most[i] ? bits : most[i];
+  }
+}
+
+constexpr std::int64_t most_maxima_chunks = 16;
+std::int64_t maxima_chunks(const WeightShape& shape) { return std::min(shape.k, most_maxima_chunks); }
 
 }  // namespace
 
@@ -74,8 +102,9 @@ WeightBlock WeightBlocks::operator[](std::int64_t index) const {
           std::min(begin + part_, range + part_range_)};
 }
 
-WeightPass::WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets)
-    : shape_(shape), planes_(planes), targets_(targets) {
+WeightPass::WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets,
+                       const float* factor)
+    : shape_(shape), planes_(planes), targets_(targets), factor_(factor) {
   for (const PackTarget& target : targets) whole_ |= !target.kernel->packs_blocks();
 }
 
@@ -107,7 +136,7 @@ void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Para
       const std::int64_t pitch = block_pitch(block);
       ChainPlan here = plan;
       here.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
-      quantize_block(here, quantize_run(isa), chunk, block, first, pitch, work, integers);
+      quantize_block(here, quantize_run(isa), chunk, block, first, factor_, pitch, work, integers);
       pack_block(block, integers, pitch, here.integer_pitch);
     }
   });
@@ -126,6 +155,28 @@ void WeightPass::pack_block(const WeightBlock& block, const std::int8_t* integer
       std::memcpy(plain_ + plane * plane_stride() + k * shape_.row() + block.begin,
                   integers + (k - block.k) * pitch, static_cast<std::size_t>(block.end - block.begin));
   }
+}
+
+std::int64_t weight_maxima_words(const WeightShape& shape) { return maxima_chunks(shape) * shape.c; }
+
+void weight_maxima(const WeightShape& shape, const float* weights, const float* factor,
+                   std::uint32_t* max_bits, std::uint32_t* scratch, const Parallel& parallel) {
+  const std::int64_t chunks = maxima_chunks(shape);
+  parallel(chunks, [&](std::int64_t chunk) {
+    std::uint32_t* most = scratch + chunk * shape.c;
+    std::fill(most, most + shape.c, 0);
+    for (std::int64_t k = shape.k * chunk / chunks; k < shape.k * (chunk + 1) / chunks; ++k)
+      for (std::int64_t tap = 0; tap < shape.taps; ++tap) {
+        const float* from = weights + k * shape.row() + tap * shape.c;
+        for (std::int64_t i = 0; i < shape.c; i += fetch_block) {
+          fetch_ahead(from + i);
+          raise_maxima(from + i, factor[k], std::min(fetch_block, shape.c - i), most + i);
+        }
+      }
+  });
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+    for (std::int64_t i = 0; i < shape.c; ++i)
+      max_bits[i] = std::max(max_bits[i], scratch[chunk * shape.c + i]);
 }
 
 void WeightPass::finish(const Parallel& parallel) const {

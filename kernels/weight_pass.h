@@ -33,10 +33,12 @@ struct PackTarget {
   void* packed;
 };
 
-/// begin(), then run() for every part of the filters, then finish().
+/// begin(), then run() for every part of the filters, then finish(). With a factor per filter, what is
+/// quantized is W[k, ...] factor[k].
 class WeightPass {
  public:
-  WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets);
+  WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets,
+             const float* factor = nullptr);
 
   /// Bytes of plain integers that finish() needs: 0 where all targets take W in blocks.
   std::int64_t plain_bytes() const { return whole_ ? planes_ * plane_stride() : 0; }
@@ -56,8 +58,15 @@ class WeightPass {
   WeightShape shape_;
   int planes_;
   std::span<const PackTarget> targets_;
+  const float* factor_;
   bool whole_ = false;  // some target takes W as a whole
   std::int8_t* plain_ = nullptr;
 };
+
+/// Raises max_bits[i] to the bits of the largest |W[k, tap, i] factor[k]| of input channel i of one group; a
+/// NaN is above all numbers. `scratch` holds weight_maxima_words(shape).
+void weight_maxima(const WeightShape& shape, const float* weights, const float* factor,
+                   std::uint32_t* max_bits, std::uint32_t* scratch, const Parallel& parallel);
+std::int64_t weight_maxima_words(const WeightShape& shape);
 
 }  // namespace octavo::kernels

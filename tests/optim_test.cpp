@@ -94,19 +94,28 @@ TEST_CASE("SGD follows a double reference") {
   CHECK(worst < 2e-5);
 }
 
-TEST_CASE("an update returns the largest magnitude of each parameter, whatever the threads") {
-  const std::vector<float> start = random_values(70001, 5), gradient = random_values(70001, 6);
-  for (const int threads : {1, 2, 3}) {
-    auto optimizer = make_optimizer("sgd", {}, {{"w", {70001}, true}, {"still", {2}, true}});
-    ThreadPool pool(threads);
-    std::vector<float> w = start, still = {1, 2};
-    const ParameterUpdate updates[] = {{w.data(), gradient.data()}, {still.data(), nullptr}};
-    const auto maxima = optimizer->step(
-        updates, {0.1}, [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
-    float largest = 0;
-    for (const float value : w) largest = std::max(largest, std::fabs(value));
-    CHECK(std::vector(maxima.begin(), maxima.end()) ==
-          std::vector<std::uint32_t>{std::bit_cast<std::uint32_t>(largest), 0});
+TEST_CASE("an update returns the largest magnitude of each row, whatever the threads") {
+  // Rows longer than a chunk, many in one, and a vector, which is one row.
+  for (const Shape shape : {Shape{3, 20011}, Shape{2500, 3, 3, 3}, Shape{70001}}) {
+    const std::int64_t size = shape.elements(), rows = shape.rank() > 1 ? shape[0] : 1;
+    const std::vector<float> start = random_values(static_cast<std::size_t>(size), 5),
+                             gradient = random_values(static_cast<std::size_t>(size), 6);
+    for (const int threads : {1, 2, 3}) {
+      auto optimizer = make_optimizer("sgd", {}, {{"w", shape, true}, {"still", {2}, true}});
+      ThreadPool pool(threads);
+      std::vector<float> w = start, still = {1, 2};
+      const ParameterUpdate updates[] = {{w.data(), gradient.data()}, {still.data(), nullptr}};
+      const auto maxima = optimizer->step(
+          updates, {0.1}, [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
+      Optimizer::RowMaxima expected(static_cast<std::size_t>(rows));
+      for (std::int64_t i = 0; i < size; ++i) {
+        std::uint32_t& most = expected[static_cast<std::size_t>(i / (size / rows))];
+        most = std::max(most, std::bit_cast<std::uint32_t>(std::fabs(w[static_cast<std::size_t>(i)])));
+      }
+      REQUIRE(maxima.size() == 2);
+      CHECK(maxima[0] == expected);
+      CHECK(maxima[1].empty());
+    }
   }
 }
 

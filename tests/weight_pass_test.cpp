@@ -19,6 +19,7 @@ struct Case {
   int planes;
   Granularity granularity;
   Rounding rounding;
+  bool factors = false;  // one for each filter
 };
 
 WeightShape weight_shape(const ConvShape& s) { return {s.k, s.r * s.s, s.c / s.groups, s.groups}; }
@@ -63,14 +64,16 @@ class Packing {
     const std::int64_t scales = std::max(shape_.k, shape_.c * shape_.groups);
     for (std::int64_t i = 0; i < scales; ++i)
       inverse_.push_back(static_cast<float>(largest_integer(how.planes)) * (0.5f + 0.1f * (i % 7)));
+    for (std::int64_t k = 0; k < shape_.k; ++k)
+      factor_.push_back(how.factors ? std::exp2(-0.37f * static_cast<float>(k % 11)) : 1.0f);
   }
 
   QuantizeStats in_one_pass(Isa isa, Products& to, const Parallel& parallel) const {
-    WeightPass pass(shape_, how_.planes, to.targets);
+    WeightPass pass(shape_, how_.planes, to.targets, how_.factors ? factor_.data() : nullptr);
     std::vector<std::int8_t> plain(static_cast<std::size_t>(pass.plain_bytes()));
     pass.begin(plain.data());
     QuantizeStats stats;
-    for_parts([&](Chain& chain, std::int64_t first) {
+    for_parts(weights_, [&](Chain& chain, std::int64_t first) {
       chain.stats = &stats;
       Buffer scratch(chain_scratch_bytes(chain));
       chain.scratch = scratch.data();
@@ -83,8 +86,11 @@ class Packing {
   QuantizeStats one_by_one(Products& to, const Parallel& parallel) const {
     const std::int64_t stride = shape_.k * shape_.row() + 7;
     std::vector<std::int8_t> plain(static_cast<std::size_t>(stride * how_.planes));
+    std::vector<float> folded = weights_;
+    for (std::int64_t i = 0; i < shape_.k * shape_.row(); ++i)
+      folded[static_cast<std::size_t>(i)] *= factor_[static_cast<std::size_t>(i / shape_.row())];
     QuantizeStats stats;
-    for_parts([&](Chain& chain, std::int64_t first) {
+    for_parts(folded, [&](Chain& chain, std::int64_t first) {
       Quantize quantize = *chain.quantize;
       const View view{.layout = Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c};
       void* const target = plain.data() + first * shape_.row();
@@ -104,7 +110,7 @@ class Packing {
 
  private:
   template <class Body>
-  void for_parts(const Body& body) const {
+  void for_parts(const std::vector<float>& weights, const Body& body) const {
     const std::int64_t parts = how_.granularity == Granularity::channel ? shape_.groups : 1;
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t first = part * (shape_.k / parts);
@@ -115,10 +121,8 @@ class Packing {
                         .rounding = how_.rounding,
                         .key = random_key(1, 2, 3),
                         .first_index = static_cast<std::uint64_t>(first * shape_.row())};
-      Chain chain{.n = shape_.k / parts,
-                  .w = shape_.taps,
-                  .c = shape_.c,
-                  .x = weights_.data() + first * shape_.row()};
+      Chain chain{
+          .n = shape_.k / parts, .w = shape_.taps, .c = shape_.c, .x = weights.data() + first * shape_.row()};
       chain.quantize = &quantize;
       body(chain, first);
     }
@@ -127,7 +131,7 @@ class Packing {
   WeightShape shape_;
   Case how_;
   const std::vector<float>& weights_;
-  std::vector<float> inverse_;
+  std::vector<float> inverse_, factor_;
 };
 
 std::vector<ConvShape> more_shapes() {
@@ -159,7 +163,9 @@ TEST_CASE("weights quantized and packed in one pass equal the steps one by one, 
   const Case how = GENERATE(
       Case{1, Granularity::tensor, Rounding::nearest}, Case{1, Granularity::channel, Rounding::nearest},
       Case{1, Granularity::sample, Rounding::stochastic}, Case{2, Granularity::channel, Rounding::stochastic},
-      Case{3, Granularity::tensor, Rounding::nearest});
+      Case{3, Granularity::tensor, Rounding::nearest}, Case{1, Granularity::channel, Rounding::nearest, true},
+      Case{1, Granularity::sample, Rounding::stochastic, true},
+      Case{2, Granularity::tensor, Rounding::nearest, true});
   for (const ConvS8Candidate& candidate : conv_s8_candidates()) {
     if (!isa_supported(candidate.isa)) continue;
     for (const ConvShape& shape : more_shapes()) {
@@ -198,6 +204,28 @@ TEST_CASE("blocks of weights cover each weight once, by whole taps or parts of o
       }
       CHECK(std::all_of(covered.begin(), covered.end(), [](int times) { return times == 1; }));
     }
+}
+
+TEST_CASE("maxima by channel of filters times a factor each are those of the products") {
+  octavo::ThreadPool pool(3);
+  const Parallel parallel = [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); };
+  for (const WeightShape shape :
+       {WeightShape{1, 1, 1, 1}, WeightShape{5, 9, 3, 1}, WeightShape{40, 1, 531, 1}}) {
+    const std::vector<float> weights = make_weights(shape.k * shape.row());
+    std::vector<float> factor;
+    for (std::int64_t k = 0; k < shape.k; ++k)
+      factor.push_back(std::exp2(-0.37f * static_cast<float>(k % 11)));
+    std::vector<std::uint32_t> found(static_cast<std::size_t>(shape.c)),
+        expected = found, scratch(static_cast<std::size_t>(weight_maxima_words(shape)));
+    for (std::int64_t i = 0; i < shape.k * shape.row(); ++i) {
+      std::uint32_t& most = expected[static_cast<std::size_t>(i % shape.c)];
+      const float v =
+          weights[static_cast<std::size_t>(i)] * factor[static_cast<std::size_t>(i / shape.row())];
+      most = std::max(most, std::bit_cast<std::uint32_t>(std::fabs(v)));
+    }
+    weight_maxima(shape, weights.data(), factor.data(), found.data(), scratch.data(), parallel);
+    CHECK((found == expected));
+  }
 }
 
 TEST_CASE("the largest magnitude, a NaN above all, on every instruction set") {

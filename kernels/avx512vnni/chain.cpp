@@ -222,7 +222,8 @@ void run_chunk_avx512vnni(const ChainPlan& plan, std::int64_t chunk) { run_tiles
 
 void quantize_run_avx512vnni(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run,
                              const ChainWork& work, std::int8_t* out) {
-  quantize_block(plan, plan.counts()[chunk], run, floats_of(plan.x, run, work.values), work, out);
+  const float* v = plan.x ? floats_of(plan.x, run, work.values) : work.values;
+  quantize_block(plan, plan.counts()[chunk], run, v, work, out);
 }
 
 std::uint32_t largest_magnitude_avx512vnni(const float* values, std::int64_t count) {

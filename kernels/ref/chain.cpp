@@ -242,7 +242,7 @@ void run_chunk_ref(const ChainPlan& plan, std::int64_t chunk) {
 
 void quantize_run_ref(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run, const ChainWork& work,
                       std::int8_t* out) {
-  for (std::int64_t i = 0; i < run.count; ++i) work.values[i] = plan.x[run.first + i];
+  for (std::int64_t i = 0; plan.x && i < run.count; ++i) work.values[i] = plan.x[run.first + i];
   quantize_block(plan, plan.counts()[chunk], run, work, out);
 }
 

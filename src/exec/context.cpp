@@ -93,11 +93,15 @@ void NodeContext::multiply_float(LayerProduct which, const float* data, const vo
 // W times what G has per channel, which is known only now.
 void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const {
   Runtime& runtime = program_.runtime();
-  const Shape& shape = run.folded.shape();
-  float* folded = run.folded.as<float>().data();
-  fold_channels(program_.slots[product.a_slot], parameter(0), shape, folded);
+  const kernels::ConvShape& p = product.shape;
+  const Shape shape{p.k, p.r, p.s, p.c / p.groups};
   const kernels::PackTarget target{run.s8.get(), run.packed.data()};
-  quantize_weights(runtime, program_.slots[product.b_slot], {folded, shape, product.shape.groups},
+  quantize_weights(runtime, program_.slots[product.b_slot],
+                   {.values = parameter(0),
+                    .shape = shape,
+                    .groups = p.groups,
+                    .row_max = program_.parameters[static_cast<std::size_t>(node_.parameters[0])].row_max,
+                    .factor = folded_factors(program_.slots[product.a_slot])},
                    {&target, 1});
 }
 

@@ -126,10 +126,6 @@ void make_kernels(Plan& plan) {
         if (p != static_cast<std::size_t>(LayerProduct::grad_weight))
           packed_bytes = f32->packed_bytes(static_cast<kernels::Product>(p));
       }
-      if (product.fold_channels) {
-        const kernels::ConvShape& p8 = product.shape;
-        run.folded = Tensor::empty(Shape{p8.k, p8.r, p8.s, p8.c / p8.groups});
-      }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
       if (product.integer && packed_bytes > 0 && !product.fold_channels)
         add_weight_reader(plan, node, product, run);

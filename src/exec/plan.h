@@ -17,7 +17,6 @@ struct ProductRun {
   std::unique_ptr<kernels::ConvS8> s8;
   std::shared_ptr<kernels::ConvF32> f32;  // one for all float products of a node
   Tensor packed;                          // weights in the kernel's order (forward, grad_input)
-  Tensor folded;                          // fold_channels: weights times the scales of G
 };
 
 struct NodeRun {

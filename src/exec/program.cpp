@@ -144,7 +144,7 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
 
 void Program::weights_changed() {
   ++weights_version_;
-  for (ParameterData& data : parameters) data.max_bits.reset();
+  for (ParameterData& data : parameters) data.row_max.clear();
 }
 
 // Each slot is quantized once, for all products that read it.
@@ -165,7 +165,7 @@ void Program::pack_weights(Plan& plan) {
     const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
     runtime_.memory.clear();
     quantize_weights(runtime_, slots[of.slot],
-                     {data.value.as<float>().data(), data.value.shape(), of.groups, data.max_bits},
+                     {data.value.as<float>().data(), data.value.shape(), of.groups, data.row_max},
                      of.targets);
   }
   plan.packed_version = weights_version_;

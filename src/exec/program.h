@@ -22,7 +22,7 @@ struct ParameterData {
   bool frozen = false, is_norm_or_bias = false;
   int layer = -1;  // weights of a product layer: whose learning-rate factor applies
   Tensor value, gradient;
-  std::optional<std::uint32_t> max_bits = {};  // of the largest |value|, where the last change told it
+  std::vector<std::uint32_t> row_max = {};  // Optimizer::RowMaxima of the last change; empty: not known
 };
 
 struct StateData {

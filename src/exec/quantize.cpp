@@ -201,22 +201,51 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   if (observation) observation->finish();
 }
 
+// What is known of the filters that a part of the weights consists of.
+struct FilterFacts {
+  const float* factor;                     // of each; null: 1
+  std::span<const std::uint32_t> row_max;  // before the factor; empty: not known
+};
+
+// Rounding keeps the order of products: the largest of a filter times its factor is the largest.
+void merge_row_maxima(Slot& slot, const FilterFacts& filters) {
+  const bool each = slot.format.granularity != ScaleGranularity::tensor;
+  for (std::size_t k = 0; k < filters.row_max.size(); ++k) {
+    std::uint32_t bits = filters.row_max[k];
+    if (filters.factor != nullptr && bits < infinity_bits)
+      bits = std::bit_cast<std::uint32_t>(std::bit_cast<float>(bits) * filters.factor[k]);
+    std::uint32_t& most = slot.max_bits[each ? k : 0];
+    most = std::max(most, bits);
+  }
+}
+
+void take_channel_maxima(Slot& slot, Runtime& runtime, const kernels::Chain& filters, const float* factor) {
+  const Timed timed(runtime.precision_seconds);
+  const kernels::WeightShape shape{filters.n, filters.w, filters.c, 1};
+  const std::span<std::uint32_t> scratch =
+      runtime.memory.take<std::uint32_t>(static_cast<std::size_t>(kernels::weight_maxima_words(shape)));
+  kernels::weight_maxima(shape, filters.x.as<float>(), factor, slot.max_bits.data(), scratch.data(),
+                         runtime.parallel);
+}
+
 // The scales of filters [k, taps, c] that share them; the slot then holds these alone.
 void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain,
-                         std::optional<std::uint32_t> max_bits) {
+                         const FilterFacts& filters) {
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  const bool by_tensor = slot.format.granularity == ScaleGranularity::tensor;
-  if (slot.format.fixed_clip > 0 || (slot.mode == ScaleMode::held && by_tensor)) {
+  const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
+  if (slot.format.fixed_clip > 0 ||
+      (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)) {
     for (std::size_t i = 0; i < count; ++i)
       set_scale(slot, i, slot.format.fixed_clip > 0 ? slot.format.fixed_clip : slot.clip);
-  } else if (by_tensor && max_bits) {
-    slot.max_bits.assign(1, *max_bits);
-    scales_from_maxima(slot, runtime);
-  } else {
-    take_maximum(slot, runtime, chain, count);
+    return;
   }
+  if (filters.factor == nullptr && (by_channel || filters.row_max.empty()))
+    return take_maximum(slot, runtime, chain, count);
+  slot.max_bits.assign(count, 0);
+  by_channel ? take_channel_maxima(slot, runtime, chain, filters.factor) : merge_row_maxima(slot, filters);
+  scales_from_maxima(slot, runtime);
 }
 
 }  // namespace
@@ -274,13 +303,13 @@ void quantize_edge(Runtime& runtime, Slot& slot, kernels::Chain chain, Phase pha
 void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
                       std::span<const kernels::PackTarget> targets) {
   const std::int64_t elements = weights.shape.elements(), k = weights.shape[0], c = weights.shape.back();
-  const float* values = weights.values;
-  std::optional<std::uint32_t> max_bits = weights.max_bits;
+  const float *values = weights.values, *factor = weights.factor;
+  std::span<const std::uint32_t> row_max = weights.row_max;
   if (slot.format.tanh) {
     float* squeezed = runtime.statistics_buffer(elements);
     squeeze_weights(values, elements, squeezed);
     values = squeezed;
-    max_bits.reset();
+    row_max = {};
   }
   const ScaleGranularity granularity = slot.format.granularity;
   // Rows of output channels are what the chain calls samples. In depthwise layers they are the input
@@ -288,15 +317,28 @@ void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
   const bool by_row =
       slot.per_output_channel || (granularity == ScaleGranularity::channel && c == 1 && k == weights.groups);
   if (by_row) slot.format.granularity = ScaleGranularity::sample;
+  // Statistics are those of the products with the factors; maxima of rows that nobody knows take a pass too.
+  const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
+  if (factor != nullptr &&
+      (slot.wanted.histogram || slot.wanted.channels || (!by_channel && row_max.empty()))) {
+    float* folded = runtime.statistics_buffer(elements);
+    for (std::int64_t i = 0; i < elements; ++i) folded[i] = values[i] * factor[i / (elements / k)];
+    values = folded;
+    factor = nullptr;
+    row_max = {};
+  }
   // Scales by input channel: each group of filters reads input channels of its own.
   const std::int64_t parts = slot.format.granularity == ScaleGranularity::channel ? weights.groups : 1;
   const kernels::WeightShape shape{k, elements / (k * c), c, weights.groups};
-  kernels::WeightPass pass(shape, plane_count(slot.format.bits), targets);
+  kernels::WeightPass pass(shape, plane_count(slot.format.bits), targets, factor);
   pass.begin(runtime.integers(pass.plain_bytes()));
   NodeList<float> scale(runtime.memory), inverse_scale(runtime.memory);
   for (std::int64_t first = 0; first < k; first += k / parts) {
     kernels::Chain chain{.n = k / parts, .w = shape.taps, .c = c, .x = values + first * shape.row()};
-    choose_filter_scale(slot, runtime, chain, max_bits);
+    const auto begin = static_cast<std::size_t>(first), rows = static_cast<std::size_t>(k / parts);
+    choose_filter_scale(slot, runtime, chain,
+                        {factor != nullptr ? factor + first : nullptr,
+                         row_max.empty() ? row_max : row_max.subspan(begin, rows)});
     const kernels::Quantize quantize =
         describe(slot, runtime, static_cast<std::uint64_t>(first * shape.row()));
     run_tail(runtime, slot, chain, quantize, true, [&](kernels::Chain& filters) {
@@ -312,13 +354,8 @@ void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
   slot.format.granularity = granularity;
 }
 
-void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out) {
-  const std::vector<float>& by_channel =
-      gradient.format.channel_factors ? gradient.channel_factor : gradient.scale;
-  const std::int64_t row = shape.elements() / shape[0];
-  for (std::int64_t k = 0; k < shape[0]; ++k)
-    for (std::int64_t i = k * row; i < (k + 1) * row; ++i)
-      out[i] = weights[i] * by_channel[static_cast<std::size_t>(k)];
+const float* folded_factors(const Slot& gradient) {
+  return (gradient.format.channel_factors ? gradient.channel_factor : gradient.scale).data();
 }
 
 void run_integer_product(Runtime& runtime, const IntegerProduct& product) {

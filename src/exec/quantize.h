@@ -2,7 +2,7 @@
 // product of two such operands: all that the executor and the laboratory know of slots.
 #pragma once
 
-#include <optional>
+#include <span>
 
 #include "exec/runtime.h"
 #include "octavo/op.h"
@@ -29,8 +29,8 @@ struct Weights {
   const float* values;
   const Shape& shape;
   std::int64_t groups;
-  std::optional<std::uint32_t> max_bits =
-      {};  ///< of the largest |value|, where known: spares the pass for it
+  std::span<const std::uint32_t> row_max = {};  ///< bits of the largest |value| of each k, where known
+  const float* factor = nullptr;                ///< k of them: what is quantized is values[k, ...] factor[k]
 };
 
 /// Quantizes a layer's weights and packs them for all `targets`. Channel scales: k of them (by output), or
@@ -42,8 +42,8 @@ void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
 /// other slots.
 const float* inverse_factors(Slot& slot, std::int64_t channels);
 
-/// out[k, ...] = weights[k, ...] * scale or factor of channel k of G.
-void fold_channels(const Slot& gradient, const float* weights, const Shape& shape, float* out);
+/// What the channels of G have and W takes over where it is folded: its scale or factor of each channel.
+const float* folded_factors(const Slot& gradient);
 
 /// One integer product with the scales that its slots hold.
 struct IntegerProduct {

@@ -151,14 +151,13 @@ class Probe {
     const Shape shape = weight_shape(layer_.shape);
     const int planes = plane_count(slot.format.bits);
     Tensor packed = Tensor::empty({planes * kernel.packed_stride()}, DType::u8);
-    Tensor scaled = Tensor::empty(shape);
-    const float* weights = layer_.w;
-    if (folded) {
-      fold_channels(*folded, layer_.w, shape, scaled.as<float>().data());
-      weights = scaled.as<float>().data();
-    }
     const kernels::PackTarget target{&kernel, packed.data()};
-    quantize_weights(runtime_, slot, {weights, shape, layer_.shape.groups}, {&target, 1});
+    quantize_weights(runtime_, slot,
+                     {.values = layer_.w,
+                      .shape = shape,
+                      .groups = layer_.shape.groups,
+                      .factor = folded ? folded_factors(*folded) : nullptr},
+                     {&target, 1});
     return packed;
   }
 

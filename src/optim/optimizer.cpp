@@ -36,32 +36,43 @@ std::string setting_names(const OptimizerEntry& entry) {
 
 }  // namespace
 
-std::span<const std::uint32_t> Optimizer::step(std::span<const ParameterUpdate> updates,
-                                               const UpdateStep& step, const kernels::Parallel& parallel) {
+std::span<const Optimizer::RowMaxima> Optimizer::step(std::span<const ParameterUpdate> updates,
+                                                      const UpdateStep& step,
+                                                      const kernels::Parallel& parallel) {
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
   begin_step(updates, step, parallel);
   chunks_.clear();
+  maxima_.resize(updates.size());
   for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient == nullptr) continue;
-    const std::int64_t elements = parameters_[i].shape.elements();
-    for (std::int64_t begin = 0; begin < elements; begin += chunk_elements) {
-      chunks_.push_back({i, begin, std::min(begin + chunk_elements, elements), 0});
-    }
+    maxima_[i].clear();
+    const Shape& shape = parameters_[i].shape;
+    const std::int64_t elements = shape.elements(), rows = shape.rank() > 1 ? shape[0] : 1;
+    if (updates[i].gradient == nullptr || elements == 0) continue;
+    maxima_[i].assign(static_cast<std::size_t>(rows), 0);
+    const std::int64_t row = elements / rows, size = std::max<std::int64_t>(1, chunk_elements / row) * row;
+    for (std::int64_t begin = 0; begin < elements; begin += size)
+      chunks_.push_back({i, begin, std::min(begin + size, elements), row});
   }
   parallel(std::ssize(chunks_), [&](std::int64_t number) {
-    Chunk& chunk = chunks_[static_cast<std::size_t>(number)];
-    const ParameterUpdate& update = updates[chunk.parameter];
-    for (std::int64_t at = chunk.begin; at < chunk.end; at += block_elements) {
-      const std::int64_t end = std::min(at + block_elements, chunk.end);
-      update_range(chunk.parameter, update, step, at, end);
-      chunk.max_bits = std::max(chunk.max_bits, kernels::largest_magnitude(update.value + at, end - at));
-    }
+    const Chunk& chunk = chunks_[static_cast<std::size_t>(number)];
+    update_chunk(chunk, updates[chunk.parameter], step);
   });
-  maxima_.assign(updates.size(), 0);
-  for (const Chunk& chunk : chunks_)
-    maxima_[chunk.parameter] = std::max(maxima_[chunk.parameter], chunk.max_bits);
   return maxima_;
+}
+
+void Optimizer::update_chunk(const Chunk& chunk, const ParameterUpdate& update, const UpdateStep& step) {
+  RowMaxima& maxima = maxima_[chunk.parameter];
+  for (std::int64_t begin = chunk.begin, end = 0; begin < chunk.end; begin = end) {
+    end = std::min(begin + block_elements, chunk.end);
+    update_range(chunk.parameter, update, step, begin, end);
+    for (std::int64_t at = begin, next = 0; at < end; at = next) {
+      const std::int64_t row = at / chunk.row;
+      next = std::min(end, (row + 1) * chunk.row);
+      std::uint32_t& most = maxima[static_cast<std::size_t>(row)];
+      most = std::max(most, kernels::largest_magnitude(update.value + at, next - at));
+    }
+  }
 }
 
 void Optimizer::load_state(const NamedTensors& saved) {

@@ -53,11 +53,14 @@ class Optimizer {
   virtual void update_range(std::size_t index, const ParameterUpdate& update, const UpdateStep& step,
                             std::int64_t begin, std::int64_t end) = 0;
 
-  /// begin_step() and every parameter in order, in chunks of fixed size. Parameters with a null gradient are
-  /// skipped. Returns the largest |value| of each that was updated, as bits; a NaN is above all numbers.
-  /// Valid until the next step.
-  std::span<const std::uint32_t> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-                                      const kernels::Parallel& parallel);
+  /// The largest |value| of each row, one index of the first dimension (a vector is one row), as bits; a NaN
+  /// is above all numbers. Empty for parameters that were not updated.
+  using RowMaxima = std::vector<std::uint32_t>;
+
+  /// begin_step() and every parameter in order, in chunks of whole rows. Parameters with a null gradient are
+  /// skipped. Returns the maxima of each parameter, valid until the next step.
+  std::span<const RowMaxima> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                                  const kernels::Parallel& parallel);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
   virtual NamedTensors state() const = 0;
@@ -67,12 +70,12 @@ class Optimizer {
  private:
   struct Chunk {
     std::size_t parameter;
-    std::int64_t begin, end;
-    std::uint32_t max_bits;
+    std::int64_t begin, end, row;  // elements; of a row
   };
+  void update_chunk(const Chunk& chunk, const ParameterUpdate& update, const UpdateStep& step);
   std::vector<OptimizerParameter> parameters_;
   std::vector<Chunk> chunks_;
-  std::vector<std::uint32_t> maxima_;
+  std::vector<RowMaxima> maxima_;
 };
 
 /// A number that an optimizer takes from the config (switches are 0 or 1) and its allowed range.

@@ -199,10 +199,10 @@ void Engine::update(double rate, double norm) {
                        data.frozen ? nullptr : data.gradient.as<float>().data(),
                        controller_->learning_rate_factor(data.layer)});
   program_->weights_changed();
-  const std::span<const std::uint32_t> maxima =
+  const std::span<const Optimizer::RowMaxima> maxima =
       optimizer_->step(updates, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
   for (std::size_t i = 0; i < maxima.size(); ++i)
-    if (ParameterData& data = program_->parameters[i]; !data.frozen) data.max_bits = maxima[i];
+    program_->parameters[i].row_max.assign(maxima[i].begin(), maxima[i].end());
 }
 
 EvalReport Engine::evaluate() {
