@@ -96,7 +96,7 @@ TEST_CASE("SGD follows a double reference") {
 
 TEST_CASE("an update returns the largest magnitude of each row, whatever the threads") {
   // Rows longer than a chunk, many in one, and a vector, which is one row.
-  for (const Shape shape : {Shape{3, 20011}, Shape{2500, 3, 3, 3}, Shape{70001}}) {
+  for (const Shape& shape : {Shape{3, 20011}, Shape{2500, 3, 3, 3}, Shape{70001}}) {
     const std::int64_t size = shape.elements(), rows = shape.rank() > 1 ? shape[0] : 1;
     const std::vector<float> start = random_values(static_cast<std::size_t>(size), 5),
                              gradient = random_values(static_cast<std::size_t>(size), 6);
