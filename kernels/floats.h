@@ -14,11 +14,13 @@ struct Bf16 {
   std::uint16_t bits;
 };
 
-OCTAVO_ALWAYS_INLINE float to_float(float v) { return v; }
-OCTAVO_ALWAYS_INLINE float to_float(Bf16 v) { return std::bit_cast<float>(std::uint32_t{v.bits} << 16); }
+OCTAVO_ALWAYS_INLINE constexpr float to_float(float v) { return v; }
+OCTAVO_ALWAYS_INLINE constexpr float to_float(Bf16 v) {
+  return std::bit_cast<float>(std::uint32_t{v.bits} << 16);
+}
 
 /// To nearest, ties to even; a NaN stays one.
-OCTAVO_ALWAYS_INLINE Bf16 to_bf16(float v) {
+OCTAVO_ALWAYS_INLINE constexpr Bf16 to_bf16(float v) {
   const auto bits = std::bit_cast<std::uint32_t>(v);
   const std::uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
   return {static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : rounded)};

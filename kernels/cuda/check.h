@@ -1,0 +1,30 @@
+// Every CUDA call goes through check(): an error names the kernel, its sizes and what to do.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace octavo::kernels::cuda {
+
+/// Throws std::runtime_error "<what><step>: <CUDA's name and text>. <hint>".
+inline void check(cudaError_t error, const std::string& what, const char* step = "") {
+  if (error == cudaSuccess) return;
+  std::string hint;
+  if (error == cudaErrorMemoryAllocation) hint = "Use a smaller batch, or free memory on the device.";
+  if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion)
+    hint = "Build with CMAKE_CUDA_ARCHITECTURES naming this card.";
+  if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice)
+    hint = "Check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES.";
+  if (error == cudaErrorIllegalAddress) hint = "Run again under compute-sanitizer.";
+  throw std::runtime_error(what + step + ": " + cudaGetErrorName(error) + ", " + cudaGetErrorString(error) +
+                           ". " + hint);
+}
+
+/// After a kernel launch.
+inline void check_launch(const std::string& what, const char* step = "launch") {
+  check(cudaGetLastError(), what, step);
+}
+
+}  // namespace octavo::kernels::cuda

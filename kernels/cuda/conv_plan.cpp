@@ -1,0 +1,214 @@
+// Sizes to the description that the kernels walk by.
+#include "conv_plan.h"
+
+#include <algorithm>
+#include <numeric>
+#include <sstream>
+#include <stdexcept>
+
+#include "shared_tile.h"
+
+namespace octavo::kernels::cuda {
+namespace {
+
+constexpr std::int64_t most_index = std::int64_t{1} << 31;
+
+int narrow(std::int64_t value) { return static_cast<int>(value); }
+
+Axis forward_axis(std::int64_t in, std::int64_t out, std::int64_t taps, std::int64_t stride, std::int64_t pad,
+                  std::int64_t dilation) {
+  return {narrow(in), narrow(out), narrow(taps), narrow(stride), narrow(pad), narrow(dilation)};
+}
+
+Axis transposed_axis(Axis axis) {
+  std::swap(axis.in, axis.out);
+  axis.transposed = true;
+  axis.divisor = std::gcd(axis.stride, axis.dilation);
+  return axis;
+}
+
+ImplicitGemm forward_gemm(const ConvShape& s) {
+  const ImageLayout x = x_layout(s);
+  const WeightLayout w = weight_layout(s);
+  ImplicitGemm g;
+  g.h = forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h);
+  g.w = forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w);
+  g.images = narrow(s.n), g.filters = w.outputs(), g.groups = narrow(s.groups);
+  g.segments = x.channel_pitch() / segment_bytes;
+  g.a_pixel = x.pixel_pitch(), g.a_row = x.w * g.a_pixel, g.a_image = x.pixel_copy_byte(1, 0, 0);
+  g.a_group = x.channel_pitch();
+  g.b_tap = w.pitch(WeightCopy::forward), g.b_filter = std::int64_t{w.taps} * g.b_tap,
+  g.b_group = g.filters * g.b_filter;
+  g.out_filter = 1, g.out_pixel = s.k, g.out_row = s.wo * s.k, g.out_image = s.ho * g.out_row;
+  g.out_group = g.filters, g.b_scale_group = g.filters;
+  return g;
+}
+
+ImplicitGemm grad_input_gemm(const ConvShape& s) {
+  const ImageLayout y = y_layout(s);
+  const WeightLayout w = weight_layout(s);
+  ImplicitGemm g;
+  g.h = transposed_axis(forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h));
+  g.w = transposed_axis(forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w));
+  g.images = narrow(s.n), g.filters = w.inputs(), g.groups = narrow(s.groups);
+  g.segments = y.channel_pitch() / segment_bytes;
+  g.a_pixel = y.pixel_pitch(), g.a_row = y.w * g.a_pixel, g.a_image = y.pixel_copy_byte(1, 0, 0);
+  g.a_group = y.channel_pitch();
+  g.b_tap = w.pitch(WeightCopy::grad_input), g.b_filter = std::int64_t{w.taps} * g.b_tap,
+  g.b_group = g.filters * g.b_filter;
+  g.out_filter = 1, g.out_pixel = s.c, g.out_row = s.w * s.c, g.out_image = s.h * g.out_row;
+  g.out_group = g.filters, g.b_scale_group = g.filters;
+  return g;
+}
+
+ImplicitGemm grad_weight_gemm(const ConvShape& s) {
+  const ImageLayout x = x_layout(s), y = y_layout(s);
+  const std::int64_t inputs = s.c / s.groups;
+  ImplicitGemm g;
+  g.h = forward_axis(s.h, s.r, s.ho, s.dilation_h, s.pad_h, s.stride_h);
+  g.w = forward_axis(s.w, s.s, s.wo, s.dilation_w, s.pad_w, s.stride_w);
+  g.images = narrow(inputs), g.filters = narrow(s.k / s.groups), g.groups = narrow(s.groups);
+  g.segments = x.batch_pitch() / segment_bytes;
+  g.a_pixel = x.batch_pitch(), g.a_row = x.w * g.a_pixel, g.a_image = x.batch_copy_byte(1, 0, 0);
+  g.a_group = g.images * g.a_image;
+  g.b_tap = y.batch_pitch(), g.b_filter = y.batch_copy_byte(1, 0, 0), g.b_group = g.filters * g.b_filter;
+  g.out_image = 1, g.out_pixel = inputs, g.out_row = s.s * inputs, g.out_filter = s.r * g.out_row;
+  g.out_group = g.filters * g.out_filter;
+  g.a_scale_group = g.images, g.b_scale_group = g.filters;
+  return g;
+}
+
+ImplicitGemm gemm_of(const ConvShape& shape, Product product) {
+  ImplicitGemm g = product == Product::forward      ? forward_gemm(shape)
+                   : product == Product::grad_input ? grad_input_gemm(shape)
+                                                    : grad_weight_gemm(shape);
+  for (int which = 0; which < g.classes(); ++which)
+    g.class_rows = std::max(g.class_rows, gemm_class(g, which).rows(g));
+  return g;
+}
+
+int most_steps(const ImplicitGemm& g) {
+  int most = 0;
+  for (int which = 0; which < g.classes(); ++which) most = std::max(most, gemm_class(g, which).steps(g));
+  return most;
+}
+
+/// Small tiles where wide ones would leave half of the device idle or half empty.
+TileKind choose_tile(const ImplicitGemm& g, int processors) {
+  const std::int64_t wide = ceil_div(g.class_rows, WideTile::m) * ceil_div(g.filters, WideTile::n);
+  if (g.class_rows <= 64 || wide * g.classes() * g.groups < processors / 2) return TileKind::small;
+  return g.filters <= 64 ? TileKind::narrow : TileKind::wide;
+}
+
+TileGrid grid_of(const ImplicitGemm& g, TileKind tile) {
+  const int m = tile == TileKind::small ? SmallTile::m : WideTile::m;
+  const int n = tile == TileKind::wide ? WideTile::n : NarrowTile::n;
+  return {narrow(ceil_div(g.class_rows, m)), narrow(ceil_div(g.filters, n)), g.classes(), g.groups};
+}
+
+/// Parts of the contraction: as many as int32 sums need, or as fill the device with at least 16 steps each.
+void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options) {
+  const std::int64_t bound = options.a_unsigned ? longest_unsigned_sum : longest_signed_sum;
+  const std::int64_t most = bound / WideTile::k_bytes, steps = std::max(most_steps(g), 1);
+  const std::int64_t needed = std::max<std::int64_t>(ceil_div(steps, most), options.least_splits);
+  const std::int64_t filling = ceil_div(2 * options.processors, std::max<std::int64_t>(grid.blocks(), 1));
+  const std::int64_t useful = std::max<std::int64_t>(steps / 16, 1);
+  const std::int64_t splits = std::min(steps, std::max(needed, std::min(filling, useful)));
+  g.split_steps = narrow(std::min(ceil_div(steps, splits), most));
+  g.splits = narrow(ceil_div(steps, g.split_steps));
+}
+
+/// Offsets inside of an image and of a filter are 32-bit, and so are coordinates.
+std::string refuse_sizes(const ConvShape& s) {
+  constexpr std::int64_t most = 1 << 28;
+  for (std::int64_t size : {s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.ho, s.wo, s.stride_h, s.stride_w,
+                            s.dilation_h, s.dilation_w, s.groups, s.pad_h + 1, s.pad_w + 1})
+    if (size < 1 || size >= most) return "sizes must be between 1 and 2^28";
+  if (s.c % s.groups != 0 || s.k % s.groups != 0) return "groups must divide channels and filters";
+  const Int128 inputs = whole_segments(s.c / s.groups), outputs = whole_segments(s.k / s.groups);
+  const Int128 pixel = std::max({inputs * s.groups, outputs * s.groups, Int128{whole_segments(s.n)}});
+  const Int128 height = std::max(s.h, s.ho) + 2 * (s.pad_h + Int128{s.r} * s.dilation_h);
+  const Int128 width = std::max(s.w, s.wo) + 2 * (s.pad_w + Int128{s.s} * s.dilation_w);
+  if (height * s.stride_h >= most || width * s.stride_w >= most || pixel >= most)
+    return "strides, dilations or channels are too large";
+  if (height * width * pixel >= most_index)
+    return "an image is above 2 GiB; use fewer pixels or a smaller batch";
+  if (std::max(inputs, outputs) * s.r * s.s >= most_index) return "a filter is above 2 GiB";
+  return {};
+}
+
+}  // namespace
+
+ConvShape rows_as_batch(ConvShape s) {
+  const bool linear =
+      s.n == 1 && s.h == 1 && s.ho == 1 && s.r == 1 && s.s == 1 && s.stride_w == 1 && s.pad_w == 0;
+  if (linear && s.pad_h == 0 && s.w == s.wo) s.n = s.w, s.w = s.wo = 1;
+  return s;
+}
+
+ImageLayout x_layout(const ConvShape& s) {
+  return {narrow(s.n), narrow(s.h), narrow(s.w), narrow(s.c), narrow(s.groups)};
+}
+ImageLayout y_layout(const ConvShape& s) {
+  return {narrow(s.n), narrow(s.ho), narrow(s.wo), narrow(s.k), narrow(s.groups)};
+}
+WeightLayout weight_layout(const ConvShape& s) {
+  return {narrow(s.k), narrow(s.r * s.s), narrow(s.c), narrow(s.groups)};
+}
+
+std::int64_t ConvPlan::a_bytes() const {
+  if (product == Product::grad_weight) return x_layout(shape).batch_copy_bytes();
+  return (product == Product::forward ? x_layout(shape) : y_layout(shape)).pixel_copy_bytes();
+}
+std::int64_t ConvPlan::b_bytes() const {
+  if (product == Product::grad_weight) return y_layout(shape).batch_copy_bytes();
+  return weight_layout(shape).bytes(product == Product::forward ? WeightCopy::forward
+                                                                : WeightCopy::grad_input);
+}
+std::int64_t ConvPlan::result_elements() const {
+  if (product == Product::forward) return shape.n * shape.ho * shape.wo * shape.k;
+  if (product == Product::grad_input) return shape.n * shape.h * shape.w * shape.c;
+  return shape.k * shape.r * shape.s * (shape.c / shape.groups);
+}
+
+std::string describe_conv(const ConvShape& s, Product product) {
+  std::ostringstream text;
+  text << "cuda/conv_s8 " << product_name(product) << " of X " << s.n << "x" << s.h << "x" << s.w << "x"
+       << s.c << ", W " << s.k << "x" << s.r << "x" << s.s << "x" << s.c / std::max<std::int64_t>(s.groups, 1)
+       << ", Y " << s.ho << "x" << s.wo << ", " << s.groups << " groups: ";
+  return text.str();
+}
+
+std::string refuse_conv(const ConvShape& caller, Product product, const ConvOptions& options) {
+  const ConvShape s = rows_as_batch(caller);
+  const auto because = [&](const std::string& reason) { return describe_conv(caller, product) + reason; };
+  const std::string size = refuse_sizes(s);
+  if (!size.empty()) return because(size);
+  for (int planes : {options.a_planes, options.b_planes})
+    if (planes < 1 || planes > most_planes) return because("operands have 1 to 3 planes");
+  if (options.a_unsigned && (options.a_planes > 1 || product == Product::grad_input))
+    return because("unsigned operands are X in one plane");
+  const ImplicitGemm g = gemm_of(s, product);
+  if (g.class_rows >= most_index) return because("2^31 rows of results or more; use a smaller batch");
+  const Int128 terms = Int128{g.h.taps} * g.w.taps * g.segments * segment_bytes;
+  if (terms >= std::int64_t{1} << 28) return because("sums of 2^28 products or more; use a smaller batch");
+  const auto largest = [](int planes) { return planes == 1 ? 255 : largest_integer(planes); };
+  if (terms * largest(options.a_planes) * largest(options.b_planes) >= Int128{1} << 63)
+    return because("sums of so many planes may exceed int64; use fewer planes or a smaller batch");
+  return {};
+}
+
+ConvPlan plan_conv(const ConvShape& caller, Product product, const ConvOptions& options) {
+  const std::string reason = refuse_conv(caller, product, options);
+  if (!reason.empty()) throw std::invalid_argument(reason);
+  ConvPlan plan{.shape = rows_as_batch(caller), .product = product, .options = options};
+  plan.one_sample = caller.n == 1;
+  plan.name = describe_conv(caller, product);
+  plan.gemm = gemm_of(plan.shape, product);
+  plan.tile = options.tile.value_or(choose_tile(plan.gemm, options.processors));
+  plan.grid = grid_of(plan.gemm, plan.tile);
+  split(plan.gemm, plan.grid, options);
+  return plan;
+}
+
+}  // namespace octavo::kernels::cuda

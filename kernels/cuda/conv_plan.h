@@ -1,0 +1,62 @@
+// Host side of an integer product on the device: which sizes it takes, which layouts it reads, how it is cut.
+// Plain C++: tests use it without CUDA.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "../kernels.h"
+#include "implicit_gemm.h"
+#include "layouts.h"
+
+namespace octavo::kernels::cuda {
+
+/// Products that an int32 holds: of signed bytes with -128 among them, and of unsigned A by signed B.
+constexpr std::int64_t longest_signed_sum = 131071, longest_unsigned_sum = 65793;
+
+enum class TileKind : std::uint8_t { wide, narrow, small };  // 128 x 128, 128 x 64, 64 x 64
+
+struct ConvOptions {
+  int a_planes = 1, b_planes = 1;
+  bool a_unsigned = false;
+  // These change speed, never results.
+  int processors = 132;  // multiprocessors to keep busy
+  std::optional<TileKind> tile = {};
+  int least_splits = 1;
+};
+
+/// One product of one convolution.
+struct ConvPlan {
+  ConvShape shape;  // linear layers: rows are the batch
+  Product product = Product::forward;
+  ConvOptions options;
+  bool one_sample = false;  // of the caller's shape: then scales per sample are one scale
+  TileKind tile = TileKind::wide;
+  ImplicitGemm gemm;
+  TileGrid grid;
+  std::string name;  // describe_conv(), so that a launch makes no text
+
+  int parts() const { return gemm.splits * options.a_planes * options.b_planes; }
+  /// Several parts go through int32 sums in memory.
+  bool direct() const { return parts() == 1; }
+  std::int64_t workspace_bytes() const { return direct() ? 0 : parts() * part_size(gemm) * 4; }
+  /// Bytes of one plane of each operand; planes lie plane_bytes() of it apart.
+  std::int64_t a_bytes() const;
+  std::int64_t b_bytes() const;
+  std::int64_t result_elements() const;
+};
+
+/// X and Y as images, W as weights, of a shape whose linear rows are a batch.
+ConvShape rows_as_batch(ConvShape shape);
+ImageLayout x_layout(const ConvShape& shape);
+ImageLayout y_layout(const ConvShape& shape);
+WeightLayout weight_layout(const ConvShape& shape);
+
+/// "cuda/conv_s8 forward of X ..., W ..., Y ...: ", the beginning of every message.
+std::string describe_conv(const ConvShape& shape, Product product);
+/// Empty, or why the kernels cannot do it and what to change.
+std::string refuse_conv(const ConvShape& shape, Product product, const ConvOptions& options);
+/// Throws std::invalid_argument with the text of refuse_conv.
+ConvPlan plan_conv(const ConvShape& shape, Product product, const ConvOptions& options);
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,41 @@
+// Sizes to the description that the depthwise kernels walk by.
+#include "depthwise_plan.h"
+
+#include <stdexcept>
+
+namespace octavo::kernels::cuda {
+namespace {
+
+ImageLayout one_group(ImageLayout layout) {
+  layout.groups = 1;
+  return layout;
+}
+
+}  // namespace
+
+ImageLayout depthwise_x(const ConvShape& shape) { return one_group(x_layout(shape)); }
+ImageLayout depthwise_y(const ConvShape& shape) { return one_group(y_layout(shape)); }
+
+std::string refuse_depthwise(const ConvShape& shape, Product product, const ConvOptions& options) {
+  const std::string reason = refuse_conv(shape, product, options);
+  if (!reason.empty()) return reason;
+  if (!shape.depthwise()) return describe_conv(shape, product) + "not depthwise; take the convolution";
+  return {};
+}
+
+DepthwisePlan plan_depthwise(const ConvShape& shape, Product product, const ConvOptions& options) {
+  const std::string reason = refuse_depthwise(shape, product, options);
+  if (!reason.empty()) throw std::invalid_argument(reason);
+  DepthwisePlan plan{.conv = plan_conv(shape, product, options)};
+  plan.conv.name = "depthwise " + plan.conv.name;
+  const ImageLayout x = depthwise_x(shape), y = depthwise_y(shape);
+  const bool weight = product == Product::grad_weight;
+  plan.sizes = {plan.conv.gemm.h, plan.conv.gemm.w, x.n, x.c, weight ? x.batch_pitch() : x.pixel_pitch()};
+  plan.a_bytes = weight                        ? x.batch_copy_bytes()
+                 : product == Product::forward ? x.pixel_copy_bytes()
+                                               : y.pixel_copy_bytes();
+  plan.b_bytes = weight ? y.batch_copy_bytes() : weight_layout(shape).bytes(WeightCopy::depthwise);
+  return plan;
+}
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,24 @@
+// Host side of a depthwise product on the device. Plain C++: tests use it without CUDA.
+#pragma once
+
+#include "conv_plan.h"
+#include "depthwise.h"
+
+namespace octavo::kernels::cuda {
+
+struct DepthwisePlan {
+  ConvPlan conv;  // shape, product and options; its tiles are not used
+  Depthwise sizes;
+  std::int64_t a_bytes = 0, b_bytes = 0;  // of one plane; planes lie plane_bytes() of it apart
+};
+
+/// The layouts of the operands: one group of channels.
+ImageLayout depthwise_x(const ConvShape& shape);
+ImageLayout depthwise_y(const ConvShape& shape);
+
+/// Empty, or why the kernels cannot do it and what to change.
+std::string refuse_depthwise(const ConvShape& shape, Product product, const ConvOptions& options);
+/// Throws std::invalid_argument with the text of refuse_depthwise.
+DepthwisePlan plan_depthwise(const ConvShape& shape, Product product, const ConvOptions& options);
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,31 @@
+// Functions that a kernel and the host emulation of it share: one source, so that what the tests walk through
+// on a CPU is the arithmetic of the device.
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define OCTAVO_HD __host__ __device__
+#define OCTAVO_UNROLL _Pragma("unroll")
+#else
+#define OCTAVO_HD
+#define OCTAVO_UNROLL
+#endif
+
+/// The architecture that is compiled for, 0 on the host; a test that runs kernel sources on the host sets it.
+#if defined(__CUDA_ARCH__) && !defined(OCTAVO_ARCH)
+#define OCTAVO_ARCH __CUDA_ARCH__
+#elif !defined(OCTAVO_ARCH)
+#define OCTAVO_ARCH 0
+#endif
+
+namespace octavo::kernels::cuda {
+
+/// The unit of every copy and of every row of an operand: 16 bytes of the contraction.
+constexpr int segment_bytes = 16;
+OCTAVO_HD constexpr std::int64_t whole_segments(std::int64_t count) {
+  return (count + segment_bytes - 1) / segment_bytes * segment_bytes;
+}
+OCTAVO_HD constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace octavo::kernels::cuda

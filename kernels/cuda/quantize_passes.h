@@ -1,0 +1,40 @@
+// What a quantize pass on the device reads, writes and counts. Pointers are of the device.
+#pragma once
+
+#include "quantize_segment.h"
+
+namespace octavo::kernels::cuda {
+
+/// Counts of a pass in device memory, zeroed by the caller and added to by integer atomics, so that their
+/// value does not depend on order. Squares are split into 32-bit halves: any number of elements fits.
+struct QuantizeCounts {
+  unsigned max_bits = 0, unused = 0;
+  unsigned long long saturated = 0, sum_abs = 0, square_low = 0, square_high = 0;
+  QuantizeStats stats() const;
+};
+
+/// An image tensor x [n, h, w, c] (of the shape after rows_as_batch) into the copies that are asked for; a
+/// copy of several planes has them plane_bytes() of its size apart. Copies are aligned to 16 bytes.
+struct QuantizeImage {
+  ImageLayout layout;
+  FloatSource x;
+  QuantizeScales scales;
+  QuantizeRule rule;
+  std::int8_t* pixel_copy = nullptr;
+  std::int8_t* batch_copy = nullptr;
+  QuantizeCounts* counts = nullptr;
+};
+
+/// FP32 weights [k, r, s, c / groups] into one copy. Scales per tensor, or per filter (forward, depthwise) or
+/// input channel (grad_input), as granularity channel.
+struct QuantizeWeights {
+  WeightLayout layout;
+  WeightCopy kind = WeightCopy::forward;
+  const float* weights = nullptr;
+  QuantizeScales scales;
+  QuantizeRule rule;
+  std::int8_t* copy = nullptr;
+  QuantizeCounts* counts = nullptr;
+};
+
+}  // namespace octavo::kernels::cuda

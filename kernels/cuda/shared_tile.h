@@ -1,0 +1,73 @@
+// A thread block's tile of the product, and where its operands lie in shared memory.
+#pragma once
+
+#include "mma_s8.h"
+
+namespace octavo::kernels::cuda {
+
+/// Sizes of a block: m x n results from its warps, m_warps x n_warps of them; k_bytes of the contraction at a
+/// time. Shared memory holds `stages` of such steps, first the rows of A, then those of B.
+template <int tile_m, int tile_n, int m_warps, int n_warps>
+struct Tile {
+  static constexpr int m = tile_m, n = tile_n, warps_m = m_warps, warps_n = n_warps;
+  static constexpr int threads = 32 * warps_m * warps_n;
+  static constexpr int k_bytes = 64, row_segments = k_bytes / segment_bytes,
+                       k_steps = k_bytes / MmaM16N8K32::k;
+  static constexpr int warp_m = m / warps_m, warp_n = n / warps_n;
+  static constexpr int m_fragments = warp_m / MmaM16N8K32::m, n_fragments = warp_n / MmaM16N8K32::n;
+  static constexpr int a_bytes = m * k_bytes, stage_bytes = (m + n) * k_bytes;
+  /// Rows that all threads copy at once, one segment each; a thread then takes every such row.
+  static constexpr int copy_rows = threads / row_segments;
+  static constexpr int a_copies = m / copy_rows, b_copies = n / copy_rows;
+  static_assert(m % copy_rows == 0 && n % copy_rows == 0, "every thread copies whole rows' shares");
+  static_assert(warp_m % 16 == 0 && warp_n % 16 == 0, "B is loaded in pairs of fragments");
+};
+
+using WideTile = Tile<128, 128, 2, 2>;
+using NarrowTile = Tile<128, 64, 2, 2>;
+using SmallTile = Tile<64, 64, 2, 2>;
+
+constexpr int async_stages = 3;     // sm_80: copies run two steps ahead
+constexpr int register_stages = 2;  // sm_75: the next step waits in registers
+
+/// Byte of a segment in its tile. Rows are 64 bytes, two to a line of all banks; the exclusive or puts the
+/// same segment of eight consecutive rows into eight different groups of banks.
+OCTAVO_HD constexpr int swizzled(int row, int segment) {
+  return row * 64 + (segment ^ (row >> 1 & 3)) * segment_bytes;
+}
+
+/// The pattern repeats every eight rows: swizzled(row + 8 i, segment) = swizzled(row, segment) + 8 i * 64.
+/// The kernels compute the address of one row and step from it.
+constexpr int row_bytes = 64;
+
+struct TilePlace {
+  int row, segment;
+};
+
+/// What thread `thread` copies as its copy number i.
+template <class Shape>
+OCTAVO_HD constexpr TilePlace copy_place(int thread, int i) {
+  return {thread / Shape::row_segments + i * Shape::copy_rows, thread % Shape::row_segments};
+}
+
+/// ldmatrix.x4: the segment that `lane` addresses. Matrix lane / 8 of eight rows becomes register lane / 8,
+/// whose lane l holds bytes l % 4 * 4.. of row l / 4. A: the four registers of one fragment at `row`.
+OCTAVO_HD constexpr TilePlace a_matrix_place(int lane, int row, int k_step) {
+  return {row + lane % 8 + lane / 8 % 2 * 8, k_step * 2 + lane / 16};
+}
+/// B: the two registers of the fragment at `row`, then those of the next.
+OCTAVO_HD constexpr TilePlace b_matrix_place(int lane, int row, int k_step) {
+  return {row + lane % 8 + lane / 16 * 8, k_step * 2 + lane / 8 % 2};
+}
+
+/// First row of A and of B of a warp.
+template <class Shape>
+OCTAVO_HD constexpr int warp_row(int warp) {
+  return warp / Shape::warps_n * Shape::warp_m;
+}
+template <class Shape>
+OCTAVO_HD constexpr int warp_column(int warp) {
+  return warp % Shape::warps_n * Shape::warp_n;
+}
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,212 @@
+// The CUDA backend's integer convolution, emulated lane by lane from its own headers: equal to the reference.
+#include <set>
+
+#include "support/cuda_operands.h"
+
+using namespace octavo::kernels;
+using namespace octavo::kernels::test;
+
+namespace {
+
+constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
+constexpr std::array all_tiles = {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small};
+constexpr std::array all_instructions = {Instruction::m16n8k32, Instruction::m8n8k16, Instruction::dp4a};
+
+template <class Maps = DeviceMaps>
+bool matches(const ConvShape& shape, Product product, const cu::ConvOptions& options,
+             Instruction instruction) {
+  const cu::ConvPlan plan = cu::plan_conv(shape, product, options);
+  const PlainOperands operands = draw_operands(shape, product, options.a_planes, options.b_planes);
+  const auto expected = reference_sums(shape, product, operands, options.a_unsigned, plan.result_elements());
+  return emulate<Maps>(plan, device_a(plan, operands), device_b(plan, operands), instruction) == expected;
+}
+
+void check(const ConvShape& shape, Product product, const cu::ConvOptions& options, Instruction instruction) {
+  INFO(product_name(product) << " " << describe(shape));
+  CHECK(matches(shape, product, options, instruction));
+}
+
+}  // namespace
+
+TEST_CASE("cuda: fragment maps cover their matrices once") {
+  std::set<std::pair<int, int>> a, b, c;
+  for (int lane = 0; lane < 32; ++lane)
+    for (int r = 0; r < 4; ++r) {
+      const cu::Place p = cu::MmaM16N8K32::c(lane, r);
+      c.emplace(p.row, p.column);
+      for (int byte = 0; byte < 4; ++byte) {
+        const cu::Place q = cu::MmaM16N8K32::a(lane, r, byte), s = cu::MmaM16N8K32::b(lane, r % 2, byte);
+        a.emplace(q.row, q.column), b.emplace(s.row, s.column);
+      }
+    }
+  CHECK((a.size() == 16 * 32 && b.size() == 8 * 32 && c.size() == 16 * 8));
+  // Rows of the table for m16n8k32 in the PTX ISA.
+  CHECK(cu::MmaM16N8K32::a(5, 1, 2) == cu::Place{9, 6});
+  CHECK(cu::MmaM16N8K32::a(5, 2, 0) == cu::Place{1, 20});
+  CHECK(cu::MmaM16N8K32::b(31, 1, 3) == cu::Place{7, 31});
+  CHECK(cu::MmaM16N8K32::c(31, 3) == cu::Place{15, 7});
+  CHECK(cu::MmaM8N8K16::a(6, 0, 1) == cu::Place{1, 9});
+  CHECK(cu::MmaM8N8K16::c(6, 1) == cu::Place{1, 5});
+}
+
+TEST_CASE("cuda: shared memory keeps segments apart, and ldmatrix and copies meet no bank twice") {
+  std::set<int> places;
+  for (int row = 0; row < 128; ++row)
+    for (int segment = 0; segment < 4; ++segment) places.insert(cu::swizzled(row, segment));
+  CHECK((places.size() == 512 && *places.begin() == 0 && *places.rbegin() == 128 * 64 - 16));
+  for (int row = 0; row < 120; ++row)  // the kernels step by whole patterns
+    for (int segment = 0; segment < 4; ++segment)
+      CHECK(cu::swizzled(row + 8, segment) == cu::swizzled(row, segment) + 8 * cu::row_bytes);
+  CHECK((cu::WideTile::copy_rows % 8 == 0 && cu::NarrowTile::copy_rows % 8 == 0));
+  const auto groups = [](auto place) {  // eight lanes read or write 128 bytes at once
+    std::set<int> banks;
+    for (int lane = 0; lane < 8; ++lane) {
+      const cu::TilePlace p = place(lane);
+      banks.insert(cu::swizzled(p.row, p.segment) / 16 % 8);
+    }
+    return banks.size();
+  };
+  for (int row = 0; row < 64; row += 16)
+    for (int first = 0; first < 32; first += 8)
+      for (int step = 0; step < 2; ++step) {
+        CHECK(groups([&](int lane) { return cu::a_matrix_place(first + lane, row, step); }) == 8);
+        CHECK(groups([&](int lane) { return cu::b_matrix_place(first + lane, row, step); }) == 8);
+        CHECK(groups([&](int lane) { return cu::copy_place<cu::WideTile>(first + lane, row / 16); }) == 8);
+      }
+}
+
+TEST_CASE("cuda: blocks visit every tile once") {
+  for (int m : {1, 7, 8, 9, 23})
+    for (int n : {1, 2, 5})
+      for (int classes : {1, 4}) {
+        const cu::TileGrid grid{m, n, classes, 3};
+        std::set<std::array<int, 4>> seen;
+        for (std::int64_t i = 0; i < grid.blocks(); ++i) {
+          const cu::TileAt at = cu::tile_at(grid, i);
+          CHECK((at.m < m && at.n < n && at.which < classes && at.group < 3));
+          seen.insert({at.m, at.n, at.which, at.group});
+        }
+        CHECK(static_cast<std::int64_t>(seen.size()) == grid.blocks());
+      }
+}
+
+TEST_CASE("cuda: a cursor that advances is the cursor at its place") {
+  std::mt19937 generator(3);
+  for (int i = 0; i < 40; ++i)
+    for (Product product : all_products) {
+      const cu::ConvPlan plan = cu::plan_conv(draw_shape(generator), product, {});
+      for (int which = 0; which < plan.gemm.classes(); ++which) {
+        const cu::GemmClass c = cu::gemm_class(plan.gemm, which);
+        if (c.h.taps * c.w.taps == 0) continue;
+        cu::Cursor at = cu::cursor_at(plan.gemm, c, 1);
+        for (int step = 0; step < c.steps(plan.gemm); ++step, cu::advance(plan.gemm, c, at, 4)) {
+          const cu::Cursor direct = cu::cursor_at(plan.gemm, c, 1 + 4 * step);
+          REQUIRE((direct.segment == at.segment && direct.tap_w == at.tap_w && direct.tap_h == at.tap_h));
+        }
+      }
+    }
+}
+
+TEST_CASE("cuda: the three products equal the reference over drawn shapes") {
+  std::mt19937 generator(1);
+  for (int i = 0; i < 90; ++i) {
+    const ConvShape shape = draw_shape(generator);
+    for (Product product : all_products) {
+      cu::ConvOptions options{.processors = i % 2 ? 132 : 1, .least_splits = 1 + i % 3};
+      if (i % 3 != 0) options.tile = all_tiles[static_cast<std::size_t>(i) % 3];
+      check(shape, product, options, all_instructions[static_cast<std::size_t>(i / 3) % 3]);
+    }
+  }
+}
+
+TEST_CASE("cuda: the shapes of the CPU's tests") {
+  std::size_t i = 0;
+  for (const ConvShape& shape : shapes())
+    for (Product product : all_products) {
+      ++i;
+      check(shape, product, {}, all_instructions[i % 3]);
+      if (product != Product::grad_input)
+        check(shape, product, {.a_unsigned = true}, all_instructions[i % 2]);
+    }
+}
+
+TEST_CASE("cuda: operands of several planes") {
+  std::mt19937 generator(5);
+  for (int i = 0; i < 12; ++i) {
+    const ConvShape shape = draw_shape(generator);
+    for (Product product : all_products)
+      check(shape, product, {.a_planes = 1 + i % 3, .b_planes = 1 + i / 3 % 3, .least_splits = 1 + i % 2},
+            Instruction::m16n8k32);
+  }
+}
+
+TEST_CASE("cuda: sums longer than int32 holds are cut, and the cut is invisible") {
+  for (const auto& [shape, product, a_unsigned] :
+       {std::tuple(linear(3, 131072, 2), Product::forward, false),
+        std::tuple(linear(3, 2, 131200), Product::grad_input, false),
+        std::tuple(linear(140000, 3, 2), Product::grad_weight, false),
+        std::tuple(linear(70000, 3, 2), Product::grad_weight, true)}) {
+    const cu::ConvPlan plan = cu::plan_conv(shape, product, {.a_unsigned = a_unsigned, .processors = 1});
+    CHECK(plan.gemm.splits > 1);
+    CHECK(plan.gemm.split_steps * 64 <= (a_unsigned ? cu::longest_unsigned_sum : cu::longest_signed_sum));
+    PlainOperands operands = draw_operands(shape, product, 1, 1);
+    for (Bytes* bytes : {&operands.a[0], &operands.b[0]}) std::fill(bytes->begin(), bytes->end(), -128);
+    if (a_unsigned) std::fill(operands.a[0].begin(), operands.a[0].end(), -1);  // the byte of 255
+    const auto sums =
+        emulate(plan, device_a(plan, operands), device_b(plan, operands), Instruction::m16n8k32);
+    CHECK(sums == reference_sums(shape, product, operands, a_unsigned, plan.result_elements()));
+  }
+}
+
+namespace {
+
+struct WrongSwizzle : DeviceMaps {
+  static int read(int row, int segment) { return row * 64 + (segment ^ (row & 3)) * 16; }
+};
+struct WrongMatrices : DeviceMaps {
+  static cu::TilePlace a_matrix(int lane, int row, int step) {
+    return {row + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2};  // the order of B
+  }
+};
+struct WrongResults : DeviceMaps {
+  static cu::Place c(int lane, int reg) { return {lane / 4 + reg % 2 * 8, lane % 4 * 2 + reg / 2}; }
+};
+struct WrongQuarters : DeviceMaps {
+  static cu::QuarterStep quarter(int i) { return {i % 2 * 2 + i / 2, i / 2, i / 2 * 2}; }
+};
+struct LateCursor : DeviceMaps {
+  static void advance(const cu::ImplicitGemm& g, const cu::GemmClass& c, cu::Cursor& at, int by) {
+    cu::advance(g, c, at, by - 1);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("cuda: the emulation notices a wrong map") {
+  const ConvShape shape = conv(3, 7, 6, 20, 24, 3, 3, 2, 1);
+  for (Product product : all_products) {
+    CHECK(matches(shape, product, {}, Instruction::m16n8k32));
+    CHECK_FALSE(matches<WrongSwizzle>(shape, product, {}, Instruction::m16n8k32));
+    CHECK_FALSE(matches<WrongSwizzle>(shape, product, {}, Instruction::dp4a));
+    CHECK_FALSE(matches<WrongMatrices>(shape, product, {}, Instruction::m16n8k32));
+    CHECK_FALSE(matches<WrongResults>(shape, product, {}, Instruction::m8n8k16));
+    CHECK_FALSE(matches<WrongQuarters>(shape, product, {}, Instruction::m8n8k16));
+    CHECK_FALSE(matches<LateCursor>(shape, product, {}, Instruction::m16n8k32));
+  }
+}
+
+TEST_CASE("cuda: what the kernels refuse is said with sizes and what to change") {
+  const ConvShape shape = conv(2, 5, 5, 16, 16, 3, 3);
+  CHECK_THAT(cu::refuse_conv(shape, Product::grad_input, {.a_unsigned = true}),
+             ContainsSubstring("X in one plane"));
+  CHECK_THAT(cu::refuse_conv(shape, Product::forward, {.a_planes = 4}), ContainsSubstring("1 to 3 planes"));
+  CHECK_THAT(cu::refuse_conv(linear(200000, 8, 8), Product::grad_weight, {.a_planes = 3, .b_planes = 3}),
+             ContainsSubstring("int64"));
+  CHECK_THAT(cu::refuse_conv(conv(1, 50000, 50000, 8, 8, 1, 1), Product::forward, {}),
+             ContainsSubstring("2 GiB"));
+  CHECK_THAT(cu::refuse_conv(shape, Product::forward, {.a_planes = 4}),
+             ContainsSubstring("forward of X 2x5x5x16"));
+  CHECK_THROWS_AS(cu::plan_conv(shape, Product::forward, {.b_planes = 0}), std::invalid_argument);
+  for (const ConvShape& each : shapes())
+    for (Product product : all_products) CHECK(cu::refuse_conv(each, product, {}).empty());
+}

@@ -1,0 +1,242 @@
+// The CUDA backend's quantize passes, emulated thread by thread from their headers: the bytes and counts of
+// the CPU's.
+#include <cmath>
+#include <limits>
+
+#include "cuda/epilogue.h"
+#include "cuda/quantize_segment.h"
+#include "cuda/quantize_tiles.h"
+#include "support/cuda_operands.h"
+
+using namespace octavo::kernels;
+using namespace octavo::kernels::test;
+
+namespace {
+
+std::vector<float> draw_floats(std::int64_t count, unsigned seed, float most) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> any(-most, most);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = any(generator);
+  return values;
+}
+
+struct Pass {
+  cu::ImageLayout layout;
+  std::vector<float> x, inverse;
+  Granularity granularity = Granularity::tensor;
+  cu::QuantizeRule rule;
+
+  cu::QuantizeScales scales() const { return {inverse.data(), granularity}; }
+};
+
+/// Plain planes and counts from the chain of kernels/ref.
+std::vector<Bytes> quantize_on_cpu(const Pass& p, QuantizeStats& stats) {
+  const View view{.n = p.layout.n, .h = p.layout.h, .w = p.layout.w, .c = p.layout.c};
+  Buffer target(planes_bytes(view, p.rule.planes));
+  void* const targets[] = {target.data()};
+  View plain = view;
+  plain.zero = p.rule.lowest == 0 ? 0 : 128;
+  const Quantize quantize{.granularity = p.granularity,
+                          .inverse_scale = p.inverse.data(),
+                          .planes = p.rule.planes,
+                          .is_unsigned = p.rule.lowest == 0,
+                          .qmax = p.rule.qmax,
+                          .rounding = p.rule.stochastic ? Rounding::stochastic : Rounding::nearest,
+                          .key = p.rule.key,
+                          .first_index = p.rule.first_index,
+                          .views = {&plain, 1},
+                          .targets = targets};
+  Chain chain{.n = view.n, .h = view.h, .w = view.w, .c = view.c, .x = p.x.data()};
+  chain.quantize = &quantize, chain.stats = &stats;
+  std::vector<char> scratch(static_cast<std::size_t>(chain_scratch_bytes(chain)) + 64);
+  chain.scratch = scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64);
+  run_chain(Isa::ref, chain, run_in_order);
+  std::vector<Bytes> planes;
+  for (int plane = 0; plane < p.rule.planes; ++plane) {
+    const auto* first = static_cast<const std::int8_t*>(target.data()) + plane * plane_stride(view);
+    planes.emplace_back(first, first + p.x.size());
+  }
+  return planes;
+}
+
+struct Copies {
+  Bytes pixel, batch;
+  cu::SegmentCounts counts;
+};
+
+Copies new_copies(const Pass& p) {
+  const auto bytes = [&](std::int64_t one) {
+    return static_cast<std::size_t>((p.rule.planes - 1) * cu::plane_bytes(one) + one);
+  };
+  return {Bytes(bytes(p.layout.pixel_copy_bytes()), 0), Bytes(bytes(p.layout.batch_copy_bytes()), 0), {}};
+}
+
+/// quantize_both_kernel: every thread of every block, in two phases around the shared tile.
+Copies emulate_both(const Pass& p) {
+  Copies copies = new_copies(p);
+  for (Bytes* bytes : {&copies.pixel, &copies.batch})  // all bytes of a plane are written, those between not
+    for (int plane = 0; plane < p.rule.planes; ++plane) {
+      const std::int64_t one =
+          bytes == &copies.pixel ? p.layout.pixel_copy_bytes() : p.layout.batch_copy_bytes();
+      std::memset(bytes->data() + plane * cu::plane_bytes(one), 0x5b, static_cast<std::size_t>(one));
+    }
+  for (std::int64_t b = 0; b < cu::quantize_blocks(p.layout); ++b) {
+    const cu::QuantizeBlock block = cu::quantize_block(p.layout, b);
+    std::vector<std::array<std::int32_t, 16>> q(cu::quantize_threads);
+    for (int thread = 0; thread < cu::quantize_threads; ++thread) {
+      const cu::QuantizeShare in = cu::channel_share(thread);
+      std::int32_t values[16];
+      cu::quantize_segment(p.layout, p.rule, p.scales(), p.x.data(), block.image + in.image, block.pixel,
+                           block.slot + in.slot, values, copies.counts);
+      std::copy(values, values + 16, q[static_cast<std::size_t>(thread)].begin());
+    }
+    for (int plane = 0; plane < p.rule.planes; ++plane) {
+      Bytes staged(cu::quantize_tile * cu::quantize_pitch, 0x77);
+      for (int thread = 0; thread < cu::quantize_threads; ++thread) {
+        const cu::QuantizeShare in = cu::channel_share(thread);
+        const auto& values = q[static_cast<std::size_t>(thread)];
+        const int image = block.image + in.image, slot = block.slot + in.slot;
+        for (int i = 0; i < 16; ++i)
+          staged.at(static_cast<std::size_t>(cu::staged_byte(in.slot + i, in.image))) =
+              cu::digit_of(values[static_cast<std::size_t>(i)], plane);
+        if (image >= p.layout.n || slot >= p.layout.pixel_pitch()) continue;
+        for (int j = 0; j < 16; j += 4) {
+          const std::uint32_t packed = cu::pack_digits(values.data() + j, plane);
+          std::memcpy(&copies.pixel.at(
+                          static_cast<std::size_t>(plane * cu::plane_bytes(p.layout.pixel_copy_bytes()) +
+                                                   p.layout.pixel_copy_byte(image, block.pixel, slot) + j)),
+                      &packed, 4);
+        }
+      }
+      for (int thread = 0; thread < cu::quantize_threads; ++thread) {
+        const cu::QuantizeShare out = cu::image_share(thread);
+        if (block.slot + out.slot >= p.layout.pixel_pitch()) continue;
+        const int channel = p.layout.channel_at(block.slot + out.slot), image = block.image + out.image;
+        if (channel < 0 || image >= p.layout.batch_pitch()) continue;
+        std::memcpy(
+            &copies.batch.at(static_cast<std::size_t>(plane * cu::plane_bytes(p.layout.batch_copy_bytes()) +
+                                                      p.layout.batch_copy_byte(channel, block.pixel, image))),
+            &staged.at(static_cast<std::size_t>(cu::staged_byte(out.slot, out.image))), 16);
+      }
+    }
+  }
+  return copies;
+}
+
+void check(const Pass& p) {
+  INFO(p.layout.n << "x" << p.layout.h << "x" << p.layout.w << "x" << p.layout.c << " groups "
+                  << p.layout.groups << " planes " << p.rule.planes << " stochastic " << p.rule.stochastic);
+  QuantizeStats stats;
+  const std::vector<Bytes> planes = quantize_on_cpu(p, stats);
+  const Copies found = emulate_both(p);
+  CHECK(found.pixel == device_image(p.layout, planes, false));
+  CHECK(found.batch == device_image(p.layout, planes, true));
+  CHECK(found.counts.max_bits == stats.max_bits);
+  CHECK(found.counts.saturated == stats.saturated);
+  CHECK(static_cast<std::int64_t>(found.counts.sum_abs) == stats.sum_abs);
+  CHECK(Int128{found.counts.sum_square} == stats.sum_square);
+}
+
+}  // namespace
+
+TEST_CASE("cuda: quantize passes give the CPU's integers, copies and counts") {
+  unsigned seed = 1;
+  for (const cu::ImageLayout& layout :
+       {cu::ImageLayout{1, 3, 2, 3, 1}, cu::ImageLayout{5, 2, 3, 16, 1}, cu::ImageLayout{17, 1, 1, 70, 1},
+        cu::ImageLayout{66, 2, 1, 40, 1}, cu::ImageLayout{33, 1, 3, 36, 3}, cu::ImageLayout{3, 2, 2, 130, 5}})
+    for (int planes = 1; planes <= 3; ++planes)
+      for (bool stochastic : {false, true})
+        for (Granularity granularity : {Granularity::tensor, Granularity::channel, Granularity::sample}) {
+          const std::int64_t count = std::int64_t{layout.n} * layout.h * layout.w * layout.c;
+          const auto qmax = static_cast<float>(largest_integer(planes));
+          Pass p{.layout = layout, .x = draw_floats(count, ++seed, 1.1F)};
+          for (int i = 0; i < std::max(layout.n, layout.c); ++i)
+            p.inverse.push_back(qmax * (1.0F - 0.001F * static_cast<float>(i)));
+          p.granularity = granularity;
+          p.rule = {-qmax, qmax, planes, stochastic, random_key(seed, 3, 5), seed * 1000003ULL};
+          check(p);
+        }
+}
+
+TEST_CASE("cuda: ties, NaN, infinities and unsigned integers round as on the CPU") {
+  Pass p{.layout = {2, 2, 2, 7, 1}, .inverse = {1.0F}};
+  for (int i = 0; i < 56; ++i) p.x.push_back(static_cast<float>(i - 28) * 0.5F);
+  const float infinity = std::numeric_limits<float>::infinity();
+  p.x[3] = std::numeric_limits<float>::quiet_NaN(), p.x[9] = infinity, p.x[10] = -infinity, p.x[11] = 127.5F;
+  p.x[12] = -127.6F, p.x[13] = -0.49999997F, p.x[14] = 0.49999997F, p.x[15] = -0.0F, p.x[16] = 3e9F;
+  check(p);
+  p.rule.stochastic = true, p.rule.key = random_key(1, 2, 3);
+  check(p);
+  p.rule.lowest = 0, p.rule.qmax = 255;
+  for (float& v : p.x) v = std::fabs(v);
+  check(p);
+}
+
+TEST_CASE("cuda: rounding equals the library's over many values") {
+  std::mt19937 generator(2);
+  std::uniform_real_distribution<float> any(-9e6F, 9e6F), small(-3.0F, 3.0F);
+  for (int i = 0; i < 200000; ++i)
+    for (float x : {any(generator), small(generator), static_cast<float>(i) * 0.5F - 50000.0F}) {
+      if (cu::floor_of(x) != std::floor(x) || cu::nearest_of(x) != std::nearbyint(x))
+        FAIL("differs at " << x);
+    }
+  CHECK(cu::digit_of(-32639, 0) + 256 * cu::digit_of(-32639, 1) == -32639);
+}
+
+TEST_CASE("cuda: copies of weights hold every weight once, and zeros") {
+  using cu::WeightCopy;
+  for (const cu::WeightLayout& layout : {cu::WeightLayout{5, 9, 3, 1}, cu::WeightLayout{16, 1, 33, 1},
+                                         cu::WeightLayout{12, 4, 9, 3}, cu::WeightLayout{40, 9, 40, 40}}) {
+    const int inputs = layout.inputs(), outputs = layout.outputs();
+    for (WeightCopy copy : {WeightCopy::forward, WeightCopy::grad_input, WeightCopy::depthwise}) {
+      if (copy == WeightCopy::depthwise && inputs != 1) continue;
+      std::int64_t held = 0;
+      for (std::int64_t at = 0; at < layout.bytes(copy); ++at) held += layout.at(copy, at).element >= 0;
+      CHECK(held == layout.k * layout.taps * inputs);
+    }
+    for (int k = 0; k < layout.k; ++k)
+      for (int tap = 0; tap < layout.taps; ++tap)
+        for (int c = 0; c < inputs; ++c) {
+          const std::int64_t element = (std::int64_t{k} * layout.taps + tap) * inputs + c;
+          const int channel = k / outputs * inputs + c;
+          const std::int64_t line = std::int64_t{k} * layout.taps + tap,
+                             turned = std::int64_t{channel} * layout.taps + tap;
+          const auto forward = layout.at(WeightCopy::forward, line * ((inputs + 15) / 16 * 16) + c);
+          const auto grad_input =
+              layout.at(WeightCopy::grad_input, turned * ((outputs + 15) / 16 * 16) + k % outputs);
+          REQUIRE((forward.element == element && forward.row == k));
+          REQUIRE((grad_input.element == element && grad_input.row == channel));
+          if (inputs > 1) continue;
+          const auto depthwise = layout.at(WeightCopy::depthwise, tap * ((layout.k + 15) / 16 * 16) + k);
+          REQUIRE((depthwise.element == element && depthwise.row == k));
+        }
+  }
+}
+
+TEST_CASE("cuda: results are stored as the reference stores them") {
+  const std::vector<float> a_scale = {0.013F, 0.5F}, b_scale = {0.0071F, 3.0F, 0.11F},
+                           bias = {1.5F, -0.3F, 7.0F};
+  for (FloatType type : {FloatType::f32, FloatType::bf16})
+    for (bool accumulate : {false, true})
+      for (std::int64_t sum :
+           {std::int64_t{0}, std::int64_t{-123457}, std::int64_t{1} << 40, std::int64_t{16777217}}) {
+        std::array<float, 4> found{}, expected{};
+        const FloatTarget to(found.data(), type), target(expected.data(), type);
+        to.set(1, 0.7F), target.set(1, 0.7F);
+        cu::store_result({.out = found.data(),
+                          .type = type,
+                          .a_scale = a_scale.data(),
+                          .b_scale = b_scale.data(),
+                          .a_scale_vector = true,
+                          .b_scale_vector = true,
+                          .bias = bias.data(),
+                          .accumulate = accumulate},
+                         1, 1, 2, sum);
+        const float scale = a_scale[1] * b_scale[2];
+        float value = static_cast<float>(sum) * scale;
+        value = value + bias[2];
+        target.set(1, accumulate ? value + FloatSource(target)[1] : value);
+        CHECK(found == expected);
+      }
+}

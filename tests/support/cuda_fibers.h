@@ -1,0 +1,271 @@
+// Runs CUDA kernel sources on the host: every thread of a block is a fiber, warps take turns in a drawn
+// order, and the instructions of kernels/cuda/device_ops.cuh are done by the PTX tables. Asynchronous copies
+// arrive either at once or as late as the waits allow, so that a missing wait or barrier shows as wrong sums.
+// Include before a .cuh file; one architecture (OCTAVO_ARCH) for a program.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "cuda/mma_s8.h"
+
+#define __device__
+#define __global__
+#define __grid_constant__
+#define __shared__ static
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __launch_bounds__(...)
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+struct uint4 {
+  unsigned x, y, z, w;
+};
+inline Dim3 threadIdx, blockIdx, gridDim;
+using std::max;
+
+namespace octavo::kernels::test {
+
+/// The fibers of one block.
+class FiberBlock {
+ public:
+  static FiberBlock& current() { return *current_; }
+
+  FiberBlock(int threads, unsigned seed, bool late_copies)
+      : late_copies_(late_copies), generator_(seed), fibers_(static_cast<std::size_t>(threads)) {
+    shared_.assign(64 * 1024 + 128, 0x77);
+    for (int i = 0; i < threads; ++i) fiber(i).stack = std::make_unique<char[]>(stack_bytes);
+  }
+
+  ~FiberBlock() { current_ = nullptr; }
+  FiberBlock(const FiberBlock&) = delete;
+  FiberBlock& operator=(const FiberBlock&) = delete;
+
+  /// Runs body on every fiber, to the end. Throws std::logic_error when they wait for each other for ever.
+  void run(const std::function<void()>& body) {
+    body_ = &body, current_ = this;
+    for (Fiber& f : fibers_) {
+      f.done = false, f.waits_for = nullptr;
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get(), f.context.uc_stack.ss_size = stack_bytes;
+      f.context.uc_link = &scheduler_;
+      makecontext(&f.context, &FiberBlock::start, 0);
+    }
+    const int warps = static_cast<int>(fibers_.size() / 32);
+    for (int idle = 0; !all_done();) {
+      const int warp = std::uniform_int_distribution<int>(0, warps - 1)(generator_);
+      idle = run_warp(warp) ? 0 : idle + 1;
+      if (idle > 1000) throw std::logic_error("fibers wait for each other for ever");
+    }
+  }
+
+  std::int8_t* shared() {
+    return shared_.data() + (128 - reinterpret_cast<std::uintptr_t>(shared_.data()) % 128);
+  }
+
+  void barrier() {
+    const int generation = block_generation_;
+    if (++block_arrived_ == static_cast<int>(fibers_.size())) block_arrived_ = 0, ++block_generation_;
+    wait(&block_generation_, generation);
+  }
+
+  /// All lanes of the warp give a value; returns those of all.
+  template <class T>
+  const T* gather(const T& mine) {
+    Warp& warp = warps_[now_ / 32];
+    const int generation = warp.generation;
+    auto* slots = reinterpret_cast<T*>(warp.slots[generation % 2]);
+    static_assert(sizeof(T) * 32 <= sizeof(warp.slots[0]));
+    slots[now_ % 32] = mine;
+    if (++warp.arrived == 32) warp.arrived = 0, ++warp.generation;
+    wait(&warp.generation, generation);
+    return slots;
+  }
+
+  struct Copy {
+    std::int8_t* to;
+    const void* from;  // null: zeros
+  };
+  void copy(Copy c) {
+    if (late_copies_)
+      fiber(now_).copies.push_back(c);
+    else
+      perform(c);
+  }
+  void commit() { fiber(now_).groups.push_back(std::move(fiber(now_).copies)), fiber(now_).copies.clear(); }
+  void wait_groups(std::size_t pending) {
+    auto& groups = fiber(now_).groups;
+    while (groups.size() > pending) {
+      for (const Copy& c : groups.front()) perform(c);
+      groups.erase(groups.begin());
+    }
+  }
+  int lane() const { return now_ % 32; }
+
+ private:
+  static constexpr std::size_t stack_bytes = 64 * 1024;
+  struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    bool done = true;
+    const int* waits_for = nullptr;  // until this differs from `seen`
+    int seen = 0;
+    std::vector<Copy> copies;
+    std::vector<std::vector<Copy>> groups;
+  };
+  struct Warp {
+    int arrived = 0, generation = 0;
+    alignas(16) char slots[2][32 * 32];
+  };
+
+  static void perform(const Copy& c) {
+    if (c.from != nullptr)
+      std::memcpy(c.to, c.from, 16);
+    else
+      std::memset(c.to, 0, 16);
+  }
+  static void start() {
+    FiberBlock& block = *current_;
+    (*block.body_)();
+    block.fiber(block.now_).done = true;
+  }
+
+  Fiber& fiber(int i) { return fibers_[static_cast<std::size_t>(i)]; }
+  bool all_done() const {
+    return std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.done; });
+  }
+
+  /// Each lane once, in order; false when none could go on.
+  bool run_warp(int warp) {
+    bool moved = false;
+    for (int i = warp * 32; i < warp * 32 + 32; ++i) {
+      Fiber& f = fiber(i);
+      if (f.done || (f.waits_for != nullptr && *f.waits_for == f.seen)) continue;
+      now_ = i, threadIdx.x = static_cast<unsigned>(i);
+      swapcontext(&scheduler_, &f.context);
+      moved = true;
+    }
+    return moved;
+  }
+
+  void wait(const int* counter, int seen) {
+    if (*counter != seen) return;
+    Fiber& f = fiber(now_);
+    f.waits_for = counter, f.seen = seen;
+    swapcontext(&f.context, &scheduler_);
+  }
+
+  static inline FiberBlock* current_ = nullptr;
+  bool late_copies_;
+  std::mt19937 generator_;
+  std::vector<Fiber> fibers_;
+  std::vector<std::int8_t> shared_;
+  Warp warps_[32];
+  int block_arrived_ = 0, block_generation_ = 0, now_ = 0;
+  ucontext_t scheduler_;
+  const std::function<void()>* body_ = nullptr;
+};
+
+}  // namespace octavo::kernels::test
+
+inline void __syncthreads() { octavo::kernels::test::FiberBlock::current().barrier(); }
+template <class T>
+T __shfl_down_sync(unsigned, T value, int distance) {
+  auto& block = octavo::kernels::test::FiberBlock::current();
+  const T* all = block.gather(value);
+  return all[block.lane() + distance < 32 ? block.lane() + distance : block.lane()];
+}
+template <class T>
+T __ldg(const T* from) {
+  return *from;
+}
+template <class T, class U>
+void atomicAdd(T* to, U value) {
+  *to += static_cast<T>(value);
+}
+template <class T>
+void atomicMax(T* to, T value) {
+  *to = std::max(*to, value);
+}
+
+namespace octavo::kernels::cuda {
+
+inline std::int8_t* dynamic_shared() { return test::FiberBlock::current().shared(); }
+inline std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(static_cast<const std::int8_t*>(pointer) - dynamic_shared());
+}
+
+inline void load_matrices(std::uint32_t (&to)[4], std::uint32_t address) {
+  auto& block = test::FiberBlock::current();
+  const std::uint32_t* all = block.gather(address);
+  for (int j = 0; j < 4; ++j)
+    std::memcpy(&to[j], dynamic_shared() + all[j * 8 + block.lane() / 4] + block.lane() % 4 * 4, 4);
+}
+
+struct MmaOperands {
+  std::uint32_t a[4], b[2];
+};
+inline std::int8_t byte_of(std::uint32_t word, int byte) {
+  return static_cast<std::int8_t>(word >> (8 * byte));
+}
+template <bool is_unsigned>
+int value_of(std::int8_t v) {
+  return is_unsigned ? static_cast<std::uint8_t>(v) : v;
+}
+
+/// This lane's registers of C, from all lanes' operands.
+template <class Mma, bool a_unsigned>
+void mma_by_tables(const MmaOperands* all, int* const (&c)[Mma::c_registers]) {
+  int left[Mma::m][Mma::k], right[Mma::n][Mma::k];
+  for (int lane = 0; lane < 32; ++lane)
+    for (int byte = 0; byte < 4; ++byte) {
+      for (int r = 0; r < Mma::a_registers; ++r) {
+        const Place p = Mma::a(lane, r, byte);
+        left[p.row][p.column] = value_of<a_unsigned>(byte_of(all[lane].a[r], byte));
+      }
+      for (int r = 0; r < Mma::b_registers; ++r) {
+        const Place p = Mma::b(lane, r, byte);
+        right[p.row][p.column] = byte_of(all[lane].b[r], byte);
+      }
+    }
+  for (int r = 0; r < Mma::c_registers; ++r) {
+    const Place p = Mma::c(test::FiberBlock::current().lane(), r);
+    for (int t = 0; t < Mma::k; ++t) *c[r] += left[p.row][t] * right[p.column][t];
+  }
+}
+
+template <bool a_unsigned>
+void mma_m16n8k32(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  const MmaOperands* all =
+      test::FiberBlock::current().gather(MmaOperands{{a[0], a[1], a[2], a[3]}, {b0, b1}});
+  mma_by_tables<MmaM16N8K32, a_unsigned>(all, {&c[0], &c[1], &c[2], &c[3]});
+}
+template <bool a_unsigned>
+void mma_m8n8k16(int& c0, int& c1, std::uint32_t a, std::uint32_t b) {
+  const MmaOperands* all = test::FiberBlock::current().gather(MmaOperands{{a}, {b}});
+  mma_by_tables<MmaM8N8K16, a_unsigned>(all, {&c0, &c1});
+}
+template <bool a_unsigned>
+int dot4(std::uint32_t a, std::uint32_t b, int c) {
+  for (int byte = 0; byte < 4; ++byte) c += value_of<a_unsigned>(byte_of(a, byte)) * byte_of(b, byte);
+  return c;
+}
+
+inline void copy_async(std::uint32_t to, const void* from, bool inside) {
+  test::FiberBlock::current().copy({dynamic_shared() + to, inside ? from : nullptr});
+}
+inline void commit_copies() { test::FiberBlock::current().commit(); }
+template <int pending>
+void wait_copies() {
+  test::FiberBlock::current().wait_groups(pending);
+}
+
+}  // namespace octavo::kernels::cuda
