@@ -1,0 +1,116 @@
+// Weights times a factor per filter, multiplied in the pass that quantizes, against weights multiplied
+// before.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <memory>
+#include <random>
+
+#include "core/thread_pool.h"
+#include "exec/quantize.h"
+#include "support/catch.h"
+
+using namespace octavo;
+
+namespace {
+
+std::vector<float> values(std::int64_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0, 0.4f);
+  std::vector<float> all(static_cast<std::size_t>(count));
+  for (float& v : all) v = normal(generator);
+  return all;
+}
+
+/// A layer's data gradient and what its packed weights become.
+struct Product {
+  kernels::ConvShape shape;
+  std::unique_ptr<kernels::ConvS8> kernel;
+  Product(std::int64_t c, std::int64_t k, std::int64_t taps, std::int64_t groups) {
+    shape = {.n = 1, .h = 9, .w = 9, .c = c, .k = k, .r = taps, .s = taps, .ho = 9, .wo = 9};
+    shape.pad_h = shape.pad_w = taps / 2;
+    shape.groups = groups;
+    const auto& candidate = kernels::find_conv_s8(shape, kernels::Product::grad_input);
+    kernel = candidate.make(shape, kernels::Product::grad_input,
+                            candidate.a_view(shape, kernels::Product::grad_input), {});
+  }
+  Shape weights() const { return {shape.k, shape.r, shape.s, shape.c / shape.groups}; }
+};
+
+struct Packed {
+  std::vector<std::uint8_t> bytes;
+  Slot slot;
+};
+
+Packed pack(const Product& layer, Slot slot, const std::vector<float>& weights,
+            std::span<const std::uint32_t> row_max, const float* factor) {
+  Runtime runtime(2, 1);
+  Packed packed{std::vector<std::uint8_t>(static_cast<std::size_t>(layer.kernel->packed_bytes()) + 64),
+                std::move(slot)};
+  auto* start =
+      reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(packed.bytes.data()) + 63) / 64 * 64);
+  const kernels::PackTarget target{layer.kernel.get(), start};
+  const Shape shape = layer.weights();
+  quantize_weights(runtime, packed.slot, {weights.data(), shape, layer.shape.groups, row_max, factor},
+                   {&target, 1});
+  packed.bytes.assign(start, start + layer.kernel->packed_bytes());
+  return packed;
+}
+
+std::vector<std::uint32_t> maxima_of_rows(const std::vector<float>& weights, std::int64_t k) {
+  std::vector<std::uint32_t> rows(static_cast<std::size_t>(k));
+  const std::size_t row = weights.size() / rows.size();
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    rows[i / row] = std::max(rows[i / row], std::bit_cast<std::uint32_t>(std::fabs(weights[i])));
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("folded weights are those multiplied before: integers, scales and statistics") {
+  const auto granularity = GENERATE(ScaleGranularity::tensor, ScaleGranularity::channel);
+  const bool by_output = GENERATE(false, true), counted = GENERATE(false, true),
+             known = GENERATE(false, true);
+  for (const Product& layer :
+       {Product(24, 40, 3, 1), Product(12, 8, 3, 4), Product(16, 16, 3, 16), Product(70, 33, 1, 1)}) {
+    const Shape shape = layer.weights();
+    const std::int64_t k = shape[0], row = shape.elements() / k;
+    const std::vector<float> weights = values(shape.elements(), 3);
+    std::vector<float> factor, folded = weights;
+    for (std::int64_t i = 0; i < k; ++i) factor.push_back(std::exp2(-0.37f * static_cast<float>(i % 11)));
+    for (std::int64_t i = 0; i < shape.elements(); ++i)
+      folded[static_cast<std::size_t>(i)] *= factor[static_cast<std::size_t>(i / row)];
+    Slot slot;
+    slot.key = "w";
+    slot.format.granularity = granularity;
+    slot.per_output_channel = by_output;
+    slot.wanted.histogram = counted;
+    const std::vector<std::uint32_t> rows = maxima_of_rows(weights, k);
+    const Packed found =
+        pack(layer, slot, weights,
+             known ? std::span<const std::uint32_t>(rows) : std::span<const std::uint32_t>(), factor.data());
+    const Packed expected = pack(layer, slot, folded, {}, nullptr);
+    CAPTURE(k, row, layer.shape.groups, static_cast<int>(granularity), by_output, counted, known);
+    CHECK((found.bytes == expected.bytes));
+    CHECK(found.slot.scale == expected.slot.scale);
+    CHECK(found.slot.stats.sum_abs == expected.slot.stats.sum_abs);
+    CHECK(found.slot.stats.max_bits == expected.slot.stats.max_bits);
+    CHECK((found.slot.histogram.counts == expected.slot.histogram.counts));
+    CHECK(found.slot.histogram.counts.empty() == !counted);
+  }
+}
+
+TEST_CASE("known maxima of rows give the scales that a pass would find") {
+  const auto granularity = GENERATE(ScaleGranularity::tensor, ScaleGranularity::channel);
+  const bool by_output = GENERATE(false, true);
+  const Product layer(24, 40, 3, 1);
+  const std::vector<float> weights = values(layer.weights().elements(), 4);
+  Slot slot;
+  slot.key = "w";
+  slot.format.granularity = granularity;
+  slot.per_output_channel = by_output;
+  const Packed looked = pack(layer, slot, weights, {}, nullptr);
+  const Packed told = pack(layer, slot, weights, maxima_of_rows(weights, 40), nullptr);
+  CHECK((told.bytes == looked.bytes));
+  CHECK(told.slot.scale == looked.slot.scale);
+}
