@@ -74,8 +74,7 @@ void Observation::look(std::int64_t sample, std::int64_t pixels, const float* v)
 }
 
 void Observation::finish() {
-  const bool looked = looks_ && chain_.steps.size() > 0;
-  if (looks_ && !looked)
+  if (looks_ && chain_.steps.empty())  // then no step has looked
     runtime_.parallel(chain_.n, [&](std::int64_t sample) {
       const std::int64_t pixels = chain_.h * chain_.w;
       look(sample, pixels, values_ + sample * pixels * chain_.c);
