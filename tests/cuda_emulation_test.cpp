@@ -1,6 +1,8 @@
 // The CUDA backend's integer convolution, emulated lane by lane from its own headers: equal to the reference.
+#include <cstdlib>
 #include <set>
 
+#include "cuda/arguments.h"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;
@@ -13,17 +15,23 @@ constexpr std::array all_tiles = {cu::TileKind::wide, cu::TileKind::narrow, cu::
 constexpr std::array all_instructions = {Instruction::m16n8k32, Instruction::m8n8k16, Instruction::dp4a};
 
 template <class Maps = DeviceMaps>
-bool matches(const ConvShape& shape, Product product, const cu::ConvOptions& options,
-             Instruction instruction) {
+std::string difference(const ConvShape& shape, Product product, const cu::ConvOptions& options,
+                       Instruction instruction) {
   const cu::ConvPlan plan = cu::plan_conv(shape, product, options);
   const PlainOperands operands = draw_operands(shape, product, options.a_planes, options.b_planes);
   const auto expected = reference_sums(shape, product, operands, options.a_unsigned, plan.result_elements());
-  return emulate<Maps>(plan, device_a(plan, operands), device_b(plan, operands), instruction) == expected;
+  return first_difference(
+      emulate<Maps>(plan, device_a(plan, operands), device_b(plan, operands), instruction), expected);
+}
+template <class Maps = DeviceMaps>
+bool matches(const ConvShape& shape, Product product, const cu::ConvOptions& options,
+             Instruction instruction) {
+  return difference<Maps>(shape, product, options, instruction) == none;
 }
 
 void check(const ConvShape& shape, Product product, const cu::ConvOptions& options, Instruction instruction) {
   INFO(product_name(product) << " " << describe(shape));
-  CHECK(matches(shape, product, options, instruction));
+  CHECK(difference(shape, product, options, instruction) == none);
 }
 
 }  // namespace
@@ -109,25 +117,46 @@ TEST_CASE("cuda: a cursor that advances is the cursor at its place") {
 
 TEST_CASE("cuda: the three products equal the reference over drawn shapes") {
   std::mt19937 generator(1);
+  const auto draw = [&](int count) {
+    return static_cast<std::size_t>(std::uniform_int_distribution<int>(0, count - 1)(generator));
+  };
+  std::set<std::array<std::size_t, 3>> seen;  // product, tile or the plan's own, instruction
   for (int i = 0; i < 90; ++i) {
     const ConvShape shape = draw_shape(generator);
-    for (Product product : all_products) {
-      cu::ConvOptions options{.processors = i % 2 ? 132 : 1, .least_splits = 1 + i % 3};
-      if (i % 3 != 0) options.tile = all_tiles[static_cast<std::size_t>(i) % 3];
-      check(shape, product, options, all_instructions[static_cast<std::size_t>(i / 3) % 3]);
+    for (std::size_t product = 0; product < 3; ++product) {
+      const std::size_t tile = draw(4), instruction = draw(3);
+      cu::ConvOptions options{.processors = draw(2) == 0 ? 132 : 1,
+                              .least_splits = 1 + static_cast<int>(draw(3))};
+      if (tile < 3) options.tile = all_tiles[tile];
+      check(shape, all_products[product], options, all_instructions[instruction]);
+      seen.insert({product, tile, instruction});
     }
   }
+  CHECK(seen.size() == 3 * 4 * 3);
+}
+
+TEST_CASE("cuda: several wide tiles along rows and filters") {
+  const ConvShape shape = conv(2, 12, 12, 140, 150, 1, 1);
+  for (Product product : all_products) {
+    const cu::ConvPlan plan = cu::plan_conv(shape, product, {.tile = cu::TileKind::wide});
+    CHECK((plan.grid.m_tiles > 1 && plan.grid.n_tiles > 1));
+    for (Instruction instruction : all_instructions)
+      check(shape, product, {.tile = cu::TileKind::wide}, instruction);
+  }
+  check(conv(4, 10, 10, 20, 130, 3, 3, 1, 1), Product::forward,
+        {.tile = cu::TileKind::wide, .least_splits = 2}, Instruction::m8n8k16);
 }
 
 TEST_CASE("cuda: the shapes of the CPU's tests") {
   std::size_t i = 0;
-  for (const ConvShape& shape : shapes())
-    for (Product product : all_products) {
-      ++i;
-      check(shape, product, {}, all_instructions[i % 3]);
-      if (product != Product::grad_input)
-        check(shape, product, {.a_unsigned = true}, all_instructions[i % 2]);
+  for (const ConvShape& shape : shapes()) {
+    ++i;
+    for (std::size_t product = 0; product < 3; ++product) {  // each meets each instruction
+      check(shape, all_products[product], {}, all_instructions[(i + product) % 3]);
+      if (all_products[product] != Product::grad_input)
+        check(shape, all_products[product], {.a_unsigned = true}, all_instructions[(i / 3 + product) % 3]);
     }
+  }
 }
 
 TEST_CASE("cuda: operands of several planes") {
@@ -154,7 +183,8 @@ TEST_CASE("cuda: sums longer than int32 holds are cut, and the cut is invisible"
     if (a_unsigned) std::fill(operands.a[0].begin(), operands.a[0].end(), -1);  // the byte of 255
     const auto sums =
         emulate(plan, device_a(plan, operands), device_b(plan, operands), Instruction::m16n8k32);
-    CHECK(sums == reference_sums(shape, product, operands, a_unsigned, plan.result_elements()));
+    CHECK(first_difference(
+              sums, reference_sums(shape, product, operands, a_unsigned, plan.result_elements())) == none);
   }
 }
 
@@ -209,4 +239,69 @@ TEST_CASE("cuda: what the kernels refuse is said with sizes and what to change")
   CHECK_THROWS_AS(cu::plan_conv(shape, Product::forward, {.b_planes = 0}), std::invalid_argument);
   for (const ConvShape& each : shapes())
     for (Product product : all_products) CHECK(cu::refuse_conv(each, product, {}).empty());
+}
+
+TEST_CASE("cuda: sizes that a grid of blocks cannot hold are refused") {
+  // 2.0e9 rows of results and 8192 filters: 4.0e9 tiles of 64 x 64, 1.0e9 of 128 x 128.
+  const ConvShape many = conv(8192, 496, 496, 16, 8192, 1, 1);
+  CHECK_THAT(cu::refuse_conv(many, Product::forward, {.tile = cu::TileKind::small}),
+             ContainsSubstring("tiles"));
+  CHECK(cu::refuse_conv(many, Product::forward, {.tile = cu::TileKind::wide}).empty());
+  const ConvShape strided = conv(1, 256, 256, 16, 16, 1, 1, 256);
+  CHECK_THAT(cu::refuse_conv(strided, Product::grad_input, {}), ContainsSubstring("2^16"));
+  CHECK(cu::refuse_conv(strided, Product::forward, {}).empty());
+  CHECK(cu::refuse_conv(conv(1, 255, 255, 16, 16, 1, 1, 255), Product::grad_input, {}).empty());
+  // Parts lie along y of the grid; what asks for more of them gets fewer.
+  for (int planes : {1, 3}) {
+    const cu::ConvPlan plan =
+        cu::plan_conv(linear(1, 1 << 23, 1), Product::forward, {.a_planes = planes, .least_splits = 1 << 20});
+    CHECK((plan.parts() <= cu::most_parts && plan.parts() > cu::most_parts / 2));
+    CHECK(plan.gemm.split_steps * 64 <= cu::longest_signed_sum);
+    CHECK(std::int64_t{plan.gemm.splits} * plan.gemm.split_steps * 64 >= 1 << 23);
+  }
+}
+
+TEST_CASE("cuda: pointers that a product cannot take are refused by name") {
+  alignas(16) std::int8_t bytes[64] = {};
+  alignas(16) float floats[16] = {};
+  alignas(16) std::int64_t integers[4] = {};
+  const cu::ConvPlan plan = cu::plan_conv(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, {});
+  ConvArgs good{.a = bytes, .b = bytes, .a_scale = floats, .b_scale = floats};
+  good.out = floats;
+  CHECK_NOTHROW(cu::check_arguments(plan, good));
+  const auto refused = [&](auto change, const std::string& why) {
+    ConvArgs args = good;
+    change(args);
+    CHECK_THROWS_WITH(cu::check_arguments(plan, args),
+                      ContainsSubstring("forward of X 2x5x5x16") && ContainsSubstring(why));
+  };
+  refused([](ConvArgs& a) { a.a = nullptr; }, ": a is null");
+  refused([](ConvArgs& a) { a.b = nullptr; }, ": b is null");
+  refused([&](ConvArgs& a) { a.a = bytes + 8; }, ": a does not start at a multiple of 16 bytes");
+  refused([&](ConvArgs& a) { a.b = bytes + 1; }, ": b does not start");
+  refused([](ConvArgs& a) { a.out = {}; }, "neither integers nor out");
+  refused([](ConvArgs& a) { a.a_scale = nullptr; }, "a_scale is null");
+  refused([](ConvArgs& a) { a.b_scale = nullptr; }, "b_scale is null");
+  refused([&](ConvArgs& a) { a.out = FloatTarget(bytes + 2, FloatType::f32); }, "out does not start");
+  refused([&](ConvArgs& a) { a.bias = reinterpret_cast<const float*>(bytes + 2); }, "bias does not start");
+  refused([](ConvArgs& a) { a.a_planes = 2; }, "other planes");
+  good = {.a = bytes, .b = bytes};
+  good.integers = integers;
+  CHECK_NOTHROW(cu::check_arguments(plan, good));
+}
+
+TEST_CASE("cuda: OCTAVO_CUDA_KERNELS names the family") {
+  const char* before = std::getenv("OCTAVO_CUDA_KERNELS");
+  const std::string kept = before == nullptr ? "" : before;
+  unsetenv("OCTAVO_CUDA_KERNELS");
+  CHECK(cu::active_family() == cu::Family::mma);
+  setenv("OCTAVO_CUDA_KERNELS", "mma", 1);
+  CHECK(cu::active_family() == cu::Family::mma);
+  setenv("OCTAVO_CUDA_KERNELS", "dp4a", 1);
+  CHECK(cu::active_family() == cu::Family::dp4a);
+  setenv("OCTAVO_CUDA_KERNELS", "wgmma", 1);
+  CHECK_THROWS_WITH(cu::active_family(), ContainsSubstring("wgmma is unknown; choose mma or dp4a"));
+  setenv("OCTAVO_CUDA_KERNELS", kept.c_str(), 1);
+  CHECK(cu::options_for(cu::Family::dp4a, {.tile = cu::TileKind::wide}).tile == cu::TileKind::small);
+  CHECK(cu::options_for(cu::Family::mma, {.tile = cu::TileKind::wide}).tile == cu::TileKind::wide);
 }

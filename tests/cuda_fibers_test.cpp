@@ -3,6 +3,7 @@
 // registers).
 #include "support/cuda_fibers.h"
 // Before the kernels, whose instructions it holds.
+#include "cuda/arguments.h"
 #include "cuda/conv_s8_kernel.cuh"
 #include "cuda/depthwise_kernels.cuh"
 #include "cuda/quantize_kernels.cuh"
@@ -35,18 +36,17 @@ void launch_conv(const cu::ConvPlan& plan, const cu::ConvRun& run, unsigned seed
   });
 }
 
-/// The sums of a product as run_conv() makes them.
-std::vector<std::int64_t> run_kernels(const cu::ConvPlan& plan, const Bytes& a, const Bytes& b, bool dot,
-                                      unsigned seed) {
-  std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.result_elements()), -1);
+/// The kernels of a product as run_conv() launches them.
+void run_kernels(const cu::ConvPlan& plan, const Bytes& a, const Bytes& b, bool dot, unsigned seed,
+                 const cu::Epilogue& epilogue) {
   std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.workspace_bytes() / 4), 123456789);
-  cu::ConvRun run{.a = a.data(),
-                  .b = b.data(),
-                  .a_plane = cu::plane_bytes(plan.a_bytes()),
-                  .b_plane = cu::plane_bytes(plan.b_bytes()),
-                  .b_planes = plan.options.b_planes,
-                  .parts = plan.direct() ? nullptr : parts.data()};
-  run.epilogue.integers = sums.data();
+  const cu::ConvRun run{.a = a.data(),
+                        .b = b.data(),
+                        .a_plane = cu::plane_bytes(plan.a_bytes()),
+                        .b_plane = cu::plane_bytes(plan.b_bytes()),
+                        .b_planes = plan.options.b_planes,
+                        .parts = plan.direct() ? nullptr : parts.data(),
+                        .epilogue = epilogue};
   if (dot)
     launch_conv<cu::SmallTile, cu::DotMath>(plan, run, seed);
   else if (plan.tile == cu::TileKind::wide)
@@ -57,15 +57,16 @@ std::vector<std::int64_t> run_kernels(const cu::ConvPlan& plan, const Bytes& a, 
     launch_conv<cu::SmallTile, cu::MatrixMath>(plan, run, seed);
   if (!plan.direct())
     launch({3}, cu::join_threads, seed, [&] { cu::join_parts_kernel(plan.gemm, run, plan.parts()); });
-  return sums;
 }
 
 void check(const ConvShape& shape, Product product, const cu::ConvOptions& options, bool dot, unsigned seed) {
   INFO(product_name(product) << " " << describe(shape) << " dot " << dot << " seed " << seed);
   const cu::ConvPlan plan = cu::plan_conv(shape, product, options);
   const PlainOperands operands = draw_operands(shape, product, options.a_planes, options.b_planes);
-  CHECK(run_kernels(plan, device_a(plan, operands), device_b(plan, operands), dot, seed) ==
-        reference_sums(shape, product, operands, options.a_unsigned, plan.result_elements()));
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.result_elements()), -1);
+  run_kernels(plan, device_a(plan, operands), device_b(plan, operands), dot, seed, {.integers = sums.data()});
+  CHECK(first_difference(sums, reference_sums(shape, product, operands, options.a_unsigned,
+                                              plan.result_elements())) == none);
 }
 
 }  // namespace
@@ -97,22 +98,17 @@ TEST_CASE("cuda: the kernels' sources with unsigned operands and several planes"
 
 namespace {
 
-void check_depthwise(const ConvShape& shape, Product product, const cu::ConvOptions& options) {
-  INFO(product_name(product) << " " << describe(shape));
-  const cu::DepthwisePlan plan = cu::plan_depthwise(shape, product, options);
-  const PlainOperands operands = draw_operands(shape, product, options.a_planes, options.b_planes);
-  const Bytes a = depthwise_a(plan, operands), b = depthwise_b(plan, operands);
-  REQUIRE(static_cast<std::int64_t>(a.size()) ==
-          (options.a_planes - 1) * cu::plane_bytes(plan.a_bytes) + plan.a_bytes);
-  std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.conv.result_elements()), -1);
-  cu::DepthwiseRun run{.a = a.data(),
-                       .b = b.data(),
-                       .a_plane = cu::plane_bytes(plan.a_bytes),
-                       .b_plane = cu::plane_bytes(plan.b_bytes),
-                       .a_planes = options.a_planes,
-                       .b_planes = options.b_planes};
-  run.epilogue.integers = sums.data();
-  const bool weight = product == Product::grad_weight;
+void launch_depthwise(const cu::DepthwisePlan& plan, const Bytes& a, const Bytes& b,
+                      const cu::Epilogue& epilogue) {
+  const cu::ConvOptions& options = plan.conv.options;
+  const cu::DepthwiseRun run{.a = a.data(),
+                             .b = b.data(),
+                             .a_plane = cu::plane_bytes(plan.a_bytes),
+                             .b_plane = cu::plane_bytes(plan.b_bytes),
+                             .a_planes = options.a_planes,
+                             .b_planes = options.b_planes,
+                             .epilogue = epilogue};
+  const bool weight = plan.conv.product == Product::grad_weight;
   const auto body = [&] {
     if (weight)
       options.a_unsigned ? cu::depthwise_grad_weight_kernel<true>(plan.sizes, run)
@@ -122,7 +118,38 @@ void check_depthwise(const ConvShape& shape, Product product, const cu::ConvOpti
                          : cu::depthwise_pixels_kernel<false>(plan.sizes, run);
   };
   launch({weight ? static_cast<unsigned>(plan.sizes.filters_taps()) : 3U}, cu::depthwise_threads, 1, body);
-  CHECK(sums == reference_sums(shape, product, operands, options.a_unsigned, plan.conv.result_elements()));
+}
+
+void check_depthwise(const ConvShape& shape, Product product, const cu::ConvOptions& options) {
+  INFO(product_name(product) << " " << describe(shape));
+  const cu::DepthwisePlan plan = cu::plan_depthwise(shape, product, options);
+  const PlainOperands operands = draw_operands(shape, product, options.a_planes, options.b_planes);
+  const Bytes a = depthwise_a(plan, operands), b = depthwise_b(plan, operands);
+  REQUIRE(static_cast<std::int64_t>(a.size()) ==
+          (options.a_planes - 1) * cu::plane_bytes(plan.a_bytes) + plan.a_bytes);
+  REQUIRE(static_cast<std::int64_t>(b.size()) ==
+          (options.b_planes - 1) * cu::plane_bytes(plan.b_bytes) + plan.b_bytes);
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.conv.result_elements()), -1);
+  launch_depthwise(plan, a, b, {.integers = sums.data()});
+  CHECK(first_difference(sums, reference_sums(shape, product, operands, options.a_unsigned,
+                                              plan.conv.result_elements())) == none);
+}
+
+/// Stores drawn.start, gives an epilogue with it to run, and compares.
+template <class Run>
+void check_epilogue(const ConvShape& shape, const cu::ConvPlan& plan, const PlainOperands& operands,
+                    unsigned bits, const Run& run) {
+  const Product product = plan.product;
+  INFO(product_name(product) << " " << describe(shape) << " " << bits);
+  const FloatCase drawn(shape, product, plan.result_elements(), bits);
+  const auto expected = reference_floats(shape, product, operands, drawn.args, drawn.start);
+  for (FloatType type : types_of(product)) {
+    auto out = stored_as(drawn.start, type);
+    ConvArgs args = drawn.args;
+    args.out = FloatTarget(out.data(), type);
+    run(cu::epilogue_of(plan, args));
+    CHECK(first_difference(out, stored_as(expected, type)) == none);
+  }
 }
 
 }  // namespace
@@ -136,6 +163,42 @@ TEST_CASE("cuda: the depthwise kernels' sources give the reference's integers") 
     }
   CHECK_THAT(cu::refuse_depthwise(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, {}),
              ContainsSubstring("depthwise"));
+  const ConvShape taps = conv(1, 400, 400, 2, 2, 400, 400, 1, 0, 1, 2);  // 160,000, above both bounds
+  const ConvShape fewer = conv(1, 300, 300, 2, 2, 300, 300, 1, 0, 1, 2);
+  for (Product product : {Product::forward, Product::grad_input})
+    CHECK_THAT(cu::refuse_depthwise(taps, product, {}), ContainsSubstring("more than 131071 taps"));
+  CHECK(cu::refuse_depthwise(taps, Product::grad_weight, {}).empty());
+  CHECK(cu::refuse_depthwise(fewer, Product::forward, {}).empty());
+  CHECK_THAT(cu::refuse_depthwise(fewer, Product::forward, {.a_unsigned = true}),
+             ContainsSubstring("more than 65793 taps"));
+  CHECK(cu::refuse_depthwise(fewer, Product::grad_weight, {.a_unsigned = true}).empty());
+}
+
+TEST_CASE("cuda: the depthwise kernels' sources store the reference's floats") {
+  for (const ConvShape& shape :
+       {conv(17, 9, 8, 10, 10, 3, 3, 2, 1, 1, 10), conv(1, 1, 19, 18, 18, 1, 1, 1, 0, 1, 18)})
+    for (Product product : all_products) {
+      const cu::DepthwisePlan plan = cu::plan_depthwise(shape, product, {});
+      const PlainOperands operands = draw_operands(shape, product, 1, 1);
+      const Bytes a = depthwise_a(plan, operands), b = depthwise_b(plan, operands);
+      for (unsigned bits = 0; bits < (product == Product::forward ? float_cases : 8); ++bits)
+        check_epilogue(shape, plan.conv, operands, bits,
+                       [&](const cu::Epilogue& epilogue) { launch_depthwise(plan, a, b, epilogue); });
+    }
+}
+
+TEST_CASE("cuda: the convolution's source stores the reference's floats") {
+  for (const ConvShape& shape : {conv(3, 6, 5, 20, 24, 3, 3, 2, 1, 1, 2), linear(7, 70, 9)})
+    for (Product product : all_products)
+      for (int splits : {1, 2}) {
+        const cu::ConvPlan plan = cu::plan_conv(shape, product, {.least_splits = splits});
+        const PlainOperands operands = draw_operands(shape, product, 1, 1);
+        const Bytes a = device_a(plan, operands), b = device_b(plan, operands);
+        for (unsigned bits = 0; bits < (product == Product::forward ? float_cases : 8); ++bits)
+          check_epilogue(shape, plan, operands, bits, [&](const cu::Epilogue& epilogue) {
+            run_kernels(plan, a, b, bits % 2 != 0, bits, epilogue);
+          });
+      }
 }
 
 TEST_CASE("cuda: fibers notice a barrier that not all reach") {
@@ -166,22 +229,23 @@ TEST_CASE("cuda: the quantize kernels' sources write both copies and count") {
       }
       const Bytes pixel = device_image(layout, plain, false), batch = device_image(layout, plain, true);
       for (bool both : {true, false}) {
-        Bytes found_pixel(pixel.size()), found_batch(both ? batch.size() : 0);
+        Bytes found_pixel = unwritten_planes(layout.pixel_copy_bytes(), planes);
+        Bytes found_batch = unwritten_planes(layout.batch_copy_bytes(), planes);
         cu::QuantizeCounts found;
         const cu::QuantizeImage pass{.layout = layout,
                                      .x = x.data(),
                                      .scales = {&qmax, Granularity::tensor},
                                      .rule = rule,
                                      .pixel_copy = found_pixel.data(),
-                                     .batch_copy = found_batch.data(),
+                                     .batch_copy = both ? found_batch.data() : nullptr,
                                      .counts = &found};
         if (both)
           launch({static_cast<unsigned>(cu::quantize_blocks(layout))}, cu::quantize_threads, 1,
                  [&] { cu::quantize_both_kernel<float>(pass); });
         else
           launch({2}, cu::quantize_threads, 1, [&] { cu::quantize_pixels_kernel<float>(pass); });
-        CHECK(found_pixel == pixel);
-        if (both) CHECK(found_batch == batch);
+        CHECK(first_difference(found_pixel, pixel) == none);
+        if (both) CHECK(first_difference(found_batch, batch) == none);
         CHECK((found.max_bits == counts.max_bits && found.saturated == counts.saturated));
         CHECK((found.sum_abs == counts.sum_abs &&
                found.square_low + (found.square_high << 32) == counts.sum_square));
@@ -206,6 +270,20 @@ TEST_CASE("cuda: the sources of maxima and of weights") {
   launch({1, 7}, cu::quantize_threads, 1,
          [&] { cu::max_channels_kernel<float>(x.data(), 60, 37, channels.data()); });
   CHECK((samples == by_sample && channels == by_channel));
+  std::vector<Bf16> rounded(x.size());
+  std::transform(x.begin(), x.end(), rounded.begin(), to_bf16);
+  std::vector<std::uint32_t> bf16_samples(3), bf16_channels(37), expected(3), expected_channels(37);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (x[i] == x[i]) {
+      const std::uint32_t bits = std::bit_cast<std::uint32_t>(std::fabs(to_float(rounded[i])));
+      expected[i / 740] = std::max(expected[i / 740], bits);
+      expected_channels[i % 37] = std::max(expected_channels[i % 37], bits);
+    }
+  launch({2, 3}, cu::quantize_threads, 1,
+         [&] { cu::max_pieces_kernel<Bf16>(rounded.data(), 740, bf16_samples.data()); });
+  launch({1, 7}, cu::quantize_threads, 1,
+         [&] { cu::max_channels_kernel<Bf16>(rounded.data(), 60, 37, bf16_channels.data()); });
+  CHECK((bf16_samples == expected && bf16_channels == expected_channels));
 
   const cu::WeightLayout w{10, 4, 12, 2};
   const float inverse = 0.25F;
@@ -221,6 +299,6 @@ TEST_CASE("cuda: the sources of maxima and of weights") {
                                    .scales = {&inverse, Granularity::tensor},
                                    .copy = copy.data()};
     launch({2}, cu::quantize_threads, 1, [&] { cu::quantize_weights_kernel(pass); });
-    CHECK(copy == device_weights(w, {plain}, kind));
+    CHECK(first_difference(copy, device_weights(w, {plain}, kind)) == none);
   }
 }

@@ -4,8 +4,7 @@
 #include <limits>
 
 #include "cuda/epilogue.h"
-#include "cuda/quantize_segment.h"
-#include "cuda/quantize_tiles.h"
+#include "cuda/quantize_checks.h"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;
@@ -66,21 +65,14 @@ struct Copies {
 };
 
 Copies new_copies(const Pass& p) {
-  const auto bytes = [&](std::int64_t one) {
-    return static_cast<std::size_t>((p.rule.planes - 1) * cu::plane_bytes(one) + one);
-  };
-  return {Bytes(bytes(p.layout.pixel_copy_bytes()), 0), Bytes(bytes(p.layout.batch_copy_bytes()), 0), {}};
+  return {unwritten_planes(p.layout.pixel_copy_bytes(), p.rule.planes),
+          unwritten_planes(p.layout.batch_copy_bytes(), p.rule.planes),
+          {}};
 }
 
 /// quantize_both_kernel: every thread of every block, in two phases around the shared tile.
 Copies emulate_both(const Pass& p) {
   Copies copies = new_copies(p);
-  for (Bytes* bytes : {&copies.pixel, &copies.batch})  // all bytes of a plane are written, those between not
-    for (int plane = 0; plane < p.rule.planes; ++plane) {
-      const std::int64_t one =
-          bytes == &copies.pixel ? p.layout.pixel_copy_bytes() : p.layout.batch_copy_bytes();
-      std::memset(bytes->data() + plane * cu::plane_bytes(one), 0x5b, static_cast<std::size_t>(one));
-    }
   for (std::int64_t b = 0; b < cu::quantize_blocks(p.layout); ++b) {
     const cu::QuantizeBlock block = cu::quantize_block(p.layout, b);
     std::vector<std::array<std::int32_t, 16>> q(cu::quantize_threads);
@@ -130,8 +122,8 @@ void check(const Pass& p) {
   QuantizeStats stats;
   const std::vector<Bytes> planes = quantize_on_cpu(p, stats);
   const Copies found = emulate_both(p);
-  CHECK(found.pixel == device_image(p.layout, planes, false));
-  CHECK(found.batch == device_image(p.layout, planes, true));
+  CHECK(first_difference(found.pixel, device_image(p.layout, planes, false)) == none);
+  CHECK(first_difference(found.batch, device_image(p.layout, planes, true)) == none);
   CHECK(found.counts.max_bits == stats.max_bits);
   CHECK(found.counts.saturated == stats.saturated);
   CHECK(static_cast<std::int64_t>(found.counts.sum_abs) == stats.sum_abs);
@@ -239,4 +231,65 @@ TEST_CASE("cuda: results are stored as the reference stores them") {
         target.set(1, accumulate ? value + FloatSource(target)[1] : value);
         CHECK(found == expected);
       }
+}
+
+TEST_CASE("cuda: quantize passes refuse pointers, rules and sizes by name") {
+  alignas(16) float x[64] = {};
+  alignas(16) std::int8_t copy[64] = {};
+  alignas(16) std::uint32_t bits[16] = {};
+  cu::QuantizeCounts counts;
+  const cu::QuantizeImage image{.layout = {1, 2, 2, 3, 1},
+                                .x = x,
+                                .scales = {x, Granularity::tensor},
+                                .rule = {},
+                                .pixel_copy = copy,
+                                .batch_copy = copy,
+                                .counts = &counts};
+  const auto refused = [](auto pass, const std::string& why) {
+    CHECK_THROWS_WITH(cu::check_pass(pass, cu::describe_pass("pass", {1, 2, 2, 3, 1})),
+                      ContainsSubstring("cuda/pass of 1x2x2x3: ") && ContainsSubstring(why));
+  };
+  CHECK_NOTHROW(cu::check_pass(image, ""));
+  const auto image_with = [&](auto change) {
+    cu::QuantizeImage changed = image;
+    change(changed);
+    return changed;
+  };
+  refused(image_with([](auto& p) { p.x = {}; }), "x is null");
+  refused(image_with([&](auto& p) { p.x = {copy + 2, FloatType::f32}; }), "x does not start");
+  CHECK_NOTHROW(cu::check_pass(image_with([&](auto& p) { p.x = {copy + 2, FloatType::bf16}; }), ""));
+  refused(image_with([](auto& p) { p.scales.inverse = nullptr; }), "inverse scales is null");
+  refused(image_with([&](auto& p) { p.pixel_copy = copy + 8; }),
+          "pixel_copy does not start at a multiple of 16");
+  refused(image_with([&](auto& p) { p.batch_copy = copy + 1; }), "batch_copy does not start");
+  refused(image_with([](auto& p) { p.pixel_copy = p.batch_copy = nullptr; }), "no copy");
+  refused(image_with([](auto& p) { p.rule.planes = 4; }), "1 to 3 planes");
+  refused(image_with([](auto& p) { p.rule.qmax = 128; }), "qmax is at most 127");
+  refused(image_with([](auto& p) { p.layout.n = 0; }), "sizes start at 1");
+  refused(image_with([](auto& p) { p.layout.groups = 2; }), "groups must divide");
+  refused(image_with([](auto& p) { p.layout = {1, 1 << 16, 1 << 15, 3, 1}; }), "2^31 pixels");
+  refused(image_with([](auto& p) { p.layout = {65, 1 << 15, 1 << 15, 3, 1}; }), "2^31 tiles");
+
+  const cu::QuantizeWeights weights{
+      .layout = {4, 1, 3, 1}, .weights = x, .scales = {x, Granularity::channel}, .rule = {}, .copy = copy};
+  const auto weights_with = [&](auto change) {
+    cu::QuantizeWeights changed = weights;
+    change(changed);
+    return changed;
+  };
+  CHECK_NOTHROW(cu::check_pass(weights, ""));
+  CHECK_THAT(cu::describe_pass(weights.layout), ContainsSubstring("quantize_weights of 4x1x3"));
+  refused(weights_with([](auto& p) { p.weights = nullptr; }), "weights is null");
+  refused(weights_with([](auto& p) { p.copy = nullptr; }), "copy is null");
+  refused(weights_with([&](auto& p) { p.copy = copy + 4; }), "copy does not start");
+  refused(weights_with([](auto& p) { p.scales.granularity = Granularity::sample; }), "by sample");
+  refused(weights_with([](auto& p) { p.kind = cu::WeightCopy::depthwise; }), "one input a filter");
+
+  const auto maxima = [&](cu::ImageLayout layout, const FloatSource& from, std::uint32_t* to) {
+    cu::check_maxima(layout, from, Granularity::sample, to, "maxima: ");
+  };
+  CHECK_NOTHROW(maxima({65535, 1, 1, 3, 1}, x, bits));
+  CHECK_THROWS_WITH(maxima({65536, 1, 1, 3, 1}, x, bits), ContainsSubstring("65,535 samples"));
+  CHECK_THROWS_WITH(maxima({1, 1, 1, 3, 1}, {}, bits), ContainsSubstring("x is null"));
+  CHECK_THROWS_WITH(maxima({1, 1, 1, 3, 1}, x, nullptr), ContainsSubstring("max_bits is null"));
 }

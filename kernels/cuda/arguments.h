@@ -5,21 +5,26 @@
 
 #include "conv_plan.h"
 #include "epilogue.h"
+#include "pointers.h"
 
 namespace octavo::kernels::cuda {
 
 /// Throws std::invalid_argument, beginning with the plan's name.
 inline void check_arguments(const ConvPlan& plan, const ConvArgs& args) {
   const std::string& what = plan.name;
-  const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % segment_bytes == 0; };
   if (args.sample_class != nullptr)
     throw std::invalid_argument(what + "sample classes are not supported; run the product class by class");
   if (args.a_planes != plan.options.a_planes || args.b_planes != plan.options.b_planes)
     throw std::invalid_argument(what + "the plan was made for other planes");
-  if (!aligned(args.a) || !aligned(args.b))
-    throw std::invalid_argument(what + "operands start at multiples of 16 bytes");
-  if (args.integers == nullptr && (!args.out || args.a_scale == nullptr || args.b_scale == nullptr))
-    throw std::invalid_argument(what + "neither integers nor out with both scales");
+  check_pointer(args.a, "a", what, segment_bytes);
+  check_pointer(args.b, "b", what, segment_bytes);
+  check_optional_pointer(args.integers, "integers", what, alignof(std::int64_t));
+  if (args.integers != nullptr) return;
+  if (!args.out) throw std::invalid_argument(what + "neither integers nor out");
+  check_pointer(args.out.data, "out", what, static_cast<std::size_t>(float_bytes(args.out.type)));
+  check_pointer(args.a_scale, "a_scale", what, alignof(float));
+  check_pointer(args.b_scale, "b_scale", what, alignof(float));
+  check_optional_pointer(args.bias, "bias", what, alignof(float));
 }
 
 inline Epilogue epilogue_of(const ConvPlan& plan, const ConvArgs& args) {

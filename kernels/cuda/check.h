@@ -8,9 +8,11 @@
 
 namespace octavo::kernels::cuda {
 
-/// Throws std::runtime_error "<what><step>: <CUDA's name and text>. <hint>".
+/// Throws std::runtime_error "<what><step>: <CUDA's name and text>. <hint>". The runtime forgets the error,
+/// so that one which the caller handles is not found again after the next launch.
 inline void check(cudaError_t error, const std::string& what, const char* step = "") {
   if (error == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());
   std::string hint;
   if (error == cudaErrorMemoryAllocation) hint = "Use a smaller batch, or free memory on the device.";
   if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion)

@@ -2,6 +2,7 @@
 #include "conv_plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <sstream>
 #include <stdexcept>
@@ -12,6 +13,7 @@ namespace octavo::kernels::cuda {
 namespace {
 
 constexpr std::int64_t most_index = std::int64_t{1} << 31;
+constexpr std::int64_t most_classes = 1 << 16;
 
 int narrow(std::int64_t value) { return static_cast<int>(value); }
 
@@ -95,9 +97,13 @@ int most_steps(const ImplicitGemm& g) {
 
 /// Small tiles where wide ones would leave half of the device idle or half empty.
 TileKind choose_tile(const ImplicitGemm& g, int processors) {
-  const std::int64_t wide = ceil_div(g.class_rows, WideTile::m) * ceil_div(g.filters, WideTile::n);
+  const Int128 wide = Int128{ceil_div(g.class_rows, WideTile::m)} * ceil_div(g.filters, WideTile::n);
   if (g.class_rows <= 64 || wide * g.classes() * g.groups < processors / 2) return TileKind::small;
   return g.filters <= 64 ? TileKind::narrow : TileKind::wide;
+}
+
+TileKind tile_of(const ImplicitGemm& g, const ConvOptions& options) {
+  return options.tile.value_or(choose_tile(g, options.processors));
 }
 
 TileGrid grid_of(const ImplicitGemm& g, TileKind tile) {
@@ -111,9 +117,12 @@ void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options) {
   const std::int64_t bound = options.a_unsigned ? longest_unsigned_sum : longest_signed_sum;
   const std::int64_t most = bound / WideTile::k_bytes, steps = std::max(most_steps(g), 1);
   const std::int64_t needed = std::max<std::int64_t>(ceil_div(steps, most), options.least_splits);
-  const std::int64_t filling = ceil_div(2 * options.processors, std::max<std::int64_t>(grid.blocks(), 1));
+  const std::int64_t filling =
+      ceil_div(2 * std::int64_t{options.processors}, std::max<std::int64_t>(grid.blocks(), 1));
   const std::int64_t useful = std::max<std::int64_t>(steps / 16, 1);
-  const std::int64_t splits = std::min(steps, std::max(needed, std::min(filling, useful)));
+  // Sums of 2^28 products need 4081 at most, so that the bound never keeps an int32 from holding its sum.
+  const std::int64_t bounded = most_parts / (options.a_planes * options.b_planes);
+  const std::int64_t splits = std::min({steps, std::max(needed, std::min(filling, useful)), bounded});
   g.split_steps = narrow(std::min(ceil_div(steps, splits), most));
   g.splits = narrow(ceil_div(steps, g.split_steps));
 }
@@ -138,6 +147,21 @@ std::string refuse_sizes(const ConvShape& s) {
 }
 
 }  // namespace
+
+const char* family_name(Family family) { return family == Family::mma ? "mma" : "dp4a"; }
+
+Family active_family() {
+  const char* value = std::getenv("OCTAVO_CUDA_KERNELS");
+  const std::string name = value == nullptr ? "" : value;
+  if (name.empty() || name == "mma") return Family::mma;
+  if (name == "dp4a") return Family::dp4a;
+  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + name + " is unknown; choose mma or dp4a");
+}
+
+ConvOptions options_for(Family family, ConvOptions options) {
+  if (family == Family::dp4a) options.tile = TileKind::small;
+  return options;
+}
 
 ConvShape rows_as_batch(ConvShape s) {
   const bool linear =
@@ -188,8 +212,13 @@ std::string refuse_conv(const ConvShape& caller, Product product, const ConvOpti
     if (planes < 1 || planes > most_planes) return because("operands have 1 to 3 planes");
   if (options.a_unsigned && (options.a_planes > 1 || product == Product::grad_input))
     return because("unsigned operands are X in one plane");
+  if (product == Product::grad_input && s.stride_h * s.stride_w >= most_classes)
+    return because("strides whose product is 2^16 or more");
   const ImplicitGemm g = gemm_of(s, product);
   if (g.class_rows >= most_index) return because("2^31 rows of results or more; use a smaller batch");
+  const TileGrid grid = grid_of(g, tile_of(g, options));
+  if (Int128{grid.m_tiles} * grid.n_tiles * grid.classes * grid.groups >= most_blocks)
+    return because("2^31 tiles of results or more; use a smaller batch");
   const Int128 terms = Int128{g.h.taps} * g.w.taps * g.segments * segment_bytes;
   if (terms >= std::int64_t{1} << 28) return because("sums of 2^28 products or more; use a smaller batch");
   const auto largest = [](int planes) { return planes == 1 ? 255 : largest_integer(planes); };
@@ -205,7 +234,7 @@ ConvPlan plan_conv(const ConvShape& caller, Product product, const ConvOptions& 
   plan.one_sample = caller.n == 1;
   plan.name = describe_conv(caller, product);
   plan.gemm = gemm_of(plan.shape, product);
-  plan.tile = options.tile.value_or(choose_tile(plan.gemm, options.processors));
+  plan.tile = tile_of(plan.gemm, options);
   plan.grid = grid_of(plan.gemm, plan.tile);
   split(plan.gemm, plan.grid, options);
   return plan;

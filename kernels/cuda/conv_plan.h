@@ -16,6 +16,12 @@ constexpr std::int64_t longest_signed_sum = 131071, longest_unsigned_sum = 65793
 
 enum class TileKind : std::uint8_t { wide, narrow, small };  // 128 x 128, 128 x 64, 64 x 64
 
+/// Instructions of a convolution: mma of the tensor cores, or dot products of four bytes as a check of them.
+enum class Family : std::uint8_t { mma, dp4a };
+const char* family_name(Family family);
+/// mma, or what OCTAVO_CUDA_KERNELS names; throws std::runtime_error for another word.
+Family active_family();
+
 struct ConvOptions {
   int a_planes = 1, b_planes = 1;
   bool a_unsigned = false;
@@ -24,6 +30,9 @@ struct ConvOptions {
   std::optional<TileKind> tile = {};
   int least_splits = 1;
 };
+
+/// Options of a plan for a family: dp4a has the small tile alone.
+ConvOptions options_for(Family family, ConvOptions options);
 
 /// One product of one convolution.
 struct ConvPlan {

@@ -2,7 +2,6 @@
 #include "conv_s8.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "arguments.h"
 #include "check.h"
@@ -54,26 +53,14 @@ int stages_of(Kernel kernel, const std::string& what) {
 
 }  // namespace
 
-const char* family_name(Family family) { return family == Family::mma ? "mma" : "dp4a"; }
-
-Family active_family() {
-  const char* name = std::getenv("OCTAVO_CUDA_KERNELS");
-  if (name == nullptr || *name == 0 || std::string(name) == "mma") return Family::mma;
-  if (std::string(name) == "dp4a") return Family::dp4a;
-  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + std::string(name) + " is unknown; choose mma or dp4a");
-}
-
-ConvOptions options_for(Family family, ConvOptions options) {
-  if (family == Family::dp4a) options.tile = TileKind::small;
-  return options;
+void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream) {
+  run_conv(plan, args, active_family(), stream);
 }
 
 void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream) {
   const std::string& what = plan.name;
   check_arguments(plan, args);
-  if (!plan.direct() && args.scratch == nullptr)
-    throw std::invalid_argument(what + "scratch of " + std::to_string(plan.workspace_bytes()) +
-                                " bytes is missing");
+  if (!plan.direct()) check_pointer(args.scratch, "scratch", what, alignof(std::int32_t));
   const Launch& chosen = find_launch(plan, family, what);
   ConvRun run{.a = static_cast<const std::int8_t*>(args.a),
               .b = static_cast<const std::int8_t*>(args.b),

@@ -110,7 +110,7 @@ struct MatrixMath {
   }
 };
 
-/// Dot products of four bytes, for cards without integer tensor cores, and as a check of those with.
+/// Dot products of four bytes: a check of MatrixMath by other instructions on the same tiles.
 struct DotMath {
   template <bool a_unsigned, class Shape>
   __device__ static void multiply_half(const std::int8_t* stage, int half, WarpSums<Shape>& sums) {

@@ -19,7 +19,13 @@ ImageLayout depthwise_y(const ConvShape& shape) { return one_group(y_layout(shap
 std::string refuse_depthwise(const ConvShape& shape, Product product, const ConvOptions& options) {
   const std::string reason = refuse_conv(shape, product, options);
   if (!reason.empty()) return reason;
-  if (!shape.depthwise()) return describe_conv(shape, product) + "not depthwise; take the convolution";
+  const auto because = [&](const std::string& text) { return describe_conv(shape, product) + text; };
+  if (!shape.depthwise()) return because("not depthwise; take the convolution");
+  // Forward and grad_input keep the sum of all taps in an int32. The blocks of grad_weight, one for each
+  // weight, are below 2^31 as an image of 16 bytes a channel that holds the filter is.
+  const std::int64_t bound = options.a_unsigned ? longest_unsigned_sum : longest_signed_sum;
+  if (product != Product::grad_weight && shape.r * shape.s > bound)
+    return because("more than " + std::to_string(bound) + " taps; use smaller filters");
   return {};
 }
 
@@ -28,13 +34,14 @@ DepthwisePlan plan_depthwise(const ConvShape& shape, Product product, const Conv
   if (!reason.empty()) throw std::invalid_argument(reason);
   DepthwisePlan plan{.conv = plan_conv(shape, product, options)};
   plan.conv.name = "depthwise " + plan.conv.name;
-  const ImageLayout x = depthwise_x(shape), y = depthwise_y(shape);
+  const ConvShape& planned = plan.conv.shape;  // linear layers: rows are the batch
+  const ImageLayout x = depthwise_x(planned), y = depthwise_y(planned);
   const bool weight = product == Product::grad_weight;
   plan.sizes = {plan.conv.gemm.h, plan.conv.gemm.w, x.n, x.c, weight ? x.batch_pitch() : x.pixel_pitch()};
   plan.a_bytes = weight                        ? x.batch_copy_bytes()
                  : product == Product::forward ? x.pixel_copy_bytes()
                                                : y.pixel_copy_bytes();
-  plan.b_bytes = weight ? y.batch_copy_bytes() : weight_layout(shape).bytes(WeightCopy::depthwise);
+  plan.b_bytes = weight ? y.batch_copy_bytes() : weight_layout(planned).bytes(WeightCopy::depthwise);
   return plan;
 }
 

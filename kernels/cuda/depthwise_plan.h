@@ -7,12 +7,14 @@
 namespace octavo::kernels::cuda {
 
 struct DepthwisePlan {
-  ConvPlan conv;  // shape, product and options; its tiles are not used
+  ConvPlan
+      conv;  // shape, product and options; its tiles are not used. Operands have the layouts of conv.shape
   Depthwise sizes;
   std::int64_t a_bytes = 0, b_bytes = 0;  // of one plane; planes lie plane_bytes() of it apart
 };
 
-/// The layouts of the operands: one group of channels.
+/// The layouts of the operands: one group of channels. `shape` is that of the plan, whose linear rows are the
+/// batch (rows_as_batch).
 ImageLayout depthwise_x(const ConvShape& shape);
 ImageLayout depthwise_y(const ConvShape& shape);
 

@@ -26,6 +26,8 @@ constexpr int segment_bytes = 16;
 OCTAVO_HD constexpr std::int64_t whole_segments(std::int64_t count) {
   return (count + segment_bytes - 1) / segment_bytes * segment_bytes;
 }
+/// A grid has fewer blocks along x, and so many at most along y, where parts of a contraction lie.
+constexpr std::int64_t most_blocks = std::int64_t{1} << 31, most_parts = 65535;
 OCTAVO_HD constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace octavo::kernels::cuda

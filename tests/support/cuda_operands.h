@@ -1,7 +1,9 @@
 // Operands of the device's products in its layouts, and what the reference makes of the plain ones.
 #pragma once
 
+#include <cstring>
 #include <random>
+#include <sstream>
 
 #include "cuda/depthwise_plan.h"
 #include "support/conv_shapes.h"
@@ -15,6 +17,33 @@ inline Bytes draw_bytes(std::int64_t count, unsigned seed, int lowest = -128) {
   Bytes bytes(static_cast<std::size_t>(count));
   for (std::int8_t& v : bytes) v = static_cast<std::int8_t>(coin(generator) == 0 ? lowest : any(generator));
   return bytes;
+}
+
+constexpr const char* none = "no difference";
+/// `none`, or the first place where two vectors differ: a failing CHECK prints a line, not both vectors.
+template <class T>
+std::string first_difference(const std::vector<T>& found, const std::vector<T>& expected) {
+  std::ostringstream text;
+  if (found.size() != expected.size()) {
+    text << found.size() << " elements, expected " << expected.size();
+    return text.str();
+  }
+  std::size_t at = 0, count = 0;
+  for (std::size_t i = found.size(); i-- > 0;)
+    if (found[i] != expected[i]) at = i, ++count;
+  if (count == 0) return none;
+  text << count << " of " << found.size() << " differ, the first at " << at << ": " << +found[at]
+       << ", expected " << +expected[at];
+  return text.str();
+}
+
+/// A copy before a pass writes it: every byte of a plane is poison, those between planes, which nothing
+/// writes, are 0.
+inline Bytes unwritten_planes(std::int64_t bytes, int planes) {
+  Bytes out(static_cast<std::size_t>((planes - 1) * cu::plane_bytes(bytes) + bytes));
+  for (int plane = 0; plane < planes; ++plane)
+    std::memset(out.data() + plane * cu::plane_bytes(bytes), 0x5b, static_cast<std::size_t>(bytes));
+  return out;
 }
 
 /// Plain operands of a product, one Bytes for each plane.
@@ -52,6 +81,60 @@ inline std::vector<std::int64_t> reference_sums(const ConvShape& shape, Product 
       for (std::size_t r = 0; r < total.size(); ++r) total[r] += sums[r] << (8 * (i + j));
     }
   return total;
+}
+
+inline std::vector<float> draw_floats(std::int64_t count, unsigned seed, float low, float high) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> any(low, high);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = any(generator);
+  return values;
+}
+
+constexpr unsigned float_cases = 16;  // bits: scales of A and B as vectors, accumulation, bias
+
+/// What an epilogue takes, drawn for a shape.
+struct FloatCase {
+  std::vector<float> a_scale, b_scale, bias, start;
+  ConvArgs args;  // with pointers of the host
+
+  FloatCase(const ConvShape& shape, Product product, std::int64_t results, unsigned bits)
+      : a_scale(draw_floats(std::max({shape.n, shape.c, shape.k}), 1, 0.001F, 0.1F)),
+        b_scale(draw_floats(std::max({shape.n, shape.c, shape.k}), 2, 0.001F, 0.1F)),
+        bias(draw_floats(shape.k, 3, -9, 9)),
+        start(draw_floats(results, 4, -9, 9)) {
+    for (float& v : start) v = to_float(to_bf16(v));
+    args.a_scale_vector = (bits & 1) != 0, args.b_scale_vector = (bits & 2) != 0;
+    args.accumulate = (bits & 4) != 0;
+    args.a_scale = a_scale.data(), args.b_scale = b_scale.data();
+    args.bias = product == Product::forward && (bits & 8) != 0 ? bias.data() : nullptr;
+  }
+};
+
+/// The floats of kernels/ref, in FP32; `start` is what accumulation adds to.
+inline std::vector<float> reference_floats(const ConvShape& shape, Product product,
+                                           const PlainOperands& operands, ConvArgs args,
+                                           std::vector<float> start) {
+  const ConvS8Candidate& reference = conv_s8_candidates().back();
+  const View a_view = reference.a_view(shape, product);
+  const auto kernel = reference.make(shape, product, a_view, reference.b_view(shape, product));
+  args.a = operands.a[0].data(), args.b = operands.b[0].data();
+  args.out = start.data();
+  kernel->run(args, run_in_order);
+  return start;
+}
+
+inline std::vector<std::uint8_t> stored_as(const std::vector<float>& values, FloatType type) {
+  std::vector<std::uint8_t> bytes(values.size() * static_cast<std::size_t>(float_bytes(type)));
+  const FloatTarget target(bytes.data(), type);
+  for (std::size_t i = 0; i < values.size(); ++i) target.set(static_cast<std::int64_t>(i), values[i]);
+  return bytes;
+}
+
+/// Results of a product are stored as.
+inline std::vector<FloatType> types_of(Product product) {
+  if (product == Product::grad_weight) return {FloatType::f32};
+  return {FloatType::f32, FloatType::bf16};
 }
 
 /// [n, h, w, c] to the copy with pixels outermost or with the batch innermost; padding is 0.
@@ -116,7 +199,8 @@ inline std::vector<ConvShape> depthwise_shapes() {
   return {conv(2, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16), conv(17, 9, 8, 10, 10, 3, 3, 2, 1, 1, 10),
           conv(1, 8, 8, 6, 6, 5, 5, 1, 2, 1, 6),    conv(3, 9, 7, 18, 18, 3, 3, 1, 2, 2, 18),
           conv(33, 6, 5, 3, 3, 3, 3, 2, 0, 1, 3),   conv(2, 12, 11, 2, 2, 7, 7, 3, 3, 1, 2),
-          conv(5, 10, 10, 9, 9, 3, 3, 2, 2, 3, 9)};
+          conv(5, 10, 10, 9, 9, 3, 3, 2, 2, 3, 9),  conv(1, 1, 5, 16, 16, 1, 1, 1, 0, 1, 16),
+          conv(1, 1, 19, 10, 10, 1, 1, 1, 0, 1, 10)};
 }
 
 /// C, K 1 to 80, odd and even images, strides 1 to 3, padding 0 to 3, dilation, groups, batch 1 to 33, taps 1
