@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "optim/gradient_norm.h"
 #include "support/precision.h"
 #include "support/resnet8.h"
 
@@ -77,12 +78,16 @@ TEST_CASE("passes and updates of a plan that has run before allocate nothing") {
   program.bf16_edges = bf16;
   Plan& plan = program.plan(golden.types, Phase::train);
   const auto sgd = make_sgd(program);
+  GradientNorm norm;
   std::vector<ParameterUpdate> updates;
   for (ParameterData& data : program.parameters)
     updates.push_back({data.value.as<float>().data(), data.gradient.as<float>().data(), 1});
   const auto step = [&] {
     program.forward(plan, golden.pointers);
     program.backward(plan, 1);
+    norm.begin();
+    for (const ParameterData& data : program.parameters) norm.add(data.gradient.as<float>());
+    norm.norm(runtime.parallel);
     sgd->step(updates, {0.05}, runtime.parallel);
     program.weights_changed();
     ++runtime.step;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "core/check.h"
 #include "fetch.h"
@@ -30,23 +29,20 @@ double sum_squares(const float* x, std::int64_t n) {
 
 }  // namespace
 
-double global_gradient_norm(std::span<const std::span<const float>> gradients,
-                            const kernels::Parallel& parallel) {
-  std::vector<std::span<const float>> chunks;
-  for (const std::span<const float> gradient : gradients) {
-    for (std::size_t begin = 0; begin < gradient.size(); begin += chunk_elements) {
-      chunks.push_back(
-          gradient.subspan(begin, std::min<std::size_t>(chunk_elements, gradient.size() - begin)));
-    }
-  }
-  std::vector<double> sums(chunks.size());
-  parallel(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t number) {
-    const std::span<const float> chunk = chunks[static_cast<std::size_t>(number)];
-    sums[static_cast<std::size_t>(number)] =
-        sum_squares(chunk.data(), static_cast<std::int64_t>(chunk.size()));
+void GradientNorm::add(std::span<const float> gradient) {
+  for (std::size_t begin = 0; begin < gradient.size(); begin += chunk_elements)
+    chunks_.push_back(
+        gradient.subspan(begin, std::min<std::size_t>(chunk_elements, gradient.size() - begin)));
+}
+
+double GradientNorm::norm(const kernels::Parallel& parallel) {
+  sums_.resize(chunks_.size());
+  parallel(std::ssize(chunks_), [&](std::int64_t number) {
+    const std::span<const float> chunk = chunks_[static_cast<std::size_t>(number)];
+    sums_[static_cast<std::size_t>(number)] = sum_squares(chunk.data(), std::ssize(chunk));
   });
   double total = 0;
-  for (const double sum : sums) total += sum;
+  for (const double sum : sums_) total += sum;
   return std::sqrt(total);
 }
 

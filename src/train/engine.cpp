@@ -11,7 +11,6 @@
 #include "exec/kernel_plan.h"
 #include "graph/build.h"
 #include "graph/recompute.h"
-#include "optim/gradient_norm.h"
 #include "train/run_folder.h"
 #include "train/strict_precision.h"
 
@@ -168,10 +167,10 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
 
   {
     const Timed timed(runtime_.outside.update);
-    std::vector<std::span<const float>> gradients;
+    gradient_norm_.begin();
     for (const ParameterData& data : program_->parameters)
-      if (!data.frozen) gradients.push_back(data.gradient.as<float>());
-    report.gradient_norm = global_gradient_norm(gradients, runtime_.parallel);
+      if (!data.frozen) gradient_norm_.add(data.gradient.as<float>());
+    report.gradient_norm = gradient_norm_.norm(runtime_.parallel);
     update(report.learning_rate, report.gradient_norm);
   }
   {
@@ -193,14 +192,14 @@ void Engine::update(double rate, double norm) {
                 "; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
   const double clip = config_.gradient().clip_norm;
   const double scale = clip > 0 ? clip_factor(norm, clip) : 1;
-  std::vector<ParameterUpdate> updates;
+  updates_.clear();
   for (ParameterData& data : program_->parameters)
-    updates.push_back({data.value.as<float>().data(),
-                       data.frozen ? nullptr : data.gradient.as<float>().data(),
-                       controller_->learning_rate_factor(data.layer)});
+    updates_.push_back({data.value.as<float>().data(),
+                        data.frozen ? nullptr : data.gradient.as<float>().data(),
+                        controller_->learning_rate_factor(data.layer)});
   program_->weights_changed();
   const std::span<const Optimizer::RowMaxima> maxima =
-      optimizer_->step(updates, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
+      optimizer_->step(updates_, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
   for (std::size_t i = 0; i < maxima.size(); ++i)
     program_->parameters[i].row_max.assign(maxima[i].begin(), maxima[i].end());
 }

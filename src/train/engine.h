@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "octavo/trainer.h"
+#include "optim/gradient_norm.h"
 #include "precision/controller.h"
 #include "tasks/task.h"
 #include "train/checkpoint.h"
@@ -56,6 +57,8 @@ class Engine {
   std::unique_ptr<Program> program_;
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Optimizer> optimizer_;
+  GradientNorm gradient_norm_;
+  std::vector<ParameterUpdate> updates_;
   std::unique_ptr<Task> task_;
   Schedule schedule_;
   std::int64_t steps_per_epoch_ = 0, total_steps_ = 0;
