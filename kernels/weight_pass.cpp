@@ -43,26 +43,31 @@ OCTAVO_CLONES void scale_run(const float* __restrict weights, float factor, std:
   for (std::int64_t i = 0; i < count; ++i) out[i] = weights[i] * factor;
 }
 
+/// Weights of the plan's filters and a factor for each filter of W; without factors the plan's x are the
+/// weights.
+struct Folded {
+  const float* weights;
+  const float* factor;
+};
+
 /// Quantizes a block of the filters of `plan`, whose first is filter `first` of W. The weights that come
 /// fetch_distance later are some filters ahead, as the next block goes on with the same part of filters.
 void quantize_block(const ChainPlan& plan, QuantizeRun quantize, std::int64_t chunk, const WeightBlock& block,
-                    std::int64_t first, const float* factor, std::int64_t pitch, ChainWork work,
+                    std::int64_t first, const Folded& folded, std::int64_t pitch, ChainWork work,
                     std::int8_t* integers) {
   const std::int64_t row = plan.w * plan.c, ahead = ceil_div(fetch_distance, block.end - block.begin) * row;
-  ChainPlan from_work = plan;
-  from_work.x = {};
-  work.ahead = factor == nullptr ? ahead : 0;
+  work.ahead = folded.factor == nullptr ? ahead : 0;
   ChainTile run{};
   for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
     run.sample = k - first;
     run.first = run.sample * row + block.begin;
     run.count = block.end - block.begin;
-    if (factor != nullptr) {
-      const float* weights = plan.x.as<float>() + run.first;
-      for (std::int64_t i = 0; i < run.count; i += 16) __builtin_prefetch(weights + ahead + i);
-      scale_run(weights, factor[k], run.count, work.values);
+    if (folded.factor != nullptr) {
+      const float* from = folded.weights + run.first;
+      for (std::int64_t i = 0; i < run.count; i += 16) __builtin_prefetch(from + ahead + i);
+      scale_run(from, folded.factor[k], run.count, work.values);
     }
-    quantize(factor == nullptr ? plan : from_work, chunk, run, work, integers);
+    quantize(plan, chunk, run, work, integers);
   }
 }
 
@@ -124,6 +129,7 @@ void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Para
   const ChainPlan plan = plan_chain(chain);
   prepare_chain(plan);
   const WeightBlocks blocks(shape_, first, chain.n, planes_);
+  const Folded folded{chain.x.as<float>(), factor_};
   const std::int64_t count = blocks.size();
   parallel(plan.chunks, [&](std::int64_t chunk) {
     alignas(64) std::int8_t integers[block_bytes + (block_filters * 192 + chain_slack) * most_planes];
@@ -136,7 +142,8 @@ void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Para
       const std::int64_t pitch = block_pitch(block);
       ChainPlan here = plan;
       here.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
-      quantize_block(here, quantize_run(isa), chunk, block, first, factor_, pitch, work, integers);
+      if (factor_ != nullptr) here.x = {};  // the products lie in `work`
+      quantize_block(here, quantize_run(isa), chunk, block, first, folded, pitch, work, integers);
       pack_block(block, integers, pitch, here.integer_pitch);
     }
   });

@@ -6,7 +6,6 @@
 #include <memory>
 #include <random>
 
-#include "core/thread_pool.h"
 #include "exec/quantize.h"
 #include "support/catch.h"
 
@@ -23,10 +22,10 @@ std::vector<float> values(std::int64_t count, unsigned seed) {
 }
 
 /// A layer's data gradient and what its packed weights become.
-struct Product {
+struct DataGradient {
   kernels::ConvShape shape;
   std::unique_ptr<kernels::ConvS8> kernel;
-  Product(std::int64_t c, std::int64_t k, std::int64_t taps, std::int64_t groups) {
+  DataGradient(std::int64_t c, std::int64_t k, std::int64_t taps, std::int64_t groups) {
     shape = {.n = 1, .h = 9, .w = 9, .c = c, .k = k, .r = taps, .s = taps, .ho = 9, .wo = 9};
     shape.pad_h = shape.pad_w = taps / 2;
     shape.groups = groups;
@@ -42,7 +41,7 @@ struct Packed {
   Slot slot;
 };
 
-Packed pack(const Product& layer, Slot slot, const std::vector<float>& weights,
+Packed pack(const DataGradient& layer, Slot slot, const std::vector<float>& weights,
             std::span<const std::uint32_t> row_max, const float* factor) {
   Runtime runtime(2, 1);
   Packed packed{std::vector<std::uint8_t>(static_cast<std::size_t>(layer.kernel->packed_bytes()) + 64),
@@ -71,8 +70,8 @@ TEST_CASE("folded weights are those multiplied before: integers, scales and stat
   const auto granularity = GENERATE(ScaleGranularity::tensor, ScaleGranularity::channel);
   const bool by_output = GENERATE(false, true), counted = GENERATE(false, true),
              known = GENERATE(false, true);
-  for (const Product& layer :
-       {Product(24, 40, 3, 1), Product(12, 8, 3, 4), Product(16, 16, 3, 16), Product(70, 33, 1, 1)}) {
+  for (const DataGradient& layer : {DataGradient(24, 40, 3, 1), DataGradient(12, 8, 3, 4),
+                                    DataGradient(16, 16, 3, 16), DataGradient(70, 33, 1, 1)}) {
     const Shape shape = layer.weights();
     const std::int64_t k = shape[0], row = shape.elements() / k;
     const std::vector<float> weights = values(shape.elements(), 3);
@@ -103,7 +102,7 @@ TEST_CASE("folded weights are those multiplied before: integers, scales and stat
 TEST_CASE("known maxima of rows give the scales that a pass would find") {
   const auto granularity = GENERATE(ScaleGranularity::tensor, ScaleGranularity::channel);
   const bool by_output = GENERATE(false, true);
-  const Product layer(24, 40, 3, 1);
+  const DataGradient layer(24, 40, 3, 1);
   const std::vector<float> weights = values(layer.weights().elements(), 4);
   Slot slot;
   slot.key = "w";

@@ -29,38 +29,32 @@ Axis transposed_axis(Axis axis) {
   return axis;
 }
 
-ImplicitGemm forward_gemm(const ConvShape& s) {
-  const ImageLayout x = x_layout(s);
-  const WeightLayout w = weight_layout(s);
+/// What forward and data gradient share: rows are pixels of `out`, the contraction runs over pixels of `in`.
+ImplicitGemm pixel_gemm(const ImageLayout& in, const ImageLayout& out, const WeightLayout& w, WeightCopy copy,
+                        Axis h, Axis w_axis) {
   ImplicitGemm g;
-  g.h = forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h);
-  g.w = forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w);
-  g.images = narrow(s.n), g.filters = w.outputs(), g.groups = narrow(s.groups);
-  g.segments = x.channel_pitch() / segment_bytes;
-  g.a_pixel = x.pixel_pitch(), g.a_row = x.w * g.a_pixel, g.a_image = x.pixel_copy_byte(1, 0, 0);
-  g.a_group = x.channel_pitch();
-  g.b_tap = w.pitch(WeightCopy::forward), g.b_filter = std::int64_t{w.taps} * g.b_tap,
-  g.b_group = g.filters * g.b_filter;
-  g.out_filter = 1, g.out_pixel = s.k, g.out_row = s.wo * s.k, g.out_image = s.ho * g.out_row;
+  g.h = h, g.w = w_axis;
+  g.images = in.n, g.groups = in.groups, g.filters = out.c / out.groups;
+  g.segments = in.channel_pitch() / segment_bytes;
+  g.a_pixel = in.pixel_pitch(), g.a_row = in.w * g.a_pixel, g.a_image = in.pixel_copy_byte(1, 0, 0);
+  g.a_group = in.channel_pitch();
+  g.b_tap = w.pitch(copy), g.b_filter = std::int64_t{w.taps} * g.b_tap, g.b_group = g.filters * g.b_filter;
+  g.out_filter = 1, g.out_pixel = out.c, g.out_row = std::int64_t{out.w} * out.c,
+  g.out_image = out.h * g.out_row;
   g.out_group = g.filters, g.b_scale_group = g.filters;
   return g;
 }
 
+ImplicitGemm forward_gemm(const ConvShape& s) {
+  return pixel_gemm(x_layout(s), y_layout(s), weight_layout(s), WeightCopy::forward,
+                    forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h),
+                    forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w));
+}
+
 ImplicitGemm grad_input_gemm(const ConvShape& s) {
-  const ImageLayout y = y_layout(s);
-  const WeightLayout w = weight_layout(s);
-  ImplicitGemm g;
-  g.h = transposed_axis(forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h));
-  g.w = transposed_axis(forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w));
-  g.images = narrow(s.n), g.filters = w.inputs(), g.groups = narrow(s.groups);
-  g.segments = y.channel_pitch() / segment_bytes;
-  g.a_pixel = y.pixel_pitch(), g.a_row = y.w * g.a_pixel, g.a_image = y.pixel_copy_byte(1, 0, 0);
-  g.a_group = y.channel_pitch();
-  g.b_tap = w.pitch(WeightCopy::grad_input), g.b_filter = std::int64_t{w.taps} * g.b_tap,
-  g.b_group = g.filters * g.b_filter;
-  g.out_filter = 1, g.out_pixel = s.c, g.out_row = s.w * s.c, g.out_image = s.h * g.out_row;
-  g.out_group = g.filters, g.b_scale_group = g.filters;
-  return g;
+  return pixel_gemm(y_layout(s), x_layout(s), weight_layout(s), WeightCopy::grad_input,
+                    transposed_axis(forward_axis(s.h, s.ho, s.r, s.stride_h, s.pad_h, s.dilation_h)),
+                    transposed_axis(forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w)));
 }
 
 ImplicitGemm grad_weight_gemm(const ConvShape& s) {

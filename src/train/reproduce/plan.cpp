@@ -10,6 +10,7 @@
 #include "config/problems.h"
 #include "config/schema.h"
 #include "core/check.h"
+#include "core/numerics.h"
 #include "octavo/trainer.h"
 #include "precision/registry.h"
 #include "train/crc32c.h"
@@ -127,8 +128,8 @@ DecidingSettings deciding_settings(const Config& config) {
   result["precision.policy"] = settings.precision.policy;
   const int revision = find_policy(settings.precision.policy).revision;
   if (revision > 1) result["precision.revision"] = std::to_string(revision);
-  // 2: outputs of the model that nothing reads are as narrow as other values.
-  if (settings.precision.edges == "bf16") result["precision.edges.revision"] = "2";
+  if (settings.precision.edges == "bf16")
+    result["precision.edges.revision"] = std::to_string(bf16_edges_revision);
   if (!fp32) add_options(config, result);
   std::set<std::string> seen;
   result["model"] = fs::path(settings.model.file).stem().string() + "@" +
