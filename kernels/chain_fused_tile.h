@@ -5,11 +5,12 @@
 
 #include "chain_quantize_tile.h"
 #include "chain_strip.h"
+#include "chain_sums_tile.h"
 
 namespace octavo::kernels {
 namespace {
 
-enum class Tail : std::uint8_t { none, nearest, stochastic };
+enum class Tail : std::uint8_t { none, largest, nearest, stochastic };
 
 /// Scales of a tile: a vector of channels, or one scale repeated for a strip.
 struct InverseScales {
@@ -69,6 +70,15 @@ template <class Element, Tail tail, class Strip, StepKind... kinds>
       Floats v[Simd::width];
       values(i, k, v);
     }
+  } else if constexpr (tail == Tail::largest) {
+    Floats largest[Simd::width] = {};
+    for (std::int64_t i = begin, k = begin % period; i < end; i += chain_strip, k = next(k)) {
+      Floats v[Simd::width];
+      values(i, k, v);
+      strip.clear_rest(v, Simd::width);
+      for (int j = 0; j < Simd::width; ++j) largest[j] = Simd::farther(largest[j], v[j]);
+    }
+    for (const Floats& seen : largest) note_tile_max(plan, tile, largest_bits(seen));
   } else {
     const Quantize& q = *plan.quantize;
     const InverseScales inverse(plan, tile);
@@ -105,7 +115,8 @@ void run_fused(const ChainPlan& plan, std::int64_t chunk, const ChainTile& tile,
   if (end < tile.count)
     run_strips<Element, tail, PartStrip, kinds...>(plan, chunk, tile, {tile.count - end}, end, tile.count,
                                                    out);
-  if (tail != Tail::none) count_integers(plan, plan.counts()[chunk], out, tile.count);
+  if (tail == Tail::nearest || tail == Tail::stochastic)
+    count_integers(plan, plan.counts()[chunk], out, tile.count);
 }
 
 using FusedRun = void (*)(const ChainPlan&, std::int64_t chunk, const ChainTile&, std::int8_t* out);
@@ -113,15 +124,15 @@ using FusedRun = void (*)(const ChainPlan&, std::int64_t chunk, const ChainTile&
 struct FusedChain {
   StepKind kinds[4];
   std::int64_t count;
-  FusedRun runs[3];  // by Tail
+  FusedRun runs[4];  // by Tail
 };
 
 template <class Element, StepKind... kinds>
 constexpr FusedChain fused_chain() {
   return {{kinds...},
           sizeof...(kinds),
-          {run_fused<Element, Tail::none, kinds...>, run_fused<Element, Tail::nearest, kinds...>,
-           run_fused<Element, Tail::stochastic, kinds...>}};
+          {run_fused<Element, Tail::none, kinds...>, run_fused<Element, Tail::largest, kinds...>,
+           run_fused<Element, Tail::nearest, kinds...>, run_fused<Element, Tail::stochastic, kinds...>}};
 }
 
 /// Batch norm, sums and ReLU forward, in training and evaluation; ReLU and batch norm backward; bare edges.
@@ -140,6 +151,7 @@ constexpr FusedChain fused_chains[] = {
     fused_chain<Element, StepKind::scale_shift, StepKind::store_bits, StepKind::clamp>(),
     fused_chain<Element, StepKind::scale_shift, StepKind::add, StepKind::store_bits, StepKind::relu>(),
     fused_chain<Element, StepKind::keep_bits>(),
+    fused_chain<Element, StepKind::keep_bits, StepKind::scale_shift>(),
     fused_chain<Element, StepKind::combine>(),
     fused_chain<Element, StepKind::keep_bits, StepKind::combine>(),
 };
@@ -148,10 +160,12 @@ constexpr FusedChain fused_chains[] = {
 template <class Element>
 FusedRun find_fused(const ChainPlan& plan) {
   const Quantize* q = plan.quantize;
-  const bool by_channel = q != nullptr && q->granularity == Granularity::channel;
+  const bool max_by_channel = plan.max_granularity == Granularity::channel;
   if (!plan.x || (q != nullptr && q->planes > 1)) return nullptr;
-  if (plan.want_max && !(by_channel && plan.max_granularity == Granularity::channel)) return nullptr;
-  const Tail tail = q == nullptr                          ? Tail::none
+  if (plan.want_max &&
+      (q != nullptr ? !max_by_channel || q->granularity != Granularity::channel : max_by_channel))
+    return nullptr;
+  const Tail tail = q == nullptr                          ? (plan.want_max ? Tail::largest : Tail::none)
                     : q->rounding == Rounding::stochastic ? Tail::stochastic
                                                           : Tail::nearest;
   for (const FusedChain& chain : fused_chains<Element>)

@@ -43,43 +43,6 @@ OCTAVO_CLONES void scale_run(const float* __restrict weights, float factor, std:
   for (std::int64_t i = 0; i < count; ++i) out[i] = weights[i] * factor;
 }
 
-/// Weights of the plan's filters and a factor for each filter of W; without factors the plan's x are the
-/// weights.
-struct Folded {
-  const float* weights;
-  const float* factor;
-};
-
-/// Quantizes a block of the filters of `plan`, whose first is filter `first` of W. The weights that come
-/// fetch_distance later are some filters ahead, as the next block goes on with the same part of filters.
-void quantize_block(const ChainPlan& plan, QuantizeRun quantize, std::int64_t chunk, const WeightBlock& block,
-                    std::int64_t first, const Folded& folded, std::int64_t pitch, ChainWork work,
-                    std::int8_t* integers) {
-  const std::int64_t row = plan.w * plan.c, ahead = ceil_div(fetch_distance, block.end - block.begin) * row;
-  work.ahead = folded.factor == nullptr ? ahead : 0;
-  ChainTile run{};
-  for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
-    run.sample = k - first;
-    run.first = run.sample * row + block.begin;
-    run.count = block.end - block.begin;
-    if (folded.factor != nullptr) {
-      const float* from = folded.weights + run.first;
-      for (std::int64_t i = 0; i < run.count; i += 16) __builtin_prefetch(from + ahead + i);
-      scale_run(from, folded.factor[k], run.count, work.values);
-    }
-    quantize(plan, chunk, run, work, integers);
-  }
-}
-
-/// most = max(most, |weights factor|), as bits.
-OCTAVO_CLONES void raise_maxima(const float* __restrict weights, float factor, std::int64_t count,
-                                std::uint32_t* __restrict most) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(weights[i] * factor) & 0x7FFFFFFFu;
-    most[i] = bits > most[i] ? bits : most[i];
-  }
-}
-
 constexpr std::int64_t most_maxima_chunks = 16;
 std::int64_t maxima_chunks(const WeightShape& shape) { return std::min(shape.k, most_maxima_chunks); }
 
@@ -121,33 +84,68 @@ void WeightPass::begin(std::int8_t* plain) {
                                 plane * target.kernel->packed_stride());
 }
 
-void WeightPass::run(const Chain& chain, std::int64_t first, const Parallel& parallel) const {
-  run(active_isa(), chain, first, parallel);
+/// A run's part of a chunk: its plan, and the memory of a block.
+struct WeightPass::Share {
+  const ChainPlan& plan;
+  QuantizeRun quantize;
+  std::int64_t chunk, first;  // filter of W that the plan's first is
+  bool fetches;               // of several runs the first brings the weights
+  ChainWork work;
+  std::int8_t* integers;
+};
+
+/// The weights that come fetch_distance later are some filters ahead, as the next block goes on with the same
+/// part of filters.
+void WeightPass::quantize_block(const Share& share, const WeightBlock& block) const {
+  const std::int64_t row = shape_.row(), count = block.end - block.begin, pitch = block_pitch(block),
+                     ahead = share.fetches ? ceil_div(fetch_distance, count) * row : 0;
+  ChainPlan plan = share.plan;
+  plan.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
+  const float* const weights = plan.x.as<float>();
+  ChainWork work = share.work;
+  work.ahead = factor_ == nullptr ? ahead : 0;
+  if (factor_ != nullptr) plan.x = {};  // the products lie in `work`
+  ChainTile run{};
+  run.count = count;
+  std::int8_t* integers = share.integers;
+  for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
+    run.sample = k - share.first;
+    run.first = run.sample * row + block.begin;
+    if (factor_ != nullptr) {
+      const float* from = weights + run.first;
+      for (std::int64_t i = 0; ahead > 0 && i < count; i += 16) __builtin_prefetch(from + ahead + i);
+      scale_run(from, factor_[k], count, work.values);
+    }
+    share.quantize(plan, share.chunk, run, work, integers);
+  }
+  pack_block(block, share.integers, pitch, plan.integer_pitch);
 }
 
-void WeightPass::run(Isa isa, const Chain& chain, std::int64_t first, const Parallel& parallel) const {
-  const ChainPlan plan = plan_chain(chain);
-  prepare_chain(plan);
-  const WeightBlocks blocks(shape_, first, chain.n, planes_);
-  const Folded folded{chain.x.as<float>(), factor_};
-  const std::int64_t count = blocks.size();
-  parallel(plan.chunks, [&](std::int64_t chunk) {
+void WeightPass::run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel) {
+  run(active_isa(), runs, first, parallel);
+}
+
+void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel) {
+  ChainPlan plans[most_weight_runs];
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    plans[i] = plan_chain(runs[i].chain);
+    prepare_chain(plans[i]);
+  }
+  const WeightPass& any = runs[0].pass;
+  const WeightBlocks blocks(any.shape_, first, plans[0].n, any.planes_);
+  const std::int64_t chunks = plans[0].chunks, count = blocks.size();
+  parallel(chunks, [&](std::int64_t chunk) {
     alignas(64) std::int8_t integers[block_bytes + (block_filters * 192 + chain_slack) * most_planes];
     alignas(64) float values[chain_block_floats];
     alignas(64) std::uint16_t random[chain_block_floats + 128];
     ChainWork work;
     work.values = values, work.random = random + 32;
-    for (std::int64_t i = count * chunk / plan.chunks; i < count * (chunk + 1) / plan.chunks; ++i) {
-      const WeightBlock block = blocks[i];
-      const std::int64_t pitch = block_pitch(block);
-      ChainPlan here = plan;
-      here.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
-      if (factor_ != nullptr) here.x = {};  // the products lie in `work`
-      quantize_block(here, quantize_run(isa), chunk, block, first, folded, pitch, work, integers);
-      pack_block(block, integers, pitch, here.integer_pitch);
-    }
+    for (std::int64_t block = count * chunk / chunks; block < count * (chunk + 1) / chunks; ++block)
+      for (std::size_t i = 0; i < runs.size(); ++i)
+        runs[i].pass.quantize_block({plans[i], quantize_run(isa), chunk, first, i == 0, work, integers},
+                                    blocks[block]);
   });
-  finish_chain(plan, chain);
+  for (std::size_t i = 0; i < runs.size(); ++i) finish_chain(plans[i], runs[i].chain);
 }
 
 void WeightPass::pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
@@ -161,6 +159,14 @@ void WeightPass::pack_block(const WeightBlock& block, const std::int8_t* integer
     for (std::int64_t k = block.k; whole_ && k < block.k_end; ++k)
       std::memcpy(plain_ + plane * plane_stride() + k * shape_.row() + block.begin,
                   integers + (k - block.k) * pitch, static_cast<std::size_t>(block.end - block.begin));
+  }
+}
+
+OCTAVO_CLONES void raise_maxima(const float* __restrict weights, float factor, std::int64_t count,
+                                std::uint32_t* __restrict most) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(weights[i] * factor) & 0x7FFFFFFFu;
+    most[i] = bits > most[i] ? bits : most[i];
   }
 }
 

@@ -33,6 +33,16 @@ struct PackTarget {
   void* packed;
 };
 
+class WeightPass;
+
+constexpr std::size_t most_weight_runs = 2;  // W for forward, and times factors for grad_input
+
+/// Filters as `chain` (h = 1, w taps, x, no steps) with a tail without views quantizes them, for `pass`.
+struct WeightRun {
+  const WeightPass& pass;
+  const Chain& chain;
+};
+
 /// begin(), then run() for every part of the filters, then finish(). With a factor per filter, what is
 /// quantized is W[k, ...] factor[k].
 class WeightPass {
@@ -44,14 +54,15 @@ class WeightPass {
   std::int64_t plain_bytes() const { return whole_ ? planes_ * plane_stride() : 0; }
 
   void begin(std::int8_t* plain);
-  /// The filters [first, first + chain.n) as `chain` (h = 1, w taps, x, no steps) with a tail without views
-  /// quantizes them.
-  void run(const Chain& chain, std::int64_t first, const Parallel& parallel) const;
-  void run(Isa isa, const Chain& chain, std::int64_t first, const Parallel& parallel) const;
+  /// The filters [first, first + n) of all `runs`, which have the same x, sizes and planes and are read once.
+  static void run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel);
+  static void run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel);
   void finish(const Parallel& parallel) const;
 
  private:
+  struct Share;  // of one run in one chunk
   std::int64_t plane_stride() const { return (shape_.k * shape_.row() + 63) / 64 * 64; }
+  void quantize_block(const Share& share, const WeightBlock& block) const;
   void pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
                   std::int64_t plane_bytes) const;
 
@@ -62,6 +73,9 @@ class WeightPass {
   bool whole_ = false;  // some target takes W as a whole
   std::int8_t* plain_ = nullptr;
 };
+
+/// most[i] = the larger of it and |weights[i] factor|, as bits; a NaN is above all numbers.
+void raise_maxima(const float* weights, float factor, std::int64_t count, std::uint32_t* most);
 
 /// Raises max_bits[i] to the bits of the largest |W[k, tap, i] factor[k]| of input channel i of one group; a
 /// NaN is above all numbers. `scratch` holds weight_maxima_words(shape).

@@ -71,6 +71,12 @@ TEST_CASE("passes and updates of a plan that has run before allocate nothing") {
   set_formats(program, true, RoundingMode::stochastic);
   for (Layer& layer : program.layers) {
     layer.formats.grad_weight.other.granularity = granularity;
+    if (granularity == ScaleGranularity::sample_class) {  // one copy of G, whose factors W takes over
+      layer.formats.grad_weight.other.channel_factors = true;
+      layer.formats.grad_input.data = layer.formats.grad_weight.other;
+      layer.formats.grad_input.other.granularity = ScaleGranularity::channel;
+      layer.formats.grad_input.fold_channels = true;
+    }
     for (ProductFormat* format :
          {&layer.formats.forward, &layer.formats.grad_input, &layer.formats.grad_weight})
       format->data.bits = format->other.bits = bits;
@@ -81,15 +87,18 @@ TEST_CASE("passes and updates of a plan that has run before allocate nothing") {
   GradientNorm norm;
   std::vector<ParameterUpdate> updates;
   for (ParameterData& data : program.parameters)
-    updates.push_back({data.value.as<float>().data(), data.gradient.as<float>().data(), 1});
+    updates.push_back({.value = data.value.as<float>().data(),
+                       .gradient = data.gradient.as<float>().data(),
+                       .row_factor = program.factors_of_maxima(data),
+                       .maxima = &data.maxima});
   const auto step = [&] {
     program.forward(plan, golden.pointers);
     program.backward(plan, 1);
     norm.begin();
     for (const ParameterData& data : program.parameters) norm.add(data.gradient.as<float>());
     norm.norm(runtime.parallel);
-    sgd->step(updates, {0.05}, runtime.parallel);
     program.weights_changed();
+    sgd->step(updates, {0.05}, runtime.parallel);
     ++runtime.step;
   };
   for (int i = 0; i < 3; ++i) step();

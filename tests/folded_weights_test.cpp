@@ -1,6 +1,7 @@
 // Weights times a factor per filter, multiplied in the pass that quantizes, against weights multiplied
 // before.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <memory>
@@ -41,18 +42,29 @@ struct Packed {
   Slot slot;
 };
 
+/// Where the packed weights of a layer go.
+struct PackedMemory {
+  std::int64_t size;
+  std::vector<std::uint8_t> bytes;
+  std::uint8_t* start;
+  kernels::PackTarget target;
+  PackedMemory(const DataGradient& layer, int bits)
+      : size(plane_count(bits) * layer.kernel->packed_stride()),
+        bytes(static_cast<std::size_t>(size) + 64),
+        start(
+            reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) / 64 * 64)),
+        target{layer.kernel.get(), start} {}
+  std::vector<std::uint8_t> content() const { return {start, start + size}; }
+};
+
 Packed pack(const DataGradient& layer, Slot slot, const std::vector<float>& weights,
             std::span<const std::uint32_t> row_max, const float* factor) {
   Runtime runtime(2, 1);
-  Packed packed{std::vector<std::uint8_t>(static_cast<std::size_t>(layer.kernel->packed_bytes()) + 64),
-                std::move(slot)};
-  auto* start =
-      reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(packed.bytes.data()) + 63) / 64 * 64);
-  const kernels::PackTarget target{layer.kernel.get(), start};
-  const Shape shape = layer.weights();
-  quantize_weights(runtime, packed.slot, {weights.data(), shape, layer.shape.groups, row_max, factor},
-                   {&target, 1});
-  packed.bytes.assign(start, start + layer.kernel->packed_bytes());
+  PackedMemory memory(layer, slot.format.bits);
+  Packed packed{{}, std::move(slot)};
+  const WeightCopy copy{&packed.slot, {&memory.target, 1}, factor};
+  quantize_weights(runtime, {weights.data(), layer.weights(), layer.shape.groups, row_max}, {&copy, 1});
+  packed.bytes = memory.content();
   return packed;
 }
 
@@ -112,4 +124,53 @@ TEST_CASE("known maxima of rows give the scales that a pass would find") {
   const Packed told = pack(layer, slot, weights, maxima_of_rows(weights, 40), nullptr);
   CHECK((told.bytes == looked.bytes));
   CHECK(told.slot.scale == looked.slot.scale);
+}
+
+TEST_CASE("two copies of weights in one pass are those of two, whatever is known of them") {
+  const int bits = GENERATE(8, 16), other_bits = GENERATE(8, 16);
+  const bool counted = GENERATE(false, true), known = GENERATE(false, true);
+  for (const DataGradient& layer : {DataGradient(24, 40, 3, 1), DataGradient(12, 8, 3, 4),
+                                    DataGradient(16, 16, 3, 16), DataGradient(2300, 70, 1, 1)}) {
+    const Shape shape = layer.weights();
+    const std::int64_t k = shape[0], row = shape.elements() / k;
+    const std::vector<float> weights = values(shape.elements(), 5);
+    const std::vector<std::uint32_t> rows = maxima_of_rows(weights, k);
+    std::vector<float> factor;
+    for (std::int64_t i = 0; i < k; ++i) factor.push_back(std::exp2(-0.37f * static_cast<float>(i % 11)));
+    std::vector<std::uint32_t> columns(static_cast<std::size_t>(shape.back()));
+    for (std::int64_t i = 0; i < shape.elements(); ++i) {
+      std::uint32_t& most = columns[static_cast<std::size_t>(i % shape.back())];
+      const float v = weights[static_cast<std::size_t>(i)] * factor[static_cast<std::size_t>(i / row)];
+      most = std::max(most, std::bit_cast<std::uint32_t>(std::fabs(v)));
+    }
+    Slot by_output, by_input;
+    by_output.key = "w", by_input.key = "w times factors";
+    by_output.format.granularity = by_input.format.granularity = ScaleGranularity::channel;
+    by_output.per_output_channel = true;
+    by_output.wanted.histogram = counted;
+    by_output.format.bits = bits, by_input.format.bits = other_bits;
+    const bool told = known && layer.shape.groups == 1;
+    const auto row_max = known ? std::span<const std::uint32_t>(rows) : std::span<const std::uint32_t>();
+    const std::array<Packed, 2> apart{pack(layer, by_output, weights, row_max, nullptr),
+                                      pack(layer, by_input, weights, row_max, factor.data())};
+    std::array<Packed, 2> together{Packed{{}, by_output}, Packed{{}, by_input}};
+    PackedMemory first(layer, bits), second(layer, other_bits);
+    const WeightCopy copies[] = {
+        {&together[0].slot, {&first.target, 1}},
+        {&together[1].slot,
+         {&second.target, 1},
+         factor.data(),
+         told ? std::span<const std::uint32_t>(columns) : std::span<const std::uint32_t>()}};
+    Runtime runtime(2, 1);
+    quantize_weights(runtime, {weights.data(), shape, layer.shape.groups, row_max}, copies);
+    together[0].bytes = first.content(), together[1].bytes = second.content();
+    for (int i = 0; i < 2; ++i) {
+      CAPTURE(k, row, layer.shape.groups, bits, other_bits, counted, known, i);
+      CHECK((together[i].bytes == apart[i].bytes));
+      CHECK(together[i].slot.scale == apart[i].slot.scale);
+      CHECK(together[i].slot.stats.sum_abs == apart[i].slot.stats.sum_abs);
+      CHECK((together[i].slot.histogram.counts == apart[i].slot.histogram.counts));
+      CHECK(together[i].slot.format.granularity == ScaleGranularity::channel);
+    }
+  }
 }

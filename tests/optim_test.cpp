@@ -94,27 +94,43 @@ TEST_CASE("SGD follows a double reference") {
   CHECK(worst < 2e-5);
 }
 
-TEST_CASE("an update returns the largest magnitude of each row, whatever the threads") {
-  // Rows longer than a chunk, many in one, and a vector, which is one row.
-  for (const Shape& shape : {Shape{3, 20011}, Shape{2500, 3, 3, 3}, Shape{70001}}) {
+TEST_CASE(
+    "an update tells the largest magnitudes of rows and of columns times factors, whatever the threads") {
+  // Rows longer than a chunk, many in one, channels behind taps, fewer rows than chunks; a vector is one row.
+  for (const Shape& shape : {Shape{3, 20011}, Shape{2500, 3, 3, 3}, Shape{70, 3, 3, 50}, Shape{70001}}) {
     const std::int64_t size = shape.elements(), rows = shape.rank() > 1 ? shape[0] : 1;
     const std::vector<float> start = random_values(static_cast<std::size_t>(size), 5),
-                             gradient = random_values(static_cast<std::size_t>(size), 6);
+                             gradient = random_values(static_cast<std::size_t>(size), 6),
+                             factor = random_values(static_cast<std::size_t>(rows), 7);
     for (const int threads : {1, 2, 3}) {
       auto optimizer = make_optimizer("sgd", {}, {{"w", shape, true}, {"still", {2}, true}});
       ThreadPool pool(threads);
       std::vector<float> w = start, still = {1, 2};
-      const ParameterUpdate updates[] = {{w.data(), gradient.data()}, {still.data(), nullptr}};
-      const auto maxima = optimizer->step(
-          updates, {0.1}, [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
-      Optimizer::RowMaxima expected(static_cast<std::size_t>(rows));
+      const bool columns = threads != 2;
+      ParameterMaxima found{{1, 2}, {3}}, none = found;
+      const ParameterUpdate updates[] = {{.value = w.data(),
+                                          .gradient = gradient.data(),
+                                          .row_factor = columns ? factor.data() : nullptr,
+                                          .maxima = &found},
+                                         {.value = still.data(), .maxima = &none}};
+      for (int step = 0; step < 2; ++step)
+        optimizer->step(updates, {0.1},
+                        [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
+      ParameterMaxima expected;
+      expected.rows.resize(static_cast<std::size_t>(rows));
+      expected.columns.resize(static_cast<std::size_t>(columns ? shape.back() : 0));
+      const auto raise = [](std::uint32_t& most, float v) {
+        most = std::max(most, std::bit_cast<std::uint32_t>(std::fabs(v)));
+      };
       for (std::int64_t i = 0; i < size; ++i) {
-        std::uint32_t& most = expected[static_cast<std::size_t>(i / (size / rows))];
-        most = std::max(most, std::bit_cast<std::uint32_t>(std::fabs(w[static_cast<std::size_t>(i)])));
+        const auto row = static_cast<std::size_t>(i / (size / rows));
+        const float v = w[static_cast<std::size_t>(i)];
+        raise(expected.rows[row], v);
+        if (columns) raise(expected.columns[static_cast<std::size_t>(i % shape.back())], v * factor[row]);
       }
-      REQUIRE(maxima.size() == 2);
-      CHECK(maxima[0] == expected);
-      CHECK(maxima[1].empty());
+      CHECK((found.rows == expected.rows));
+      CHECK((found.columns == expected.columns));
+      CHECK((none.rows.empty() && none.columns.empty()));
     }
   }
 }

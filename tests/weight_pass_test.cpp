@@ -77,7 +77,8 @@ class Packing {
       chain.stats = &stats;
       Buffer scratch(chain_scratch_bytes(chain));
       chain.scratch = scratch.data();
-      pass.run(isa, chain, first, parallel);
+      const WeightRun run{pass, chain};
+      WeightPass::run(isa, {&run, 1}, first, parallel);
     });
     pass.finish(parallel);
     return stats;

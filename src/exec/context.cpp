@@ -90,30 +90,33 @@ void NodeContext::multiply_float(LayerProduct which, const float* data, const vo
   }
 }
 
-// W times what G has per channel, which is known only now.
+// W times the scales of G's channels, which are known only now.
 void NodeContext::pack_folded(const ProductPlan& product, ProductRun& run) const {
   Runtime& runtime = program_.runtime();
   const kernels::ConvShape& p = product.shape;
   const Shape shape{p.k, p.r, p.s, p.c / p.groups};
   const kernels::PackTarget target{run.s8.get(), run.packed.data()};
-  quantize_weights(runtime, program_.slots[product.b_slot],
-                   {.values = parameter(0),
-                    .shape = shape,
-                    .groups = p.groups,
-                    .row_max = program_.parameters[static_cast<std::size_t>(node_.parameters[0])].row_max,
-                    .factor = folded_factors(program_.slots[product.a_slot])},
-                   {&target, 1});
+  const WeightCopy copy{.slot = &program_.slots[product.b_slot],
+                        .targets = {&target, 1},
+                        .factor = program_.slots[product.a_slot].scale.data()};
+  quantize_weights(
+      runtime,
+      {.values = parameter(0),
+       .shape = shape,
+       .groups = p.groups,
+       .row_max = program_.parameters[static_cast<std::size_t>(node_.parameters[0])].maxima.rows},
+      {&copy, 1});
 }
 
 void NodeContext::multiply_integer(LayerProduct which, const float* bias, kernels::FloatTarget out,
                                    bool accumulate) const {
   const ProductPlan& product = node_.products[static_cast<std::size_t>(which)];
   ProductRun& run = run_.products[static_cast<std::size_t>(which)];
-  if (product.fold_channels) pack_folded(product, run);
+  if (product.fold == Fold::scales) pack_folded(product, run);
   const void* b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
-  run_integer_product(program_.runtime(),
-                      {which, *run.s8, program_.slots[product.a_slot], program_.slots[product.b_slot],
-                       program_.address(plan_, product.a), b, bias, out, accumulate, product.fold_channels});
+  run_integer_product(program_.runtime(), {which, *run.s8, program_.slots[product.a_slot],
+                                           program_.slots[product.b_slot], program_.address(plan_, product.a),
+                                           b, bias, out, accumulate, product.fold != Fold::none});
 }
 
 void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias,

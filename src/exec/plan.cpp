@@ -87,11 +87,17 @@ namespace {
 
 void add_weight_reader(Plan& plan, const Node& node, const ProductPlan& product, ProductRun& run) {
   std::vector<WeightReaders>& all = plan.weight_readers;
-  auto same = std::find_if(all.begin(), all.end(),
-                           [&](const WeightReaders& known) { return known.slot == product.b_slot; });
-  if (same == all.end())
-    same = all.insert(same, {node.parameters[0], product.b_slot, product.shape.groups, {}});
-  same->targets.push_back({run.s8.get(), run.packed.data()});
+  const int parameter = node.parameters[0];
+  const std::int64_t groups = product.shape.groups;
+  auto of = std::find_if(all.begin(), all.end(), [&](const WeightReaders& known) {
+    return known.parameter == parameter && known.groups == groups;
+  });
+  if (of == all.end()) of = all.insert(of, {parameter, groups, {}});
+  auto copy = std::find_if(of->copies.begin(), of->copies.end(),
+                           [&](const WeightReaders::Copy& known) { return known.slot == product.b_slot; });
+  if (copy == of->copies.end())
+    copy = of->copies.insert(copy, {product.b_slot, product.fold == Fold::factors ? product.a_slot : -1, {}});
+  copy->targets.push_back({run.s8.get(), run.packed.data()});
 }
 
 }  // namespace
@@ -127,7 +133,7 @@ void make_kernels(Plan& plan) {
           packed_bytes = f32->packed_bytes(static_cast<kernels::Product>(p));
       }
       if (packed_bytes > 0) run.packed = Tensor::empty({packed_bytes}, DType::u8);
-      if (product.integer && packed_bytes > 0 && !product.fold_channels)
+      if (product.integer && packed_bytes > 0 && product.fold != Fold::scales)
         add_weight_reader(plan, node, product, run);
     }
   }

@@ -23,11 +23,16 @@ struct NodeRun {
   std::array<ProductRun, 3> products;
 };
 
-/// The integer products that read one parameter through one slot: its weights are packed for all at once.
+/// The integer products that read one parameter: its weights are quantized and packed for all at once.
 struct WeightReaders {
-  int parameter, slot;
+  struct Copy {
+    int slot;
+    int gradient;  // slot of G whose factors the copy takes over, or -1
+    std::vector<kernels::PackTarget> targets;
+  };
+  int parameter;
   std::int64_t groups;
-  std::vector<kernels::PackTarget> targets;
+  std::vector<Copy> copies;
 };
 
 struct Plan {

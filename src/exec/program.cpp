@@ -114,6 +114,10 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   place_values(*made);
   require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);
+  for (const WeightReaders& of : made->weight_readers)
+    for (const WeightReaders::Copy& copy : of.copies)
+      if (copy.gradient >= 0 && of.groups == 1)
+        parameters[static_cast<std::size_t>(of.parameter)].gradient_slot = copy.gradient;
   if (!arena_ || arena_.bytes() < made->arena_bytes) arena_ = Tensor::empty({made->arena_bytes}, DType::u8);
   plans_.push_back({inputs, phase, std::move(made)});
   return *plans_.back().plan;
@@ -144,7 +148,33 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
 
 void Program::weights_changed() {
   ++weights_version_;
-  for (ParameterData& data : parameters) data.row_max.clear();
+  for (ParameterData& data : parameters) {
+    data.maxima.rows.clear();
+    data.maxima.columns.clear();
+  }
+}
+
+const float* Program::factors_of_maxima(ParameterData& data) {
+  if (data.gradient_slot < 0) return nullptr;
+  const std::span<const float> now = channel_factors(slots[data.gradient_slot], data.value.shape()[0]);
+  data.maxima_factor.assign(now.begin(), now.end());
+  return data.maxima_factor.data();
+}
+
+void Program::quantize_parameter(const WeightReaders& of) {
+  const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
+  runtime_.memory.clear();
+  const std::span<WeightCopy> copies = runtime_.memory.take<WeightCopy>(of.copies.size());
+  for (std::size_t i = 0; i < copies.size(); ++i) {
+    const WeightReaders::Copy& copy = of.copies[i];
+    copies[i] = {.slot = &slots[copy.slot], .targets = copy.targets};
+    if (copy.gradient < 0) continue;
+    const std::span<const float> factor = channel_factors(slots[copy.gradient], data.value.shape()[0]);
+    copies[i].factor = factor.data();
+    if (std::ranges::equal(factor, data.maxima_factor)) copies[i].column_max = data.maxima.columns;
+  }
+  quantize_weights(runtime_, {data.value.as<float>().data(), data.value.shape(), of.groups, data.maxima.rows},
+                   copies);
 }
 
 // Each slot is quantized once, for all products that read it.
@@ -161,13 +191,7 @@ void Program::pack_weights(Plan& plan) {
             parameters[static_cast<std::size_t>(node.parameters[0])].value.as<float>().data(),
             run.packed.data(), runtime_.parallel);
     }
-  for (const WeightReaders& of : plan.weight_readers) {
-    const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
-    runtime_.memory.clear();
-    quantize_weights(runtime_, slots[of.slot],
-                     {data.value.as<float>().data(), data.value.shape(), of.groups, data.row_max},
-                     of.targets);
-  }
+  for (const WeightReaders& of : plan.weight_readers) quantize_parameter(of);
   plan.packed_version = weights_version_;
 }
 

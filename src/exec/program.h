@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/parameter_maxima.h"
 #include "exec/plan.h"
 #include "exec/runtime.h"
 #include "graph/quantize.h"
@@ -22,7 +23,9 @@ struct ParameterData {
   bool frozen = false, is_norm_or_bias = false;
   int layer = -1;  // weights of a product layer: whose learning-rate factor applies
   Tensor value, gradient;
-  std::vector<std::uint32_t> row_max = {};  // Optimizer::RowMaxima of the last change; empty: not known
+  int gradient_slot = -1;       // of G whose factors the weights of one group take over in the data gradient
+  ParameterMaxima maxima = {};  // after the last update
+  std::vector<float> maxima_factor = {};  // those that the maxima of columns hold for
 };
 
 struct StateData {
@@ -54,6 +57,9 @@ class Program {
   /// Call after parameters changed: integer copies are made again before their next use, and maxima that were
   /// known no longer hold.
   void weights_changed();
+  /// Notes the factors, one per filter, that the weights of this parameter take over from G now, for the
+  /// maxima of their columns after an update; null: there are none.
+  const float* factors_of_maxima(ParameterData& data);
 
   std::vector<ParameterData> parameters;
   std::vector<StateData> states;
@@ -82,6 +88,7 @@ class Program {
   Graph instantiate(const BatchTypes& inputs, Phase phase) const;
   void run(Plan& plan, std::size_t begin, std::size_t end);
   void pack_weights(Plan& plan);
+  void quantize_parameter(const WeightReaders& of);
   void squeeze_gradients();  // of weights that are squeezed before they are quantized
   bool squeezes(int layer) const;
 

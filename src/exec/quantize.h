@@ -30,13 +30,23 @@ struct Weights {
   const Shape& shape;
   std::int64_t groups;
   std::span<const std::uint32_t> row_max = {};  ///< bits of the largest |value| of each k, where known
-  const float* factor = nullptr;                ///< k of them: what is quantized is values[k, ...] factor[k]
 };
 
-/// Quantizes a layer's weights and packs them for all `targets`. Channel scales: k of them (by output), or
-/// one per input channel of all groups.
-void quantize_weights(Runtime& runtime, Slot& slot, const Weights& weights,
-                      std::span<const kernels::PackTarget> targets);
+/// The integers of weights in one slot, and who takes them.
+struct WeightCopy {
+  Slot* slot;
+  std::span<const kernels::PackTarget> targets;
+  const float* factor = nullptr;  ///< k of them: quantized is values[k, ...] factor[k]
+  std::span<const std::uint32_t> column_max =
+      {};  ///< bits of the largest |value factor| of each c, where known
+};
+
+/// Quantizes a layer's weights and packs them for the targets of all copies, which are made in one pass where
+/// they can be. Channel scales: k of them (by output), or one per input channel of all groups.
+void quantize_weights(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies);
+
+/// The factors of a slot with channel_factors, all 1 until a policy has set them.
+std::span<const float> channel_factors(Slot& slot, std::int64_t channels);
 
 /// 1 / factor of each of the `channels` of a slot with channel_factors, valid until its next call; null for
 /// other slots.

@@ -50,6 +50,10 @@ struct State {
 
 enum class Pass : std::uint8_t { forward, backward };
 
+/// What the weights of grad_input take over of G's channels: scales are known when G has been quantized,
+/// factors between steps.
+enum class Fold : std::uint8_t { none, scales, factors };
+
 /// One product of a layer as planned: in integers (views and slots set) or in float.
 struct ProductPlan {
   bool used = false;
@@ -59,7 +63,7 @@ struct ProductPlan {
   ValueId a = no_value, b = no_value;  // integer: views; b only for grad_weight
   int a_slot = -1, b_slot = -1;        // integer: slots of the operands as ConvArgs names them
   int a_planes = 1, b_planes = 1;      // and the digits of their integers
-  bool fold_channels = false;          // ProductFormat::fold_channels
+  Fold fold = Fold::none;              // what W takes over of G
   const kernels::ConvS8Candidate* candidate = nullptr;
   kernels::ConvShape shape;
 };

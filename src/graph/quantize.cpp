@@ -122,7 +122,7 @@ class Quantizer {
   void plan_grad_input(Node& node, ProductPlan& product, const Layer& layer) {
     const ProductFormat& format = layer.formats.grad_input;
     product.a_slot = data_slot(Operand::gradient, node.grad_outputs[0], format.data, layer, "grad_input");
-    product.fold_channels = format.fold_channels;
+    if (format.fold_channels) product.fold = format.data.channel_factors ? Fold::factors : Fold::scales;
     product.b_slot = weight_slot(node, format.other, layer, "grad_input", format.fold_channels);
     note_planes(product);
     product.a = request(node.grad_outputs[0], product.a_slot,

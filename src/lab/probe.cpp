@@ -152,12 +152,8 @@ class Probe {
     const int planes = plane_count(slot.format.bits);
     Tensor packed = Tensor::empty({planes * kernel.packed_stride()}, DType::u8);
     const kernels::PackTarget target{&kernel, packed.data()};
-    quantize_weights(runtime_, slot,
-                     {.values = layer_.w,
-                      .shape = shape,
-                      .groups = layer_.shape.groups,
-                      .factor = folded ? folded_factors(*folded) : nullptr},
-                     {&target, 1});
+    const WeightCopy copy{&slot, {&target, 1}, folded ? folded_factors(*folded) : nullptr};
+    quantize_weights(runtime_, {layer_.w, shape, layer_.shape.groups}, {&copy, 1});
     return packed;
   }
 

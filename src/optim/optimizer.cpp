@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/check.h"
+#include "weight_pass.h"
 
 namespace octavo {
 
@@ -17,6 +18,17 @@ namespace {
 
 constexpr std::int64_t chunk_elements = 1 << 14;
 constexpr std::int64_t block_elements = 1 << 11;  // in the L1 cache yet when they are looked at
+constexpr std::int64_t most_column_chunks = 32;
+
+/// A parameter as rows, one for each index of the first dimension; a vector is one.
+struct Rows {
+  std::int64_t elements, count, size, columns;
+  explicit Rows(const Shape& shape)
+      : elements(shape.elements()),
+        count(shape.rank() > 1 ? shape[0] : 1),
+        size(count > 0 ? elements / count : 0),
+        columns(shape.rank() > 0 ? shape.back() : 1) {}
+};
 
 const OptimizerEntry& find_entry(const std::string& name) {
   std::string known;
@@ -36,42 +48,71 @@ std::string setting_names(const OptimizerEntry& entry) {
 
 }  // namespace
 
-std::span<const Optimizer::RowMaxima> Optimizer::step(std::span<const ParameterUpdate> updates,
-                                                      const UpdateStep& step,
-                                                      const kernels::Parallel& parallel) {
+void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                     const kernels::Parallel& parallel) {
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
   begin_step(updates, step, parallel);
   chunks_.clear();
-  maxima_.resize(updates.size());
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    maxima_[i].clear();
-    const Shape& shape = parameters_[i].shape;
-    const std::int64_t elements = shape.elements(), rows = shape.rank() > 1 ? shape[0] : 1;
-    if (updates[i].gradient == nullptr || elements == 0) continue;
-    maxima_[i].assign(static_cast<std::size_t>(rows), 0);
-    const std::int64_t row = elements / rows, size = std::max<std::int64_t>(1, chunk_elements / row) * row;
-    for (std::int64_t begin = 0; begin < elements; begin += size)
-      chunks_.push_back({i, begin, std::min(begin + size, elements), row});
-  }
+  columns_.clear();
+  for (std::size_t i = 0; i < updates.size(); ++i) add_chunks(i, updates[i]);
   parallel(std::ssize(chunks_), [&](std::int64_t number) {
     const Chunk& chunk = chunks_[static_cast<std::size_t>(number)];
     update_chunk(chunk, updates[chunk.parameter], step);
   });
-  return maxima_;
+  join_columns(updates);
+}
+
+void Optimizer::add_chunks(std::size_t parameter, const ParameterUpdate& update) {
+  const Rows rows(parameters_[parameter].shape);
+  const bool columns = update.maxima != nullptr && update.row_factor != nullptr;
+  if (update.maxima != nullptr) {
+    const bool known = update.gradient != nullptr && rows.elements > 0;
+    update.maxima->rows.assign(static_cast<std::size_t>(known ? rows.count : 0), 0);
+    update.maxima->columns.assign(static_cast<std::size_t>(known && columns ? rows.columns : 0), 0);
+  }
+  if (update.gradient == nullptr || rows.elements == 0) return;
+  // Each chunk has maxima of columns of its own: few chunks then.
+  const std::int64_t in_chunk = columns ? (rows.count + most_column_chunks - 1) / most_column_chunks
+                                        : std::max<std::int64_t>(1, chunk_elements / rows.size);
+  for (std::int64_t row = 0; row < rows.count; row += in_chunk) {
+    const std::int64_t end = std::min(row + in_chunk, rows.count);
+    chunks_.push_back({parameter, row * rows.size, end * rows.size, columns ? std::ssize(columns_) : -1});
+    if (columns) columns_.resize(columns_.size() + static_cast<std::size_t>(rows.columns), 0);
+  }
 }
 
 void Optimizer::update_chunk(const Chunk& chunk, const ParameterUpdate& update, const UpdateStep& step) {
-  RowMaxima& maxima = maxima_[chunk.parameter];
   for (std::int64_t begin = chunk.begin, end = 0; begin < chunk.end; begin = end) {
     end = std::min(begin + block_elements, chunk.end);
     update_range(chunk.parameter, update, step, begin, end);
-    for (std::int64_t at = begin, next = 0; at < end; at = next) {
-      const std::int64_t row = at / chunk.row;
-      next = std::min(end, (row + 1) * chunk.row);
-      std::uint32_t& most = maxima[static_cast<std::size_t>(row)];
-      most = std::max(most, kernels::largest_magnitude(update.value + at, next - at));
+    if (update.maxima != nullptr) note_maxima(chunk, update, begin, end);
+  }
+}
+
+void Optimizer::note_maxima(const Chunk& chunk, const ParameterUpdate& update, std::int64_t begin,
+                            std::int64_t end) {
+  const Rows rows(parameters_[chunk.parameter].shape);
+  for (std::int64_t at = begin, next = 0; at < end; at = next) {
+    const std::int64_t row = at / rows.size;
+    next = std::min(end, (row + 1) * rows.size);
+    std::uint32_t& most = update.maxima->rows[static_cast<std::size_t>(row)];
+    most = std::max(most, kernels::largest_magnitude(update.value + at, next - at));
+    if (chunk.columns_at < 0) continue;
+    std::uint32_t* const columns = columns_.data() + chunk.columns_at;
+    for (std::int64_t i = at, column = at % rows.columns, count = 0; i < next; i += count, column = 0) {
+      count = std::min(rows.columns - column, next - i);
+      kernels::raise_maxima(update.value + i, update.row_factor[row], count, columns + column);
     }
+  }
+}
+
+void Optimizer::join_columns(std::span<const ParameterUpdate> updates) const {
+  for (const Chunk& chunk : chunks_) {
+    if (chunk.columns_at < 0) continue;
+    std::vector<std::uint32_t>& all = updates[chunk.parameter].maxima->columns;
+    const std::uint32_t* const of_chunk = columns_.data() + chunk.columns_at;
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::max(all[i], of_chunk[i]);
   }
 }
 

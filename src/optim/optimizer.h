@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/named_tensor.h"
+#include "core/parameter_maxima.h"
 #include "kernels.h"
 
 namespace octavo {
@@ -27,7 +28,9 @@ struct OptimizerParameter {
 struct ParameterUpdate {
   float* value = nullptr;
   const float* gradient = nullptr;
-  double rate_factor = 1;  ///< multiplies the learning rate: a precision policy's, or the config's
+  double rate_factor = 1;             ///< multiplies the learning rate: a precision policy's, or the config's
+  const float* row_factor = nullptr;  ///< of each index of the first dimension, for maxima->columns
+  ParameterMaxima* maxima = nullptr;  ///< filled with those of the new values; columns only with factors
 };
 
 /// What all parameters of one step share.
@@ -53,14 +56,10 @@ class Optimizer {
   virtual void update_range(std::size_t index, const ParameterUpdate& update, const UpdateStep& step,
                             std::int64_t begin, std::int64_t end) = 0;
 
-  /// The largest |value| of each row, one index of the first dimension (a vector is one row), as bits; a NaN
-  /// is above all numbers. Empty for parameters that were not updated.
-  using RowMaxima = std::vector<std::uint32_t>;
-
   /// begin_step() and every parameter in order, in chunks of whole rows. Parameters with a null gradient are
-  /// skipped. Returns the maxima of each parameter, valid until the next step.
-  std::span<const RowMaxima> step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
-                                  const kernels::Parallel& parallel);
+  /// skipped.
+  void step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+            const kernels::Parallel& parallel);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
   virtual NamedTensors state() const = 0;
@@ -70,12 +69,16 @@ class Optimizer {
  private:
   struct Chunk {
     std::size_t parameter;
-    std::int64_t begin, end, row;  // elements; of a row
+    std::int64_t begin, end;  // elements
+    std::int64_t columns_at;  // of its maxima in columns_; -1: none
   };
+  void add_chunks(std::size_t parameter, const ParameterUpdate& update);
   void update_chunk(const Chunk& chunk, const ParameterUpdate& update, const UpdateStep& step);
+  void note_maxima(const Chunk& chunk, const ParameterUpdate& update, std::int64_t begin, std::int64_t end);
+  void join_columns(std::span<const ParameterUpdate> updates) const;
   std::vector<OptimizerParameter> parameters_;
   std::vector<Chunk> chunks_;
-  std::vector<RowMaxima> maxima_;
+  std::vector<std::uint32_t> columns_;
 };
 
 /// A number that an optimizer takes from the config (switches are 0 or 1) and its allowed range.

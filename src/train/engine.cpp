@@ -194,14 +194,13 @@ void Engine::update(double rate, double norm) {
   const double scale = clip > 0 ? clip_factor(norm, clip) : 1;
   updates_.clear();
   for (ParameterData& data : program_->parameters)
-    updates_.push_back({data.value.as<float>().data(),
-                        data.frozen ? nullptr : data.gradient.as<float>().data(),
-                        controller_->learning_rate_factor(data.layer)});
+    updates_.push_back({.value = data.value.as<float>().data(),
+                        .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
+                        .rate_factor = controller_->learning_rate_factor(data.layer),
+                        .row_factor = program_->factors_of_maxima(data),
+                        .maxima = &data.maxima});
   program_->weights_changed();
-  const std::span<const Optimizer::RowMaxima> maxima =
-      optimizer_->step(updates_, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
-  for (std::size_t i = 0; i < maxima.size(); ++i)
-    program_->parameters[i].row_max.assign(maxima[i].begin(), maxima[i].end());
+  optimizer_->step(updates_, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
 }
 
 EvalReport Engine::evaluate() {

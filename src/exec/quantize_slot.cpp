@@ -1,0 +1,183 @@
+#include "exec/quantize_slot.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "core/check.h"
+#include "core/timed.h"
+#include "exec/chain.h"
+#include "exec/observe.h"
+
+namespace octavo {
+namespace {
+
+kernels::Granularity kernel_granularity(ScaleGranularity granularity) {
+  return has_sample_scales(granularity) ? kernels::Granularity::sample
+                                        : static_cast<kernels::Granularity>(granularity);
+}
+
+void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits) {
+  require(max_bits < infinity_bits, Errc::numeric, "step ", runtime.step, ": the ",
+          operand_name(slot.operand), " of '", slot.layer, "' holds Inf or NaN (edge '", slot.key,
+          "'); weights are those before this step. Lower ",
+          "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
+}
+
+// A smaller range is none: zeros and denormals.
+bool usable(float range) { return range >= 1e-30f; }
+
+bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
+
+}  // namespace
+
+std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain) {
+  if (granularity == ScaleGranularity::tensor) return 1;
+  return static_cast<std::size_t>(has_sample_scales(granularity) ? chain.n : chain.c);
+}
+
+// Without a range all values are as good as 0 and any scale does, but for integers without a zero: a scale of
+// 0 makes the values 0.
+void set_scale(Slot& slot, std::size_t index, float range) {
+  const RangeScale to =
+      usable(range) ? scale_of_range(slot.format, range) : RangeScale{has_zero(slot) ? 1.0f : 0.0f, 1.0f};
+  slot.scale[index] = to.scale;
+  slot.inverse_scale[index] = to.inverse;
+}
+
+namespace {
+
+// Scales without a range become the smallest of the others, so that no reader takes them for large ones.
+void scales_from_ranges(Slot& slot, std::span<const float> ranges) {
+  float smallest = std::numeric_limits<float>::max();
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    set_scale(slot, i, ranges[i]);
+    if (usable(ranges[i])) smallest = std::min(smallest, slot.scale[i]);
+  }
+  if (smallest == std::numeric_limits<float>::max() || !has_zero(slot)) return;
+  for (std::size_t i = 0; i < ranges.size(); ++i)
+    if (!usable(ranges[i])) slot.scale[i] = smallest, slot.inverse_scale[i] = 1.0f / smallest;
+}
+
+// Each scale moves up to the next half octave below the largest: sample n then has the scale s 2^(class / 2),
+// with s the scale of class 0, which is also that of samples without a range; where there is no zero, that
+// class lies as low as can be.
+void round_to_classes(Slot& slot, std::span<const float> ranges, std::span<int> below) {
+  constexpr int most = 23;  // 11.5 octaves: gradients below that are nothing beside the largest
+  static_assert(most <= kernels::most_sample_class);
+  slot.sample_class.assign(ranges.size(), 0);
+  slot.class_scale = slot.scale[0];
+  float largest = 0;
+  for (std::size_t n = 0; n < ranges.size(); ++n)
+    if (usable(ranges[n])) largest = std::max(largest, slot.scale[n]);
+  if (!(largest > 0)) return;
+  int lowest = 0;
+  std::fill(below.begin(), below.end(), most);
+  for (std::size_t n = 0; n < ranges.size(); ++n) {
+    if (usable(ranges[n]))
+      below[n] = static_cast<int>(
+          std::clamp(std::floor(2 * std::log2(double{largest} / slot.scale[n])), 0.0, double{most}));
+    if (usable(ranges[n]) || !has_zero(slot)) lowest = std::max(lowest, below[n]);
+  }
+  slot.class_scale = scale_of_class(largest, -lowest);
+  for (std::size_t n = 0; n < ranges.size(); ++n) {
+    slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min(lowest, below[n]));
+    slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
+    slot.inverse_scale[n] = 1.0f / slot.scale[n];
+  }
+}
+
+}  // namespace
+
+void run(Runtime& runtime, kernels::Chain& chain) {
+  chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
+  kernels::run_chain(chain, runtime.parallel);
+}
+
+void scales_from_maxima(Slot& slot, Runtime& runtime) {
+  // A held range cannot be each sample's: it is the most that any of them covers.
+  const bool capped =
+      slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
+  const float most = capped ? slot.clip : std::numeric_limits<float>::max();
+  const std::span<float> ranges = runtime.memory.take<float>(slot.max_bits.size());
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    refuse_non_finite(slot, runtime, slot.max_bits[i]);
+    ranges[i] = std::min(most, std::bit_cast<float>(slot.max_bits[i]));
+  }
+  scales_from_ranges(slot, ranges);
+  if (slot.format.granularity == ScaleGranularity::sample_class)
+    round_to_classes(slot, ranges, runtime.memory.take<int>(ranges.size()));
+}
+
+void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
+  const Timed timed(runtime.precision_seconds);
+  kernels::Chain pass = chain;
+  pass.steps = looking_steps(runtime.memory, chain.steps).values();
+  slot.max_bits.assign(count, 0);
+  pass.want_max = true;
+  pass.max_bits = slot.max_bits.data();
+  pass.max_granularity = kernel_granularity(slot.format.granularity);
+  run(runtime, pass);
+  scales_from_maxima(slot, runtime);
+}
+
+kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64_t first_index) {
+  kernels::Quantize quantize;
+  quantize.granularity = kernel_granularity(slot.format.granularity);
+  quantize.inverse_scale = slot.inverse_scale.data();
+  quantize.qmax = static_cast<float>(largest_integer(slot.format));
+  quantize.planes = plane_count(slot.format.bits);
+  quantize.is_unsigned = slot.format.unsigned_ok;
+  quantize.grid = static_cast<kernels::Grid>(slot.format.grid);
+  quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
+  quantize.key = runtime.random(stream_of(slot.key));
+  quantize.first_index = first_index;
+  return quantize;
+}
+
+namespace {
+
+void keep_sample_maxima(Slot& slot) {
+  if (!slot.wanted.histogram || !has_sample_scales(slot.format.granularity)) return;
+  for (const std::uint32_t bits : slot.max_bits) slot.sample_max.push_back(std::bit_cast<float>(bits));
+}
+
+void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
+  slot.channel_max.resize(bits.size());
+  for (std::size_t i = 0; i < bits.size(); ++i)
+    slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(bits[i]));
+}
+
+}  // namespace
+
+void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
+              bool observed, FunctionRef<void(kernels::Chain&)> pass) {
+  kernels::QuantizeStats stats;
+  chain.quantize = &quantize;
+  chain.stats = &stats;
+  const bool channel_maxima =
+      observed && slot.operand != Operand::weight && slot.format.granularity == ScaleGranularity::channel;
+  if (channel_maxima) {
+    slot.max_bits.assign(slot.scale.size(), 0);
+    chain.want_max = true;
+    chain.max_bits = slot.max_bits.data();
+    chain.max_granularity = kernels::Granularity::channel;
+  }
+  std::optional<Observation> observation;
+  if (observed && (slot.wanted.histogram || slot.wanted.channels || slot.wanted.reach))
+    observation.emplace(slot, runtime, chain);
+  pass(chain);
+  refuse_non_finite(slot, runtime, stats.max_bits);
+  if (!observed) return;
+  slot.stats.merge(stats);
+  slot.elements += chain.n * chain.h * chain.w * chain.c;
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
+  if (channel_maxima) merge_maxima(slot, slot.max_bits);
+  keep_sample_maxima(slot);
+  if (observation) observation->finish();
+}
+
+}  // namespace octavo

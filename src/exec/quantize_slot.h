@@ -1,0 +1,33 @@
+// The scales of a slot and one quantize pass with them: what edges and weights share.
+#pragma once
+
+#include "exec/quantize.h"
+#include "function_ref.h"
+
+namespace octavo {
+
+constexpr std::uint32_t infinity_bits = 0x7F800000u;
+
+/// Scales of a chain's values: 1, or one per sample or channel.
+std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain);
+
+/// The scale of |v| <= range.
+void set_scale(Slot& slot, std::size_t index, float range);
+
+/// The scales of slot.max_bits. Errc::numeric at Inf or NaN.
+void scales_from_maxima(Slot& slot, Runtime& runtime);
+
+/// The maxima and scales of the chain's values, by a pass over them.
+void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count);
+
+/// The quantization of one pass, with the scales that the slot holds now.
+kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64_t first_index);
+
+/// Runs the chain with its tail, by `pass`; `observed` adds what it saw to the slot's statistics.
+/// Errc::numeric at Inf or NaN.
+void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
+              bool observed, FunctionRef<void(kernels::Chain&)> pass);
+
+void run(Runtime& runtime, kernels::Chain& chain);
+
+}  // namespace octavo
