@@ -45,10 +45,14 @@ ConvSeconds time_conv_s8(const ConvS8Candidate& candidate, const ConvShape& shap
   if (!timing.classes.empty() && !weights) args.sample_class = timing.classes.data();
   RandomBytes a(planes_bytes(a_view, args.a_planes)), scratch(kernel->scratch_bytes(args));
   RandomBytes b(weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
-  RandomBytes plain(w * args.b_planes), out(4 * (product == Product::forward      ? y
-                                                 : product == Product::grad_input ? x
-                                                                                  : w));
+  const std::int64_t results = product == Product::forward ? y : product == Product::grad_input ? x : w;
+  RandomBytes plain(w * args.b_planes), out(4 * results);
   ConvSeconds seconds;
+  // Strides above the kernel's height pass over rows of X.
+  const std::int64_t rows = std::min(shape.stride_h, shape.r);
+  const std::int64_t a_bytes = planes_bytes(a_view, args.a_planes);
+  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) + 4 * results +
+                  (weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
   if (weights) {
     const auto pack = [&] {
       kernel->pack_planes(reinterpret_cast<const std::int8_t*>(plain.data.get()), w, args.b_planes,
