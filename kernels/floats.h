@@ -26,8 +26,8 @@ OCTAVO_ALWAYS_INLINE constexpr Bf16 to_bf16(float v) {
   return {static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : rounded)};
 }
 
-OCTAVO_ALWAYS_INLINE void assign(float& to, float v) { to = v; }
-OCTAVO_ALWAYS_INLINE void assign(Bf16& to, float v) { to = to_bf16(v); }
+OCTAVO_ALWAYS_INLINE constexpr void assign(float& to, float v) { to = v; }
+OCTAVO_ALWAYS_INLINE constexpr void assign(Bf16& to, float v) { to = to_bf16(v); }
 
 enum class FloatType : std::uint8_t { f32, bf16 };
 OCTAVO_ALWAYS_INLINE constexpr std::int64_t float_bytes(FloatType type) {

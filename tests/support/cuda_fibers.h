@@ -195,6 +195,10 @@ template <class T>
 void atomicMax(T* to, T value) {
   *to = std::max(*to, value);
 }
+template <class T>
+void atomicMin(T* to, T value) {
+  *to = std::min(*to, value);
+}
 
 namespace octavo::kernels::cuda {
 

@@ -1,0 +1,82 @@
+// The update of parameters: norm, optimizer, gradients of biases.
+#include "update.h"
+
+#include <algorithm>
+
+#include "check.h"
+#include "pointers.h"
+#include "update_kernels.cuh"
+
+namespace octavo::kernels::cuda {
+namespace {
+
+unsigned blocks_for(std::int64_t threads) {
+  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(threads, update_threads), 1, 1 << 16));
+}
+
+}  // namespace
+
+std::vector<NormChunk> norm_chunks(std::span<const GradientPart> gradients) {
+  std::vector<NormChunk> chunks;
+  for (const GradientPart& part : gradients)
+    for (std::int64_t begin = 0; begin < part.elements; begin += norm_chunk)
+      chunks.push_back({part.gradient + begin, std::min<std::int64_t>(norm_chunk, part.elements - begin)});
+  return chunks;
+}
+
+void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars* step, cudaStream_t stream) {
+  const std::string what = "cuda/gradient_norm of " + std::to_string(count) + " chunks: ";
+  if (count < 0) throw std::invalid_argument(what + "counts start at 0");
+  check_pointer(step, "step", what, alignof(StepScalars));
+  if (count > 0) {
+    check_pointer(chunks, "chunks", what, alignof(NormChunk));
+    check_pointer(sums, "sums", what, alignof(double));
+    norm_chunks_kernel<<<static_cast<unsigned>(count), norm_threads, 0, stream>>>(chunks, sums);
+    check_launch(what);
+  }
+  finish_norm_kernel<<<1, 1, 0, stream>>>(sums, count, step);
+  check_launch(what, "launch of the sum");
+}
+
+void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream) {
+  const std::string what =
+      "cuda/update_sgd of " + std::to_string(u.elements) + " values in " + std::to_string(u.rows) + " rows: ";
+  if (u.rows < 1 || u.columns < 1 || u.elements < 1 || u.elements % u.rows != 0 ||
+      u.elements / u.rows % u.columns != 0)
+    throw std::invalid_argument(what + "rows are whole, and of whole columns");
+  check_pointer(u.value, "value", what, alignof(float));
+  check_pointer(u.gradient, "gradient", what, alignof(float));
+  check_optional_pointer(u.velocity, "velocity", what, alignof(float));
+  check_pointer(u.rate_factor, "rate_factor", what, alignof(double));
+  check_optional_pointer(u.row_max, "row_max", what, alignof(std::uint32_t));
+  check_optional_pointer(u.column_max, "column_max", what, alignof(std::uint32_t));
+  if (u.column_max != nullptr) check_pointer(u.row_factor, "row_factor", what, alignof(float));
+  if (u.nesterov && u.velocity == nullptr)
+    throw std::invalid_argument(what + "Nesterov momentum needs a velocity");
+  check_pointer(step, "step", what, alignof(StepScalars));
+  sgd_kernel<<<blocks_for(u.elements), update_threads, 0, stream>>>(u, step);
+  check_launch(what);
+}
+
+std::int64_t column_tiles(std::int64_t rows) { return ceil_div(rows, column_tile); }
+
+void column_sums(const FloatSource& values, std::int64_t rows, int columns, float* scratch, float* gradient,
+                 bool accumulate, cudaStream_t stream) {
+  const std::string what =
+      "cuda/column_sums of " + std::to_string(rows) + "x" + std::to_string(columns) + ": ";
+  if (rows < 1 || columns < 1) throw std::invalid_argument(what + "sizes start at 1");
+  check_pointer(values.data, "values", what, static_cast<std::size_t>(float_bytes(values.type)));
+  check_pointer(scratch, "scratch", what, alignof(float));
+  check_pointer(gradient, "gradient", what, alignof(float));
+  with_type(values.type, [&](auto tag) {
+    using T = decltype(tag);
+    column_tiles_kernel<T><<<blocks_for(column_tiles(rows) * columns), update_threads, 0, stream>>>(
+        values.as<T>(), rows, columns, scratch);
+  });
+  check_launch(what);
+  join_columns_kernel<<<static_cast<unsigned>(ceil_div(columns, update_threads)), update_threads, 0,
+                        stream>>>(scratch, column_tiles(rows), columns, gradient, accumulate);
+  check_launch(what, "launch of the join");
+}
+
+}  // namespace octavo::kernels::cuda

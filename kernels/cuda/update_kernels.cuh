@@ -1,0 +1,94 @@
+// The kernels of an update: gradient norm, the optimizer, and sums of columns for the gradients of biases.
+#pragma once
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+#endif  // else a test that runs this source on the host brings its own
+#include "../floats.h"
+#include "update_rule.h"
+
+namespace octavo::kernels::cuda {
+
+constexpr int update_threads = 256;
+
+/// A chunk a block: lanes and tiles by all threads, then one adds them in their order.
+static __global__ void __launch_bounds__(norm_threads)
+    norm_chunks_kernel(const NormChunk* chunks, double* sums) {
+  __shared__ float lanes[norm_chunk / norm_tile * norm_lanes];
+  const NormChunk chunk = chunks[blockIdx.x];
+  const int tiles = static_cast<int>(ceil_div(chunk.count, norm_tile));
+  for (int i = threadIdx.x; i < tiles * norm_lanes; i += norm_threads)
+    lanes[i] = norm_lane(chunk, i / norm_lanes, i % norm_lanes);
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  double sum = 0;
+  for (int i = 0; i < tiles * norm_lanes; ++i) sum += lanes[i];
+  sums[blockIdx.x] = sum;
+}
+
+static __global__ void finish_norm_kernel(const double* sums, int chunks, StepScalars* step) {
+  double total = 0;
+  for (int i = 0; i < chunks; ++i) total += sums[i];
+  step->gradient_norm = sqrt(total);
+  step->gradient_scale = clip_scale(step->gradient_norm, step->clip_norm);
+}
+
+/// An element a thread, a whole warp at a time. Lanes of one row join their maxima before one of them asks
+/// memory.
+static __global__ void __launch_bounds__(update_threads)
+    sgd_kernel(const __grid_constant__ SgdUpdate u, const StepScalars* step) {
+  const SgdFactors factors(u, *step);
+  const std::int64_t row_size = u.elements / u.rows, whole = ceil_div(u.elements, 32) * 32;
+  for (std::int64_t i = blockIdx.x * std::int64_t{update_threads} + threadIdx.x; i < whole;
+       i += std::int64_t{gridDim.x} * update_threads) {
+    const bool inside = i < u.elements;
+    const std::int64_t row = inside ? i / row_size : u.rows - 1;
+    const float w = inside ? updated(u, factors, i) : 0.0f;
+    if (inside) u.value[i] = w;
+    if (inside && u.column_max != nullptr) {
+      const std::uint32_t bits = magnitude_of(w * u.row_factor[row]);
+      std::uint32_t* const most = u.column_max + i % u.columns;
+      if (bits > *static_cast<volatile std::uint32_t*>(most)) atomicMax(most, bits);
+    }
+    if (u.row_max == nullptr) continue;
+    std::uint32_t most = magnitude_of(w);
+    if (i / 32 * 32 / row_size == (i / 32 * 32 + 31) / row_size) {  // the same for all lanes
+      for (int distance = 16; distance > 0; distance /= 2)
+        most = max(most, __shfl_down_sync(~0u, most, distance));
+      if (threadIdx.x % 32 == 0) atomicMax(u.row_max + row, most);
+    } else if (inside) {
+      atomicMax(u.row_max + row, most);
+    }
+  }
+}
+
+/// The tiles of column_sums() in src/ops/common.cpp.
+constexpr int column_tile = 64;
+
+/// partial[tile, c] = the FP32 sum of the tile's rows.
+template <class T>
+__global__ void __launch_bounds__(update_threads)
+    column_tiles_kernel(const T* values, std::int64_t rows, int columns, float* partial) {
+  const std::int64_t count = ceil_div(rows, column_tile) * columns;
+  for (std::int64_t i = blockIdx.x * std::int64_t{update_threads} + threadIdx.x; i < count;
+       i += std::int64_t{gridDim.x} * update_threads) {
+    const std::int64_t tile = i / columns, c = i % columns, end = (tile + 1) * column_tile;
+    float sum = 0;
+    for (std::int64_t row = tile * column_tile; row < (end < rows ? end : rows); ++row)
+      sum += to_float(values[row * columns + c]);
+    partial[i] = sum;
+  }
+}
+
+/// gradient[c] (+)= the FP64 sum of the tiles.
+static __global__ void __launch_bounds__(update_threads)
+    join_columns_kernel(const float* partial, std::int64_t tiles, int columns, float* gradient,
+                        bool accumulate) {
+  const int c = blockIdx.x * update_threads + threadIdx.x;
+  if (c >= columns) return;
+  double total = 0;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) total += partial[tile * columns + c];
+  gradient[c] = static_cast<float>(total) + (accumulate ? gradient[c] : 0.0f);
+}
+
+}  // namespace octavo::kernels::cuda
