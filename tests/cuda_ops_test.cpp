@@ -40,7 +40,7 @@ std::vector<float> draw(std::int64_t count, unsigned seed) {
 
 std::vector<Bf16> narrowed(const std::vector<float>& values) {
   std::vector<Bf16> out(values.size());
-  std::transform(values.begin(), values.end(), out.begin(), kernels::to_bf16);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = kernels::to_bf16(values[i]);
   return out;
 }
 std::vector<float> widened(const std::vector<Bf16>& values) {

@@ -4,7 +4,7 @@
 #include <initializer_list>
 
 #include "batch_norm_kernels.cuh"
-#include "check.h"
+#include "launch.h"
 #include "pointers.h"
 
 namespace octavo::kernels::cuda {
@@ -28,9 +28,8 @@ std::string check_channels(const char* kernel, int channels, std::initializer_li
 unsigned blocks_for(int channels) { return static_cast<unsigned>(ceil_div(channels, channel_threads)); }
 
 template <class Pass>
-void launch(const Pass& pass, const std::string& what, cudaStream_t stream) {
-  finish_channels_kernel<<<blocks_for(pass.channels), channel_threads, 0, stream>>>(pass);
-  check_launch(what);
+void finish(const Pass& pass, const std::string& what, cudaStream_t stream) {
+  launch(finish_channels_kernel<Pass>, {blocks_for(pass.channels), channel_threads, stream}, what, pass);
 }
 
 }  // namespace
@@ -40,10 +39,9 @@ void take_pivots(const FloatSource& first_pixel, int channels, float* minus_pivo
   check_pointer(first_pixel.data, "y", what, static_cast<std::size_t>(float_bytes(first_pixel.type)));
   with_type(first_pixel.type, [&](auto tag) {
     using T = decltype(tag);
-    take_pivots_kernel<T>
-        <<<blocks_for(channels), channel_threads, 0, stream>>>(first_pixel.as<T>(), channels, minus_pivot);
+    launch(take_pivots_kernel<T>, {blocks_for(channels), channel_threads, stream}, what, first_pixel.as<T>(),
+           channels, minus_pivot);
   });
-  check_launch(what);
 }
 
 void finish_channels(const BatchNormForward& p, cudaStream_t stream) {
@@ -58,11 +56,11 @@ void finish_channels(const BatchNormForward& p, cudaStream_t stream) {
                                           {{p.sum, "sum"}, {p.squares, "squares"}});
   if ((p.running_mean == nullptr) != (p.running_var == nullptr))
     throw std::invalid_argument(what + "running_mean and running_var go together");
-  launch(p, what, stream);
+  finish(p, what, stream);
 }
 
 void finish_channels(const BatchNormEvaluation& p, cudaStream_t stream) {
-  launch(p,
+  finish(p,
          check_channels("batch_norm_evaluation", p.channels,
                         {{p.gamma, "gamma"},
                          {p.beta, "beta"},
@@ -76,9 +74,8 @@ void finish_channels(const BatchNormEvaluation& p, cudaStream_t stream) {
 void take_slopes(const BatchNormSlopes& s, cudaStream_t stream) {
   const std::string what =
       check_channels("batch_norm_slopes", s.channels, {{s.gamma, "gamma"}, {s.r, "r"}, {s.a, "a"}});
-  slopes_kernel<<<blocks_for(s.channels), channel_threads, 0, stream>>>(s.gamma, s.r, s.factor, s.channels,
-                                                                        s.a, s.looked);
-  check_launch(what);
+  launch(slopes_kernel, {blocks_for(s.channels), channel_threads, stream}, what, s.gamma, s.r, s.factor,
+         s.channels, s.a, s.looked);
 }
 
 void finish_channels(const BatchNormBackward& p, cudaStream_t stream) {
@@ -88,7 +85,7 @@ void finish_channels(const BatchNormBackward& p, cudaStream_t stream) {
                      {{p.sum, "sum"}, {p.products, "products"}});
   if ((p.grad_gamma == nullptr) != (p.grad_beta == nullptr))
     throw std::invalid_argument(what + "grad_gamma and grad_beta go together");
-  launch(p, what, stream);
+  finish(p, what, stream);
 }
 
 void widen_samples(const BatchNormBackward& pass, const float* factor, std::uint32_t* sample_max, int samples,
@@ -96,9 +93,8 @@ void widen_samples(const BatchNormBackward& pass, const float* factor, std::uint
   const std::string what =
       check_channels("widen_samples", pass.channels, {{pass.margin, "margin"}, {sample_max, "sample_max"}});
   if (samples < 1) throw std::invalid_argument(what + "sizes start at 1");
-  widen_samples_kernel<<<1, channel_threads, 0, stream>>>(pass.margin, factor, pass.channels, sample_max,
-                                                          samples);
-  check_launch(what);
+  launch(widen_samples_kernel, {1, channel_threads, stream}, what, pass.margin, factor, pass.channels,
+         sample_max, samples);
 }
 
 }  // namespace octavo::kernels::cuda

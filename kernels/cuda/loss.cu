@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "check.h"
+#include "launch.h"
 #include "loss_kernels.cuh"
 #include "pointers.h"
 
@@ -30,11 +30,9 @@ void run_softmax_loss(const LossRows& loss, const float* logits, const LossResul
   check_pointer(results.loss, "loss", what, alignof(float));
   check_pointer(results.row_losses, "row_losses", what, alignof(double));
   check_pointer(results.bad_sample, "bad_sample", what, alignof(unsigned));
-  softmax_rows_kernel<<<static_cast<unsigned>(loss.rows), loss_threads, 0, stream>>>(
-      loss, logits, results.p, results.row_losses, results.bad_sample);
-  check_launch(what);
-  mean_loss_kernel<<<1, 1, 0, stream>>>(results.row_losses, loss.rows, results.loss);
-  check_launch(what, "launch of the mean");
+  launch(softmax_rows_kernel, {static_cast<unsigned>(loss.rows), loss_threads, stream}, what, loss, logits,
+         results.p, results.row_losses, results.bad_sample);
+  launch(mean_loss_kernel, {1, 1, stream}, what, results.row_losses, loss.rows, results.loss);
 }
 
 void run_softmax_loss_gradient(const LossRows& loss, const float* p, const float* loss_gradient, float* dx,
@@ -44,9 +42,9 @@ void run_softmax_loss_gradient(const LossRows& loss, const float* p, const float
   check_pointer(loss_gradient, "loss_gradient", what, alignof(float));
   check_pointer(dx, "dx", what, alignof(float));
   const std::int64_t blocks = ceil_div(std::int64_t{loss.rows} * loss.classes, loss_threads);
-  softmax_gradient_kernel<<<static_cast<unsigned>(std::min<std::int64_t>(blocks, 1 << 16)), loss_threads, 0,
-                            stream>>>(loss, p, loss_gradient, dx);
-  check_launch(what);
+  launch(softmax_gradient_kernel,
+         {static_cast<unsigned>(std::min<std::int64_t>(blocks, 1 << 16)), loss_threads, stream}, what, loss,
+         p, loss_gradient, dx);
 }
 
 }  // namespace octavo::kernels::cuda

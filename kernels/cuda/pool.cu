@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "check.h"
+#include "launch.h"
 #include "pool_checks.h"
 #include "pool_kernels.cuh"
 
@@ -33,10 +33,9 @@ void run_max_pool(const PoolShape& shape, const FloatSource& x, const FloatTarge
   check_optional_pointer(where, "where", what, alignof(std::int32_t));
   with_type(x.type, [&](auto tag) {
     using T = decltype(tag);
-    max_pool_kernel<T>
-        <<<blocks_for(shape.outputs()), pool_threads, 0, stream>>>(shape, x.as<T>(), y.as<T>(), where);
+    launch(max_pool_kernel<T>, {blocks_for(shape.outputs()), pool_threads, stream}, what, shape, x.as<T>(),
+           y.as<T>(), where);
   });
-  check_launch(what);
 }
 
 void run_max_pool_gradient(const PoolShape& shape, const FloatSource& dy, const std::int32_t* where,
@@ -47,36 +46,32 @@ void run_max_pool_gradient(const PoolShape& shape, const FloatSource& dy, const 
   check_pointer(where, "where", what, alignof(std::int32_t));
   with_type(dy.type, [&](auto tag) {
     using T = decltype(tag);
-    max_pool_gradient_kernel<T>
-        <<<blocks_for(shape.inputs()), pool_threads, 0, stream>>>(shape, dy.as<T>(), where, dx.as<T>());
+    launch(max_pool_gradient_kernel<T>, {blocks_for(shape.inputs()), pool_threads, stream}, what, shape,
+           dy.as<T>(), where, dx.as<T>());
   });
-  check_launch(what);
 }
 
 void run_avg_pool(const PoolShape& shape, const float* x, float* y, cudaStream_t stream) {
   const std::string what = describe_pool("avg_pool", shape);
   check_pool(shape, what);
   check_pair(x, y, what);
-  avg_pool_kernel<<<blocks_for(shape.outputs()), pool_threads, 0, stream>>>(shape, x, y);
-  check_launch(what);
+  launch(avg_pool_kernel, {blocks_for(shape.outputs()), pool_threads, stream}, what, shape, x, y);
 }
 
 void run_avg_pool_gradient(const PoolShape& shape, const float* dy, float* dx, cudaStream_t stream) {
   const std::string what = describe_pool("avg_pool_gradient", shape);
   check_pool(shape, what);
   check_pair(dy, dx, what);
-  avg_pool_gradient_kernel<<<blocks_for(shape.inputs()), pool_threads, 0, stream>>>(shape, dy, dx);
-  check_launch(what);
+  launch(avg_pool_gradient_kernel, {blocks_for(shape.inputs()), pool_threads, stream}, what, shape, dy, dx);
 }
 
 void run_global_mean(const GlobalPool& s, const FloatSource& x, const FloatTarget& y, cudaStream_t stream) {
   const std::string what = check_global("global_mean", s, x, y);
   with_type(x.type, [&](auto tag) {
     using T = decltype(tag);
-    global_mean_kernel<T><<<blocks_for(std::int64_t{s.n} * s.c), pool_threads, 0, stream>>>(
-        x.as<T>(), s.n, s.pixels, s.c, y.as<T>());
+    launch(global_mean_kernel<T>, {blocks_for(std::int64_t{s.n} * s.c), pool_threads, stream}, what,
+           x.as<T>(), s.n, s.pixels, s.c, y.as<T>());
   });
-  check_launch(what);
 }
 
 void run_global_mean_gradient(const GlobalPool& s, const FloatSource& dy, const FloatTarget& dx,
@@ -84,10 +79,9 @@ void run_global_mean_gradient(const GlobalPool& s, const FloatSource& dy, const 
   const std::string what = check_global("global_mean_gradient", s, dy, dx);
   with_type(dy.type, [&](auto tag) {
     using T = decltype(tag);
-    global_mean_gradient_kernel<T><<<blocks_for(s.n * s.pixels * s.c), pool_threads, 0, stream>>>(
-        dy.as<T>(), s.n, s.pixels, s.c, dx.as<T>());
+    launch(global_mean_gradient_kernel<T>, {blocks_for(s.n * s.pixels * s.c), pool_threads, stream}, what,
+           dy.as<T>(), s.n, s.pixels, s.c, dx.as<T>());
   });
-  check_launch(what);
 }
 
 }  // namespace octavo::kernels::cuda

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "check.h"
+#include "launch.h"
 #include "pointers.h"
 #include "update_kernels.cuh"
 
@@ -31,11 +31,9 @@ void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars
   if (count > 0) {
     check_pointer(chunks, "chunks", what, alignof(NormChunk));
     check_pointer(sums, "sums", what, alignof(double));
-    norm_chunks_kernel<<<static_cast<unsigned>(count), norm_threads, 0, stream>>>(chunks, sums);
-    check_launch(what);
+    launch(norm_chunks_kernel, {static_cast<unsigned>(count), norm_threads, stream}, what, chunks, sums);
   }
-  finish_norm_kernel<<<1, 1, 0, stream>>>(sums, count, step);
-  check_launch(what, "launch of the sum");
+  launch(finish_norm_kernel, {1, 1, stream}, what, sums, count, step);
 }
 
 void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream) {
@@ -54,8 +52,7 @@ void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream
   if (u.nesterov && u.velocity == nullptr)
     throw std::invalid_argument(what + "Nesterov momentum needs a velocity");
   check_pointer(step, "step", what, alignof(StepScalars));
-  sgd_kernel<<<blocks_for(u.elements), update_threads, 0, stream>>>(u, step);
-  check_launch(what);
+  launch(sgd_kernel, {blocks_for(u.elements), update_threads, stream}, what, u, step);
 }
 
 std::int64_t column_tiles(std::int64_t rows) { return ceil_div(rows, column_tile); }
@@ -70,13 +67,12 @@ void column_sums(const FloatSource& values, std::int64_t rows, int columns, floa
   check_pointer(gradient, "gradient", what, alignof(float));
   with_type(values.type, [&](auto tag) {
     using T = decltype(tag);
-    column_tiles_kernel<T><<<blocks_for(column_tiles(rows) * columns), update_threads, 0, stream>>>(
-        values.as<T>(), rows, columns, scratch);
+    launch(column_tiles_kernel<T>, {blocks_for(column_tiles(rows) * columns), update_threads, stream}, what,
+           values.as<T>(), rows, columns, scratch);
   });
-  check_launch(what);
-  join_columns_kernel<<<static_cast<unsigned>(ceil_div(columns, update_threads)), update_threads, 0,
-                        stream>>>(scratch, column_tiles(rows), columns, gradient, accumulate);
-  check_launch(what, "launch of the join");
+  launch(join_columns_kernel,
+         {static_cast<unsigned>(ceil_div(columns, update_threads)), update_threads, stream}, what, scratch,
+         column_tiles(rows), columns, gradient, accumulate);
 }
 
 }  // namespace octavo::kernels::cuda

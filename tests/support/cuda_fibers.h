@@ -24,7 +24,9 @@
 #define __launch_bounds__(...)
 
 struct Dim3 {
-  unsigned x = 1, y = 1, z = 1;
+  unsigned x, y, z;
+  constexpr Dim3(unsigned width = 1, unsigned height = 1, unsigned depth = 1)
+      : x(width), y(height), z(depth) {}
 };
 struct uint4 {
   unsigned x, y, z, w;

@@ -1,0 +1,28 @@
+// How every kernel is started. Without nvcc a test's runtime runs its threads on the host.
+#pragma once
+
+#include "check.h"
+
+namespace octavo::kernels::cuda {
+
+struct Launch {
+  dim3 blocks;
+  int threads;
+  cudaStream_t stream = nullptr;
+  std::size_t shared = 0;  // bytes of dynamic shared memory
+};
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Launch& how, const std::string& what,
+            const Arguments&... arguments) {
+#ifdef __CUDACC__
+  kernel<<<how.blocks, static_cast<unsigned>(how.threads), how.shared, how.stream>>>(
+      static_cast<Parameters>(arguments)...);
+#else
+  cuda_host_launch(how.blocks, how.threads, how.stream,
+                   [=] { kernel(static_cast<Parameters>(arguments)...); });
+#endif
+  check(cudaGetLastError(), what, "launch");
+}
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,156 @@
+// What the CUDA backend and its tests call of the CUDA runtime, done by the host: memory is the host's, a
+// launch runs its blocks on fibers (support/cuda_fibers.h) at once, or is noted where its stream is being
+// captured. Kernel sources and host functions compile with g++ when this folder comes first in the include
+// path.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "support/cuda_fibers.h"
+
+using dim3 = Dim3;
+
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorInvalidValue,
+  cudaErrorMemoryAllocation,
+  cudaErrorNoKernelImageForDevice,
+  cudaErrorUnsupportedPtxVersion,
+  cudaErrorInsufficientDriver,
+  cudaErrorNoDevice,
+  cudaErrorIllegalAddress
+};
+inline const char* cudaGetErrorName(cudaError_t error) {
+  return error == cudaSuccess ? "cudaSuccess" : "error";
+}
+inline const char* cudaGetErrorString(cudaError_t) { return "of the host"; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *data != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+template <class T>
+cudaError_t cudaMalloc(T** data, std::size_t bytes) {
+  return cudaMalloc(reinterpret_cast<void**>(data), bytes);
+}
+inline cudaError_t cudaFree(void* data) {
+  std::free(data);
+  return cudaSuccess;
+}
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+
+/// A stream holds what it is told while it is captured; a graph is that list.
+using CudaWork = std::vector<std::function<void()>>;
+struct CudaHostStream {
+  bool capturing = false;
+  CudaWork noted;
+};
+using cudaStream_t = CudaHostStream*;
+using cudaGraph_t = CudaWork*;
+using cudaGraphExec_t = CudaWork*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
+
+inline void cuda_host_run(cudaStream_t stream, std::function<void()> work) {
+  if (stream != nullptr && stream->capturing)
+    stream->noted.push_back(std::move(work));
+  else
+    work();
+}
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  *stream = new CudaHostStream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  cuda_host_run(stream, [=] { std::memset(to, value, bytes); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+                                   cudaStream_t stream) {
+  cuda_host_run(stream, [=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->capturing = true;
+  stream->noted.clear();
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  stream->capturing = false;
+  *graph = new CudaWork(std::move(stream->noted));
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CudaWork(*graph);
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const std::function<void()>& work : *exec) work();
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+
+namespace octavo::kernels::cuda {
+
+/// The fibers of one block, made once for each number of threads, whole warps.
+inline test::FiberBlock& fibers_of(int threads) {
+  static std::map<int, std::unique_ptr<test::FiberBlock>> blocks;
+  auto& block = blocks[threads];
+  if (!block)
+    block = std::make_unique<test::FiberBlock>(threads, static_cast<unsigned>(threads), threads % 64 == 0);
+  return *block;
+}
+
+/// All blocks, one after the other. Fibers beyond `threads` fill up the last warp and do nothing.
+inline void cuda_host_launch(dim3 blocks, int threads, cudaStream_t stream,
+                             const std::function<void()>& body) {
+  cuda_host_run(stream, [=] {
+    test::FiberBlock& fibers = fibers_of((threads + 31) / 32 * 32);
+    gridDim = blocks;
+    for (blockIdx.y = 0; blockIdx.y < blocks.y; ++blockIdx.y)
+      for (blockIdx.x = 0; blockIdx.x < blocks.x; ++blockIdx.x)
+        fibers.run([&] {
+          if (static_cast<int>(threadIdx.x) < threads) body();
+        });
+  });
+}
+
+}  // namespace octavo::kernels::cuda
