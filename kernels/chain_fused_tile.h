@@ -78,7 +78,9 @@ template <class Element, Tail tail, class Strip, StepKind... kinds>
       strip.clear_rest(v, Simd::width);
       for (int j = 0; j < Simd::width; ++j) largest[j] = Simd::farther(largest[j], v[j]);
     }
-    for (const Floats& seen : largest) note_tile_max(plan, tile, largest_bits(seen));
+    Floats all = largest[0];
+    for (int j = 1; j < Simd::width; ++j) all = Simd::farther(all, largest[j]);
+    note_tile_max(plan, tile, largest_bits(all));
   } else {
     const Quantize& q = *plan.quantize;
     const InverseScales inverse(plan, tile);

@@ -8,7 +8,7 @@
 #include "cuda/loss.h"
 #include "cuda/pool.h"
 #include "cuda/update.h"
-#include "support/cuda_device_array.h"
+#include "support/cuda_device.h"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;

@@ -10,10 +10,6 @@ using namespace octavo::kernels::test;
 
 namespace {
 
-constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
-constexpr std::array all_tiles = {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small};
-constexpr std::array all_instructions = {Instruction::m16n8k32, Instruction::m8n8k16, Instruction::dp4a};
-
 template <class Maps = DeviceMaps>
 std::string difference(const ConvShape& shape, Product product, const cu::ConvOptions& options,
                        Instruction instruction) {
@@ -83,6 +79,34 @@ TEST_CASE("cuda: shared memory keeps segments apart, and ldmatrix and copies mee
       }
 }
 
+TEST_CASE("cuda: results wait in shared memory apart, and are written and read without bank conflicts") {
+  using Shape = cu::NarrowTile;
+  std::set<int> words;
+  constexpr int rows = cu::waiting_rows<Shape>;
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < Shape::n; ++column) words.insert(cu::result_word<Shape>(row, column));
+  CHECK(static_cast<int>(words.size()) == rows * Shape::n);
+  CHECK((*words.begin() == 0 && *words.rbegin() == rows * Shape::n - 1));
+  const auto banks = [](auto word) {
+    std::set<int> seen;
+    for (int lane = 0; lane < 32; ++lane) seen.insert(word(lane) % 32);
+    return seen.size();
+  };
+  for (int first = 0; first < rows; first += 16)
+    for (int j = 0; j < Shape::n; j += 8)
+      for (int r = 0; r < 4; ++r)
+        CHECK(banks([&](int lane) {
+                const cu::Place at = cu::MmaM16N8K32::c(lane, r);
+                return cu::result_word<Shape>(first + at.row, j + at.column);
+              }) == 32);
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < Shape::n; column += 32)
+      CHECK(banks([&](int lane) { return cu::result_word<Shape>(row, column + lane); }) == 32);
+  for (int row = 0; row < rows; row += 32)
+    for (int column = 0; column < Shape::n; ++column)
+      CHECK(banks([&](int lane) { return cu::result_word<Shape>(row + lane, column); }) == 32);
+}
+
 TEST_CASE("cuda: blocks visit every tile once") {
   for (int m : {1, 7, 8, 9, 23})
     for (int n : {1, 2, 5})
@@ -106,9 +130,9 @@ TEST_CASE("cuda: a cursor that advances is the cursor at its place") {
       for (int which = 0; which < plan.gemm.classes(); ++which) {
         const cu::GemmClass c = cu::gemm_class(plan.gemm, which);
         if (c.h.taps * c.w.taps == 0) continue;
-        cu::Cursor at = cu::cursor_at(plan.gemm, c, 1);
-        for (int step = 0; step < c.steps(plan.gemm); ++step, cu::advance(plan.gemm, c, at, 4)) {
-          const cu::Cursor direct = cu::cursor_at(plan.gemm, c, 1 + 4 * step);
+        cu::Cursor at = cu::cursor_at(c, 1);
+        for (int step = 0; step < c.steps(); ++step, cu::advance(c, at, 4)) {
+          const cu::Cursor direct = cu::cursor_at(c, 1 + 4 * step);
           REQUIRE((direct.segment == at.segment && direct.tap_w == at.tap_w && direct.tap_h == at.tap_h));
         }
       }
@@ -205,9 +229,7 @@ struct WrongQuarters : DeviceMaps {
   static cu::QuarterStep quarter(int i) { return {i % 2 * 2 + i / 2, i / 2, i / 2 * 2}; }
 };
 struct LateCursor : DeviceMaps {
-  static void advance(const cu::ImplicitGemm& g, const cu::GemmClass& c, cu::Cursor& at, int by) {
-    cu::advance(g, c, at, by - 1);
-  }
+  static void advance(const cu::GemmClass& c, cu::Cursor& at, int by) { cu::advance(c, at, by - 1); }
 };
 
 }  // namespace
@@ -230,6 +252,8 @@ TEST_CASE("cuda: what the kernels refuse is said with sizes and what to change")
   CHECK_THAT(cu::refuse_conv(shape, Product::grad_input, {.a_unsigned = true}),
              ContainsSubstring("X in one plane"));
   CHECK_THAT(cu::refuse_conv(shape, Product::forward, {.a_planes = 4}), ContainsSubstring("1 to 3 planes"));
+  CHECK_THAT(cu::refuse_conv(shape, Product::forward, {.sample_classes = 24}),
+             ContainsSubstring("of the weight gradient"));
   CHECK_THAT(cu::refuse_conv(linear(200000, 8, 8), Product::grad_weight, {.a_planes = 3, .b_planes = 3}),
              ContainsSubstring("int64"));
   CHECK_THAT(cu::refuse_conv(conv(1, 50000, 50000, 8, 8, 1, 1), Product::forward, {}),
@@ -268,11 +292,11 @@ TEST_CASE("cuda: pointers that a product cannot take are refused by name") {
   const cu::ConvPlan plan = cu::plan_conv(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, {});
   ConvArgs good{.a = bytes, .b = bytes, .a_scale = floats, .b_scale = floats};
   good.out = floats;
-  CHECK_NOTHROW(cu::check_arguments(plan, good));
+  CHECK_NOTHROW(cu::check_arguments(plan, good, nullptr));
   const auto refused = [&](auto change, const std::string& why) {
     ConvArgs args = good;
     change(args);
-    CHECK_THROWS_WITH(cu::check_arguments(plan, args),
+    CHECK_THROWS_WITH(cu::check_arguments(plan, args, nullptr),
                       ContainsSubstring("forward of X 2x5x5x16") && ContainsSubstring(why));
   };
   refused([](ConvArgs& a) { a.a = nullptr; }, ": a is null");
@@ -285,9 +309,13 @@ TEST_CASE("cuda: pointers that a product cannot take are refused by name") {
   refused([&](ConvArgs& a) { a.out = FloatTarget(bytes + 2, FloatType::f32); }, "out does not start");
   refused([&](ConvArgs& a) { a.bias = reinterpret_cast<const float*>(bytes + 2); }, "bias does not start");
   refused([](ConvArgs& a) { a.a_planes = 2; }, "other planes");
+  const std::uint8_t classes[2] = {};
+  refused([&](ConvArgs& a) { a.sample_class = classes; }, "come with the order of samples");
+  const cu::SampleOrder order{};
+  CHECK_THROWS_WITH(cu::check_arguments(plan, good, &order), ContainsSubstring("plans with sample classes"));
   good = {.a = bytes, .b = bytes};
   good.integers = integers;
-  CHECK_NOTHROW(cu::check_arguments(plan, good));
+  CHECK_NOTHROW(cu::check_arguments(plan, good, nullptr));
 }
 
 TEST_CASE("cuda: OCTAVO_CUDA_KERNELS names the family") {

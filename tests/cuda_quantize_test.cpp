@@ -5,6 +5,7 @@
 
 #include "cuda/epilogue.h"
 #include "cuda/quantize_checks.h"
+#include "sample_classes.h"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;
@@ -174,6 +175,30 @@ TEST_CASE("cuda: rounding equals the library's over many values") {
         FAIL("differs at " << x);
     }
   CHECK(cu::digit_of(-32639, 0) + 256 * cu::digit_of(-32639, 1) == -32639);
+}
+
+TEST_CASE("half octaves below the largest scale are the floor of the logarithm") {
+  std::mt19937 generator(4);
+  std::uniform_real_distribution<float> octaves(-12, 2);
+  const auto differs = [](float largest, float scale) {
+    const double exact = std::floor(2 * std::log2(double{largest} / scale));
+    return halves_below(largest, scale) != static_cast<int>(std::clamp(exact, 0.0, 23.0));
+  };
+  for (int i = 0; i < 300000; ++i) {
+    const float largest = 0.7F + static_cast<float>(i) * 1e-5F, scale = std::exp2(octaves(generator));
+    const float next =
+        std::bit_cast<float>(std::bit_cast<std::uint32_t>(largest) - static_cast<unsigned>(i % 3));
+    for (float each : {scale, next, next * 0.5F, next * 0.0625F})
+      if (differs(largest, each)) FAIL(largest << " over " << each);
+  }
+  // The fractions closest to the root of two that FP32 holds.
+  std::int64_t p = 1, q = 1;
+  for (; p < 1 << 24; std::tie(p, q) = std::pair(p + 2 * q, p + q))
+    for (int shift = 0; shift < 12; ++shift) {
+      const auto a = static_cast<float>(p), b = static_cast<float>(q);
+      CHECK_FALSE(differs(std::ldexp(a, shift), b));
+      CHECK_FALSE(differs(std::ldexp(b, shift + 1), a));
+    }
 }
 
 TEST_CASE("cuda: copies of weights hold every weight once, and zeros") {

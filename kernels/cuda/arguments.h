@@ -10,10 +10,13 @@
 namespace octavo::kernels::cuda {
 
 /// Throws std::invalid_argument, beginning with the plan's name.
-inline void check_arguments(const ConvPlan& plan, const ConvArgs& args) {
+inline void check_arguments(const ConvPlan& plan, const ConvArgs& args, const SampleOrder* order) {
   const std::string& what = plan.name;
   if (args.sample_class != nullptr)
-    throw std::invalid_argument(what + "sample classes are not supported; run the product class by class");
+    throw std::invalid_argument(what + "sample classes come with the order of samples, not as sample_class");
+  if (plan.by_class() != (order != nullptr))
+    throw std::invalid_argument(what + "an order of samples is for plans with sample classes, which need it");
+  check_optional_pointer(order, "order", what, alignof(SampleOrder));
   if (args.a_planes != plan.options.a_planes || args.b_planes != plan.options.b_planes)
     throw std::invalid_argument(what + "the plan was made for other planes");
   check_pointer(args.a, "a", what, segment_bytes);
@@ -30,6 +33,7 @@ inline void check_arguments(const ConvPlan& plan, const ConvArgs& args) {
 inline Epilogue epilogue_of(const ConvPlan& plan, const ConvArgs& args) {
   const bool row_scales = args.a_scale_vector && !(plan.one_sample && plan.product != Product::grad_weight);
   return {.integers = args.integers,
+          .odd_integers = plan.result_elements(),
           .out = args.out.data,
           .type = args.out.type,
           .a_scale = args.a_scale,

@@ -24,9 +24,4 @@ inline void check(cudaError_t error, const std::string& what, const char* step =
                            ". " + hint);
 }
 
-/// After a kernel launch.
-inline void check_launch(const std::string& what, const char* step = "launch") {
-  check(cudaGetLastError(), what, step);
-}
-
 }  // namespace octavo::kernels::cuda

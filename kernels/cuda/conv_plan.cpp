@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "class_steps.h"
 #include "shared_tile.h"
 
 namespace octavo::kernels::cuda {
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::int64_t most_index = std::int64_t{1} << 31;
 constexpr std::int64_t most_classes = 1 << 16;
+constexpr std::int64_t most_bytes = std::int64_t{1} << 35;  // of an operand: offsets of segments are 32-bit
 
 int narrow(std::int64_t value) { return static_cast<int>(value); }
 
@@ -36,12 +38,13 @@ ImplicitGemm pixel_gemm(const ImageLayout& in, const ImageLayout& out, const Wei
   g.h = h, g.w = w_axis;
   g.images = in.n, g.groups = in.groups, g.filters = out.c / out.groups;
   g.segments = in.channel_pitch() / segment_bytes;
-  g.a_pixel = in.pixel_pitch(), g.a_row = in.w * g.a_pixel, g.a_image = in.pixel_copy_byte(1, 0, 0);
-  g.a_group = in.channel_pitch();
-  g.b_tap = w.pitch(copy), g.b_filter = std::int64_t{w.taps} * g.b_tap, g.b_group = g.filters * g.b_filter;
+  g.a_pixel = in.groups * g.segments, g.a_row = in.w * g.a_pixel, g.a_image = in.h * g.a_row;
+  g.a_group = g.segments;
+  g.b_tap = w.pitch(copy) / segment_bytes, g.b_filter = w.taps * g.b_tap, g.b_group = g.filters * g.b_filter;
   g.out_filter = 1, g.out_pixel = out.c, g.out_row = std::int64_t{out.w} * out.c,
   g.out_image = out.h * g.out_row;
   g.out_group = g.filters, g.b_scale_group = g.filters;
+  g.results = out.n * g.out_image;
   return g;
 }
 
@@ -57,27 +60,38 @@ ImplicitGemm grad_input_gemm(const ConvShape& s) {
                     transposed_axis(forward_axis(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w)));
 }
 
-ImplicitGemm grad_weight_gemm(const ConvShape& s) {
-  const ImageLayout x = x_layout(s), y = y_layout(s);
+ImplicitGemm grad_weight_gemm(const ConvShape& s, int places) {
   const std::int64_t inputs = s.c / s.groups;
   ImplicitGemm g;
   g.h = forward_axis(s.h, s.r, s.ho, s.dilation_h, s.pad_h, s.stride_h);
   g.w = forward_axis(s.w, s.s, s.wo, s.dilation_w, s.pad_w, s.stride_w);
   g.images = narrow(inputs), g.filters = narrow(s.k / s.groups), g.groups = narrow(s.groups);
-  g.segments = x.batch_pitch() / segment_bytes;
-  g.a_pixel = x.batch_pitch(), g.a_row = x.w * g.a_pixel, g.a_image = x.batch_copy_byte(1, 0, 0);
+  g.images_inside = true;
+  g.segments = places / segment_bytes;
+  g.a_pixel = g.segments, g.a_row = narrow(s.w) * g.a_pixel, g.a_image = narrow(s.h) * g.a_row;
   g.a_group = g.images * g.a_image;
-  g.b_tap = y.batch_pitch(), g.b_filter = y.batch_copy_byte(1, 0, 0), g.b_group = g.filters * g.b_filter;
+  g.b_tap = g.segments, g.b_filter = narrow(s.ho * s.wo) * g.b_tap, g.b_group = g.filters * g.b_filter;
   g.out_image = 1, g.out_pixel = inputs, g.out_row = s.s * inputs, g.out_filter = s.r * g.out_row;
   g.out_group = g.filters * g.out_filter;
   g.a_scale_group = g.images, g.b_scale_group = g.filters;
+  g.results = s.k * g.out_filter;
   return g;
 }
 
-ImplicitGemm gemm_of(const ConvShape& shape, Product product) {
-  ImplicitGemm g = product == Product::forward      ? forward_gemm(shape)
-                   : product == Product::grad_input ? grad_input_gemm(shape)
-                                                    : grad_weight_gemm(shape);
+/// Classes that samples of the caller's shape may have: its linear rows are one sample.
+int classes_used(const ConvShape& caller, const ConvOptions& options) {
+  return narrow(std::min<std::int64_t>(options.sample_classes, caller.n));
+}
+int batch_places(const ConvShape& shape, int classes) {
+  return most_segments(narrow(shape.n), classes) * segment_bytes;
+}
+
+ImplicitGemm gemm_of(const ConvShape& caller, Product product, const ConvOptions& options) {
+  const ConvShape shape = rows_as_batch(caller);
+  ImplicitGemm g = product == Product::forward ? forward_gemm(shape)
+                   : product == Product::grad_input
+                       ? grad_input_gemm(shape)
+                       : grad_weight_gemm(shape, batch_places(shape, classes_used(caller, options)));
   for (int which = 0; which < g.classes(); ++which)
     g.class_rows = std::max(g.class_rows, gemm_class(g, which).rows(g));
   return g;
@@ -85,7 +99,7 @@ ImplicitGemm gemm_of(const ConvShape& shape, Product product) {
 
 int most_steps(const ImplicitGemm& g) {
   int most = 0;
-  for (int which = 0; which < g.classes(); ++which) most = std::max(most, gemm_class(g, which).steps(g));
+  for (int which = 0; which < g.classes(); ++which) most = std::max(most, gemm_class(g, which).steps());
   return most;
 }
 
@@ -107,9 +121,10 @@ TileGrid grid_of(const ImplicitGemm& g, TileKind tile) {
 }
 
 /// Parts of the contraction: as many as int32 sums need, or as fill the device with at least 16 steps each.
-void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options) {
+/// Each of `ranges` sample classes may end with a step that it does not fill.
+void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options, int ranges) {
   const std::int64_t bound = options.a_unsigned ? longest_unsigned_sum : longest_signed_sum;
-  const std::int64_t most = bound / WideTile::k_bytes, steps = std::max(most_steps(g), 1);
+  const std::int64_t most = bound / WideTile::k_bytes, steps = std::max(most_steps(g) + ranges, 1);
   const std::int64_t needed = std::max<std::int64_t>(ceil_div(steps, most), options.least_splits);
   const std::int64_t filling =
       ceil_div(2 * std::int64_t{options.processors}, std::max<std::int64_t>(grid.blocks(), 1));
@@ -118,18 +133,20 @@ void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options) {
   const std::int64_t bounded = most_parts / (options.a_planes * options.b_planes);
   const std::int64_t splits = std::min({steps, std::max(needed, std::min(filling, useful)), bounded});
   g.split_steps = narrow(std::min(ceil_div(steps, splits), most));
-  g.splits = narrow(ceil_div(steps, g.split_steps));
+  g.splits = narrow(ceil_div(steps, g.split_steps)), g.most_steps = narrow(most);
+  const int octaves = chain_octaves(g.split_steps, g.most_steps);
+  g.sums = ranges == 0 ? g.splits : most_sums(g.splits, octaves, options.sample_classes, ranges);
 }
 
 /// Offsets inside of an image and of a filter are 32-bit, and so are coordinates.
-std::string refuse_sizes(const ConvShape& s) {
+std::string refuse_sizes(const ConvShape& s, int classes) {
   constexpr std::int64_t most = 1 << 28;
   for (std::int64_t size : {s.n, s.h, s.w, s.c, s.k, s.r, s.s, s.ho, s.wo, s.stride_h, s.stride_w,
                             s.dilation_h, s.dilation_w, s.groups, s.pad_h + 1, s.pad_w + 1})
     if (size < 1 || size >= most) return "sizes must be between 1 and 2^28";
   if (s.c % s.groups != 0 || s.k % s.groups != 0) return "groups must divide channels and filters";
   const Int128 inputs = whole_segments(s.c / s.groups), outputs = whole_segments(s.k / s.groups);
-  const Int128 pixel = std::max({inputs * s.groups, outputs * s.groups, Int128{whole_segments(s.n)}});
+  const Int128 pixel = std::max({inputs * s.groups, outputs * s.groups, Int128{batch_places(s, classes)}});
   const Int128 height = std::max(s.h, s.ho) + 2 * (s.pad_h + Int128{s.r} * s.dilation_h);
   const Int128 width = std::max(s.w, s.wo) + 2 * (s.pad_w + Int128{s.s} * s.dilation_w);
   if (height * s.stride_h >= most || width * s.stride_w >= most || pixel >= most)
@@ -138,6 +155,16 @@ std::string refuse_sizes(const ConvShape& s) {
     return "an image is above 2 GiB; use fewer pixels or a smaller batch";
   if (std::max(inputs, outputs) * s.r * s.s >= most_index) return "a filter is above 2 GiB";
   return {};
+}
+
+/// Bytes of the larger one of a product.
+std::int64_t largest_operand(const ConvShape& s, Product product, int places) {
+  ImageLayout x = x_layout(s), y = y_layout(s);
+  x.places = y.places = places;
+  if (product == Product::grad_weight) return std::max(x.batch_copy_bytes(), y.batch_copy_bytes());
+  const bool forward = product == Product::forward;
+  return std::max((forward ? x : y).pixel_copy_bytes(),
+                  weight_layout(s).bytes(forward ? WeightCopy::forward : WeightCopy::grad_input));
 }
 
 }  // namespace
@@ -164,6 +191,17 @@ ConvShape rows_as_batch(ConvShape s) {
   return s;
 }
 
+ImageLayout ConvPlan::x() const {
+  ImageLayout layout = x_layout(shape);
+  if (by_class()) layout.places = gemm.segments * segment_bytes;
+  return layout;
+}
+ImageLayout ConvPlan::y() const {
+  ImageLayout layout = y_layout(shape);
+  if (by_class()) layout.places = gemm.segments * segment_bytes;
+  return layout;
+}
+
 ImageLayout x_layout(const ConvShape& s) {
   return {narrow(s.n), narrow(s.h), narrow(s.w), narrow(s.c), narrow(s.groups)};
 }
@@ -175,18 +213,13 @@ WeightLayout weight_layout(const ConvShape& s) {
 }
 
 std::int64_t ConvPlan::a_bytes() const {
-  if (product == Product::grad_weight) return x_layout(shape).batch_copy_bytes();
-  return (product == Product::forward ? x_layout(shape) : y_layout(shape)).pixel_copy_bytes();
+  if (product == Product::grad_weight) return x().batch_copy_bytes();
+  return (product == Product::forward ? x() : y()).pixel_copy_bytes();
 }
 std::int64_t ConvPlan::b_bytes() const {
-  if (product == Product::grad_weight) return y_layout(shape).batch_copy_bytes();
+  if (product == Product::grad_weight) return y().batch_copy_bytes();
   return weight_layout(shape).bytes(product == Product::forward ? WeightCopy::forward
                                                                 : WeightCopy::grad_input);
-}
-std::int64_t ConvPlan::result_elements() const {
-  if (product == Product::forward) return shape.n * shape.ho * shape.wo * shape.k;
-  if (product == Product::grad_input) return shape.n * shape.h * shape.w * shape.c;
-  return shape.k * shape.r * shape.s * (shape.c / shape.groups);
 }
 
 std::string describe_conv(const ConvShape& s, Product product) {
@@ -200,7 +233,10 @@ std::string describe_conv(const ConvShape& s, Product product) {
 std::string refuse_conv(const ConvShape& caller, Product product, const ConvOptions& options) {
   const ConvShape s = rows_as_batch(caller);
   const auto because = [&](const std::string& reason) { return describe_conv(caller, product) + reason; };
-  const std::string size = refuse_sizes(s);
+  const int classes = options.sample_classes;
+  if (classes < 0 || classes > most_ranges || (classes > 0 && product != Product::grad_weight))
+    return because("sample classes are at most 48, of the weight gradient");
+  const std::string size = refuse_sizes(s, classes_used(caller, options));
   if (!size.empty()) return because(size);
   for (int planes : {options.a_planes, options.b_planes})
     if (planes < 1 || planes > most_planes) return because("operands have 1 to 3 planes");
@@ -208,16 +244,20 @@ std::string refuse_conv(const ConvShape& caller, Product product, const ConvOpti
     return because("unsigned operands are X in one plane");
   if (product == Product::grad_input && s.stride_h * s.stride_w >= most_classes)
     return because("strides whose product is 2^16 or more");
-  const ImplicitGemm g = gemm_of(s, product);
+  const ImplicitGemm g = gemm_of(caller, product, options);
   if (g.class_rows >= most_index) return because("2^31 rows of results or more; use a smaller batch");
+  if (largest_operand(s, product, batch_places(s, classes_used(caller, options))) >= most_bytes)
+    return because("an operand of 32 GiB or more; use a smaller batch");
   const TileGrid grid = grid_of(g, tile_of(g, options));
   if (Int128{grid.m_tiles} * grid.n_tiles * grid.classes * grid.groups >= most_blocks)
     return because("2^31 tiles of results or more; use a smaller batch");
   const Int128 terms = Int128{g.h.taps} * g.w.taps * g.segments * segment_bytes;
   if (terms >= std::int64_t{1} << 28) return because("sums of 2^28 products or more; use a smaller batch");
   const auto largest = [](int planes) { return planes == 1 ? 255 : largest_integer(planes); };
-  if (terms * largest(options.a_planes) * largest(options.b_planes) >= Int128{1} << 63)
-    return because("sums of so many planes may exceed int64; use fewer planes or a smaller batch");
+  const int octaves = classes > 0 ? (classes - 1) / 2 : 0;
+  if ((terms * largest(options.a_planes) * largest(options.b_planes)) << octaves >= Int128{1} << 63)
+    return because(
+        "sums of so many planes may exceed int64; use fewer planes or classes, or a smaller batch");
   return {};
 }
 
@@ -227,10 +267,10 @@ ConvPlan plan_conv(const ConvShape& caller, Product product, const ConvOptions& 
   ConvPlan plan{.shape = rows_as_batch(caller), .product = product, .options = options};
   plan.one_sample = caller.n == 1;
   plan.name = describe_conv(caller, product);
-  plan.gemm = gemm_of(plan.shape, product);
+  plan.gemm = gemm_of(caller, product, options);
   plan.tile = tile_of(plan.gemm, options);
   plan.grid = grid_of(plan.gemm, plan.tile);
-  split(plan.gemm, plan.grid, options);
+  split(plan.gemm, plan.grid, options, classes_used(caller, options));
   return plan;
 }
 

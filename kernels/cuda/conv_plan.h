@@ -8,6 +8,7 @@
 #include "../kernels.h"
 #include "implicit_gemm.h"
 #include "layouts.h"
+#include "sample_order.h"
 
 namespace octavo::kernels::cuda {
 
@@ -25,6 +26,8 @@ Family active_family();
 struct ConvOptions {
   int a_planes = 1, b_planes = 1;
   bool a_unsigned = false;
+  int sample_classes =
+      0;  // grad_weight: the samples of G have classes below this (24 for the executor's rule)
   // These change speed, never results.
   int processors = 132;  // multiprocessors to keep busy
   std::optional<TileKind> tile = {};
@@ -47,12 +50,18 @@ struct ConvPlan {
 
   int parts() const { return gemm.splits * options.a_planes * options.b_planes; }
   /// Several parts go through int32 sums in memory.
-  bool direct() const { return parts() == 1; }
-  std::int64_t workspace_bytes() const { return direct() ? 0 : parts() * part_size(gemm) * 4; }
+  bool direct() const { return parts() == 1 && !by_class(); }
+  bool by_class() const { return options.sample_classes > 0; }
+  std::int64_t workspace_bytes() const {
+    return direct() ? 0 : std::int64_t{gemm.sums} * options.a_planes * options.b_planes * gemm.results * 4;
+  }
+  /// X and Y as images; with sample classes their batch copies hold the samples in the order of these.
+  ImageLayout x() const;
+  ImageLayout y() const;
   /// Bytes of one plane of each operand; planes lie plane_bytes() of it apart.
   std::int64_t a_bytes() const;
   std::int64_t b_bytes() const;
-  std::int64_t result_elements() const;
+  std::int64_t result_elements() const { return gemm.results; }
 };
 
 /// X and Y as images, W as weights, of a shape whose linear rows are a batch.

@@ -2,45 +2,52 @@
 #include "conv_s8.h"
 
 #include <algorithm>
+#include <array>
 
 #include "arguments.h"
-#include "check.h"
 #include "conv_s8_kernel.cuh"
+#include "join_parts_kernel.cuh"
+#include "launch.h"
 
 namespace octavo::kernels::cuda {
 namespace {
 
 using Kernel = void (*)(ImplicitGemm, TileGrid, ConvRun);
 
-struct Launch {
+struct ConvKernel {
   Family family;
   TileKind tile;
-  bool a_unsigned;
+  bool a_unsigned, by_class;
   Kernel kernel;
   int threads, stage_bytes;
 };
 
-template <class Shape, class Math, bool a_unsigned>
-constexpr Launch launch(Family family, TileKind tile) {
-  return {
-      family, tile, a_unsigned, conv_s8_kernel<Shape, Math, a_unsigned>, Shape::threads, Shape::stage_bytes};
+template <class Shape, class Math, bool a_unsigned, bool by_class>
+constexpr ConvKernel conv_kernel(Family family, TileKind tile) {
+  return {family,
+          tile,
+          a_unsigned,
+          by_class,
+          conv_s8_kernel<Shape, Math, a_unsigned, by_class>,
+          Shape::threads,
+          Shape::stage_bytes};
 }
 
-constexpr Launch launches[] = {
-    launch<WideTile, MatrixMath, false>(Family::mma, TileKind::wide),
-    launch<WideTile, MatrixMath, true>(Family::mma, TileKind::wide),
-    launch<NarrowTile, MatrixMath, false>(Family::mma, TileKind::narrow),
-    launch<NarrowTile, MatrixMath, true>(Family::mma, TileKind::narrow),
-    launch<SmallTile, MatrixMath, false>(Family::mma, TileKind::small),
-    launch<SmallTile, MatrixMath, true>(Family::mma, TileKind::small),
-    launch<SmallTile, DotMath, false>(Family::dp4a, TileKind::small),
-    launch<SmallTile, DotMath, true>(Family::dp4a, TileKind::small),
+template <bool a_unsigned, bool by_class>
+constexpr std::array kernels_of = {
+    conv_kernel<WideTile, MatrixMath, a_unsigned, by_class>(Family::mma, TileKind::wide),
+    conv_kernel<NarrowTile, MatrixMath, a_unsigned, by_class>(Family::mma, TileKind::narrow),
+    conv_kernel<SmallTile, MatrixMath, a_unsigned, by_class>(Family::mma, TileKind::small),
+    conv_kernel<SmallTile, DotMath, a_unsigned, by_class>(Family::dp4a, TileKind::small),
 };
 
-const Launch& find_launch(const ConvPlan& plan, Family family, const std::string& what) {
-  for (const Launch& each : launches)
-    if (each.family == family && each.tile == plan.tile && each.a_unsigned == plan.options.a_unsigned)
-      return each;
+const ConvKernel& find_kernel(const ConvPlan& plan, Family family, const std::string& what) {
+  for (const auto* kernels : {&kernels_of<false, false>, &kernels_of<true, false>, &kernels_of<false, true>,
+                              &kernels_of<true, true>})
+    for (const ConvKernel& each : *kernels)
+      if (each.family == family && each.tile == plan.tile && each.a_unsigned == plan.options.a_unsigned &&
+          each.by_class == plan.by_class())
+        return each;
   throw std::invalid_argument(what + "no such tile in " + family_name(family) + "; plan with options_for()");
 }
 
@@ -53,20 +60,22 @@ int stages_of(Kernel kernel, const std::string& what) {
 
 }  // namespace
 
-void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream) {
-  run_conv(plan, args, active_family(), stream);
+void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream, const SampleOrder* order) {
+  run_conv(plan, args, active_family(), stream, order);
 }
 
-void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream) {
+void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream,
+              const SampleOrder* order) {
   const std::string& what = plan.name;
-  check_arguments(plan, args);
+  check_arguments(plan, args, order);
   if (!plan.direct()) check_pointer(args.scratch, "scratch", what, alignof(std::int32_t));
-  const Launch& chosen = find_launch(plan, family, what);
+  const ConvKernel& chosen = find_kernel(plan, family, what);
   ConvRun run{.a = static_cast<const std::int8_t*>(args.a),
               .b = static_cast<const std::int8_t*>(args.b),
               .a_plane = plane_bytes(plan.a_bytes()),
               .b_plane = plane_bytes(plan.b_bytes()),
               .b_planes = args.b_planes,
+              .order = order,
               .parts = plan.direct() ? nullptr : static_cast<std::int32_t*>(args.scratch),
               .epilogue = epilogue_of(plan, args)};
   const int shared = chosen.stage_bytes * stages_of(chosen.kernel, what);
@@ -74,12 +83,13 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
                              cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
         what, "shared memory of the block");
   const dim3 blocks(static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts()));
-  chosen.kernel<<<blocks, chosen.threads, shared, stream>>>(plan.gemm, plan.grid, run);
-  check_launch(what);
+  launch(chosen.kernel, {blocks, chosen.threads, stream, static_cast<std::size_t>(shared)}, what, plan.gemm,
+         plan.grid, run);
   if (plan.direct()) return;
-  const std::int64_t joins = std::min<std::int64_t>(ceil_div(part_size(plan.gemm), join_threads), 1 << 16);
-  join_parts_kernel<<<static_cast<unsigned>(joins), join_threads, 0, stream>>>(plan.gemm, run, plan.parts());
-  check_launch(what, "join of parts");
+  const std::int64_t joins = std::min<std::int64_t>(ceil_div(plan.gemm.results, join_threads), 1 << 16);
+  const auto join = plan.by_class() ? join_classes_kernel : join_parts_kernel;
+  launch(join, {static_cast<unsigned>(joins), join_threads, stream, 0, "join of parts"}, what, plan.gemm, run,
+         plan.parts() / plan.gemm.splits);
 }
 
 }  // namespace octavo::kernels::cuda

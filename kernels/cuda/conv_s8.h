@@ -9,10 +9,13 @@ namespace octavo::kernels::cuda {
 
 /// Runs the product on `stream`, as ConvArgs says. All pointers are of the device, A and B in the layouts of
 /// layouts.h with planes plane_bytes() apart and aligned to 16 bytes, `scratch` of plan.workspace_bytes().
-/// Sample classes are not taken. Throws std::invalid_argument for such arguments, std::runtime_error for
+/// Sample classes come as the order of samples that the batch copies were written in, in place of
+/// args.sample_class. Throws std::invalid_argument for arguments that make no sense, std::runtime_error for
 /// errors of CUDA.
-void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream);
+void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream,
+              const SampleOrder* order = nullptr);
 /// The same with active_family(), for a plan made with options_for() it.
-void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream);
+void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream,
+              const SampleOrder* order = nullptr);
 
 }  // namespace octavo::kernels::cuda

@@ -18,11 +18,8 @@ struct Depthwise {
   OCTAVO_HD constexpr std::int64_t shares() const {
     return std::int64_t{images} * h.out * w.out * segments();
   }
-  /// grad_weight: a block's work is a tap of a channel, of so many segments.
+  /// grad_weight: a block's work is a tap of a channel.
   OCTAVO_HD constexpr std::int64_t filters_taps() const { return std::int64_t{channels} * h.out * w.out; }
-  OCTAVO_HD constexpr std::int64_t reduced_segments() const {
-    return std::int64_t{h.taps} * w.taps * segments();
-  }
 };
 
 struct DepthwiseShare {

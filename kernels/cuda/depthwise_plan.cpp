@@ -13,8 +13,8 @@ ImageLayout one_group(ImageLayout layout) {
 
 }  // namespace
 
-ImageLayout depthwise_x(const ConvShape& shape) { return one_group(x_layout(shape)); }
-ImageLayout depthwise_y(const ConvShape& shape) { return one_group(y_layout(shape)); }
+ImageLayout DepthwisePlan::x() const { return one_group(conv.x()); }
+ImageLayout DepthwisePlan::y() const { return one_group(conv.y()); }
 
 std::string refuse_depthwise(const ConvShape& shape, Product product, const ConvOptions& options) {
   const std::string reason = refuse_conv(shape, product, options);
@@ -34,14 +34,13 @@ DepthwisePlan plan_depthwise(const ConvShape& shape, Product product, const Conv
   if (!reason.empty()) throw std::invalid_argument(reason);
   DepthwisePlan plan{.conv = plan_conv(shape, product, options)};
   plan.conv.name = "depthwise " + plan.conv.name;
-  const ConvShape& planned = plan.conv.shape;  // linear layers: rows are the batch
-  const ImageLayout x = depthwise_x(planned), y = depthwise_y(planned);
+  const ImageLayout x = plan.x(), y = plan.y();
   const bool weight = product == Product::grad_weight;
   plan.sizes = {plan.conv.gemm.h, plan.conv.gemm.w, x.n, x.c, weight ? x.batch_pitch() : x.pixel_pitch()};
   plan.a_bytes = weight                        ? x.batch_copy_bytes()
                  : product == Product::forward ? x.pixel_copy_bytes()
                                                : y.pixel_copy_bytes();
-  plan.b_bytes = weight ? y.batch_copy_bytes() : weight_layout(planned).bytes(WeightCopy::depthwise);
+  plan.b_bytes = weight ? y.batch_copy_bytes() : weight_layout(plan.conv.shape).bytes(WeightCopy::depthwise);
   return plan;
 }
 

@@ -11,12 +11,11 @@ struct DepthwisePlan {
       conv;  // shape, product and options; its tiles are not used. Operands have the layouts of conv.shape
   Depthwise sizes;
   std::int64_t a_bytes = 0, b_bytes = 0;  // of one plane; planes lie plane_bytes() of it apart
-};
 
-/// The layouts of the operands: one group of channels. `shape` is that of the plan, whose linear rows are the
-/// batch (rows_as_batch).
-ImageLayout depthwise_x(const ConvShape& shape);
-ImageLayout depthwise_y(const ConvShape& shape);
+  /// The layouts of the operands: those of `conv` with one group of channels.
+  ImageLayout x() const;
+  ImageLayout y() const;
+};
 
 /// Empty, or why the kernels cannot do it and what to change.
 std::string refuse_depthwise(const ConvShape& shape, Product product, const ConvOptions& options);

@@ -8,6 +8,7 @@
 namespace octavo::kernels::cuda {
 
 /// As run_conv() of conv_s8.h, with the layouts of depthwise.h and no scratch memory.
-void run_depthwise(const DepthwisePlan& plan, const ConvArgs& args, cudaStream_t stream);
+void run_depthwise(const DepthwisePlan& plan, const ConvArgs& args, cudaStream_t stream,
+                   const SampleOrder* order = nullptr);
 
 }  // namespace octavo::kernels::cuda

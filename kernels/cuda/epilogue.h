@@ -1,15 +1,18 @@
 // From an integer sum to what a product stores: float(sum) * (a_scale * b_scale) [+ bias] [+ out], each step
-// rounded by itself. The device library is compiled without contraction for this.
+// rounded by itself; with sample classes float(even) + float(odd) * sqrt2 in place of float(sum). The device
+// library is compiled without contraction for this.
 #pragma once
 
-#include "../floats.h"
+#include "../kernels.h"
 #include "host_device.h"
 
 namespace octavo::kernels::cuda {
 
-/// Where results go; pointers of the device. With `integers` the sums go there and nothing else is used.
+/// Where results go; pointers of the device. With `integers` the sums go there and nothing else is used; odd
+/// sums lie `odd_integers` elements behind the even ones.
 struct Epilogue {
   std::int64_t* integers = nullptr;
+  std::int64_t odd_integers = 0;
   void* out = nullptr;
   FloatType type = FloatType::f32;
   const float* a_scale = nullptr;
@@ -19,15 +22,10 @@ struct Epilogue {
   bool accumulate = false;
 };
 
-/// The sum of result `element`, of scales a and b, filter b.
-template <class Int>
-OCTAVO_HD constexpr void store_result(const Epilogue& e, std::int64_t element, int a, int b, Int sum) {
-  if (e.integers != nullptr) {
-    e.integers[element] = sum;
-    return;
-  }
+/// value * scale [+ bias] [+ out] into result `element`, of scales a and b, filter b.
+OCTAVO_HD constexpr void store_value(const Epilogue& e, std::int64_t element, int a, int b, float value) {
   const float scale = e.a_scale[e.a_scale_vector ? a : 0] * e.b_scale[e.b_scale_vector ? b : 0];
-  float value = static_cast<float>(sum) * scale;
+  value = value * scale;
   if (e.bias != nullptr) value = value + e.bias[b];
   if (e.type == FloatType::f32) {
     auto* out = static_cast<float*>(e.out) + element;
@@ -36,6 +34,23 @@ OCTAVO_HD constexpr void store_result(const Epilogue& e, std::int64_t element, i
     auto* out = static_cast<Bf16*>(e.out) + element;
     *out = to_bf16(e.accumulate ? value + to_float(*out) : value);
   }
+}
+
+template <class Int>
+OCTAVO_HD constexpr void store_result(const Epilogue& e, std::int64_t element, int a, int b, Int sum) {
+  if (e.integers != nullptr)
+    e.integers[element] = sum;
+  else
+    store_value(e, element, a, b, static_cast<float>(sum));
+}
+
+/// Of sample classes.
+OCTAVO_HD constexpr void store_classes(const Epilogue& e, std::int64_t element, int a, int b,
+                                       std::int64_t even, std::int64_t odd) {
+  if (e.integers != nullptr)
+    e.integers[element] = even, e.integers[e.odd_integers + element] = odd;
+  else
+    store_value(e, element, a, b, static_cast<float>(even) + static_cast<float>(odd) * sqrt2);
 }
 
 }  // namespace octavo::kernels::cuda

@@ -9,7 +9,8 @@ struct Launch {
   dim3 blocks;
   int threads;
   cudaStream_t stream = nullptr;
-  std::size_t shared = 0;  // bytes of dynamic shared memory
+  std::size_t shared = 0;       // bytes of dynamic shared memory
+  const char* step = "launch";  // in what an error says
 };
 
 template <class... Parameters, class... Arguments>
@@ -22,7 +23,7 @@ void launch(void (*kernel)(Parameters...), const Launch& how, const std::string&
   cuda_host_launch(how.blocks, how.threads, how.stream,
                    [=] { kernel(static_cast<Parameters>(arguments)...); });
 #endif
-  check(cudaGetLastError(), what, "launch");
+  check(cudaGetLastError(), what, how.step);
 }
 
 }  // namespace octavo::kernels::cuda

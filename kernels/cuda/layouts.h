@@ -12,11 +12,15 @@ namespace octavo::kernels::cuda {
 ///   batch copy  [c][h][w][batch_pitch]            grad_weight's X and G
 struct ImageLayout {
   int n = 1, h = 1, w = 1, c = 1, groups = 1;
+  int places =
+      0;  // of the batch copy where samples are in the order of their classes (sample_order.h); else 0
 
   OCTAVO_HD constexpr int group_channels() const { return c / groups; }
   OCTAVO_HD constexpr int channel_pitch() const { return static_cast<int>(whole_segments(group_channels())); }
   OCTAVO_HD constexpr int pixel_pitch() const { return groups * channel_pitch(); }
-  OCTAVO_HD constexpr int batch_pitch() const { return static_cast<int>(whole_segments(n)); }
+  OCTAVO_HD constexpr int batch_pitch() const {
+    return places > 0 ? places : static_cast<int>(whole_segments(n));
+  }
   OCTAVO_HD constexpr std::int64_t pixel_copy_bytes() const {
     return std::int64_t{n} * h * w * pixel_pitch();
   }

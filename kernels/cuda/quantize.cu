@@ -3,9 +3,10 @@
 
 #include <algorithm>
 
-#include "check.h"
+#include "launch.h"
 #include "quantize_checks.h"
 #include "quantize_kernels.cuh"
+#include "sample_order_kernel.cuh"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -32,13 +33,26 @@ void quantize_image(const QuantizeImage& pass, cudaStream_t stream) {
   with_type(pass.x.type, [&](auto tag) {
     using T = decltype(tag);
     if (pass.batch_copy != nullptr)
-      quantize_both_kernel<T>
-          <<<static_cast<unsigned>(quantize_blocks(pass.layout)), quantize_threads, 0, stream>>>(pass);
+      launch(quantize_both_kernel<T>,
+             {static_cast<unsigned>(quantize_blocks(pass.layout)), quantize_threads, stream}, what, pass);
     else
-      quantize_pixels_kernel<T>
-          <<<blocks_for(pass.layout.pixel_copy_bytes() / segment_bytes), quantize_threads, 0, stream>>>(pass);
+      launch(quantize_pixels_kernel<T>,
+             {blocks_for(pass.layout.pixel_copy_bytes() / segment_bytes), quantize_threads, stream}, what,
+             pass);
   });
-  check_launch(what);
+}
+
+void turn_image(const TurnImage& pass, cudaStream_t stream) {
+  const std::string what = describe_pass("turn_image", pass.layout);
+  check_pass(pass, what);
+  launch(turn_image_kernel, {static_cast<unsigned>(quantize_blocks(pass.layout)), quantize_threads, stream},
+         what, pass);
+}
+
+void order_samples(const OrderSamples& pass, cudaStream_t stream) {
+  const std::string what = "cuda/order_samples of " + std::to_string(pass.samples) + ": ";
+  check_order(pass, what);
+  launch(order_samples_kernel, {1, order_threads, stream}, what, pass);
 }
 
 void quantize_weights(const QuantizeWeights& pass, cudaStream_t stream) {
@@ -46,8 +60,7 @@ void quantize_weights(const QuantizeWeights& pass, cudaStream_t stream) {
   const std::string what = describe_pass(l);
   check_pass(pass, what);
   const std::int64_t segments = l.bytes(pass.kind) / segment_bytes;
-  quantize_weights_kernel<<<blocks_for(segments), quantize_threads, 0, stream>>>(pass);
-  check_launch(what);
+  launch(quantize_weights_kernel, {blocks_for(segments), quantize_threads, stream}, what, pass);
 }
 
 void largest_magnitudes(const ImageLayout& layout, const FloatSource& x, Granularity granularity,
@@ -60,14 +73,14 @@ void largest_magnitudes(const ImageLayout& layout, const FloatSource& x, Granula
     using T = decltype(tag);
     if (granularity == Granularity::channel) {
       const dim3 grid(blocks_for(layout.c), static_cast<unsigned>(std::min<std::int64_t>(pixels, 1024)));
-      max_channels_kernel<<<grid, quantize_threads, 0, stream>>>(x.as<T>(), pixels, layout.c, max_bits);
+      launch(max_channels_kernel<T>, {grid, quantize_threads, stream}, what, x.as<T>(), pixels, layout.c,
+             max_bits);
     } else {
       const std::int64_t length = pixels * layout.c / pieces;
       const dim3 grid(std::min(blocks_for(length), 1024u), static_cast<unsigned>(pieces));
-      max_pieces_kernel<<<grid, quantize_threads, 0, stream>>>(x.as<T>(), length, max_bits);
+      launch(max_pieces_kernel<T>, {grid, quantize_threads, stream}, what, x.as<T>(), length, max_bits);
     }
   });
-  check_launch(what);
 }
 
 }  // namespace octavo::kernels::cuda

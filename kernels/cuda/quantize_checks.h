@@ -36,9 +36,17 @@ inline void check_layout(const ImageLayout& l, const std::string& what) {
     throw std::invalid_argument(what + "2^31 pixels or more in an image");
 }
 
+inline void check_order(const ImageLayout& l, const BatchOrder& order, const std::string& what) {
+  if ((order.order != nullptr) != (l.places > 0) || (order.entries != nullptr) != (l.places > 0))
+    throw std::invalid_argument(what + "an order of samples and room for its places go together");
+  if (l.places % segment_bytes != 0 || (l.places > 0 && l.places < l.n))
+    throw std::invalid_argument(what + "places are whole segments, for all samples");
+}
+
 inline void check_pass(const QuantizeImage& pass, const std::string& what) {
   const ImageLayout& l = pass.layout;
   check_layout(l, what);
+  check_order(l, pass.order, what);
   check_rule(pass.rule, what);
   if (pass.pixel_copy == nullptr && pass.batch_copy == nullptr)
     throw std::invalid_argument(what + "no copy is asked for");
@@ -49,6 +57,18 @@ inline void check_pass(const QuantizeImage& pass, const std::string& what) {
   check_optional_pointer(pass.pixel_copy, "pixel_copy", what, segment_bytes);
   check_optional_pointer(pass.batch_copy, "batch_copy", what, segment_bytes);
   check_optional_pointer(pass.counts, "counts", what, alignof(QuantizeCounts));
+  check_optional_pointer(pass.draws, "draws", what, alignof(Draws));
+}
+
+inline void check_pass(const TurnImage& pass, const std::string& what) {
+  const ImageLayout& l = pass.layout;
+  check_layout(l, what);
+  check_order(l, pass.order, what);
+  if (pass.planes < 1 || pass.planes > most_planes) throw std::invalid_argument(what + "1 to 3 planes");
+  if (Int128{quantize_blocks(l)} >= most_blocks)
+    throw std::invalid_argument(what + "2^31 tiles or more; use a smaller batch");
+  check_pointer(pass.pixel_copy, "pixel_copy", what, segment_bytes);
+  check_pointer(pass.batch_copy, "batch_copy", what, segment_bytes);
 }
 
 inline void check_pass(const QuantizeWeights& pass, const std::string& what) {
@@ -66,6 +86,7 @@ inline void check_pass(const QuantizeWeights& pass, const std::string& what) {
   check_pointer(pass.scales.inverse, "inverse scales", what, alignof(float));
   check_pointer(pass.copy, "copy", what, segment_bytes);
   check_optional_pointer(pass.counts, "counts", what, alignof(QuantizeCounts));
+  check_optional_pointer(pass.draws, "draws", what, alignof(Draws));
 }
 
 /// Pieces with a maximum of their own lie along y of the grid.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../kernels.h"
+#include "draws.h"
 #include "layouts.h"
 #include "quantize_value.h"
 
@@ -17,6 +18,12 @@ struct QuantizeScales {
                                                         : 0];
   }
 };
+
+/// The rule with the random numbers of the step, where there are any.
+OCTAVO_HD inline QuantizeRule with_draws(QuantizeRule rule, const Draws* draws) {
+  if (draws != nullptr) rule.key = draws->key, rule.first_index = draws->first_index;
+  return rule;
+}
 
 /// What QuantizeStats counts, of few enough elements that 64 bits hold the squares: 2^17 of the largest.
 struct SegmentCounts {
@@ -39,7 +46,7 @@ struct SegmentCounts {
 
 /// `count` elements, 16 bytes at a time where these are aligned and all there.
 template <class T>
-OCTAVO_HD inline void load_run(const T* from, int count, float (&values)[segment_bytes]) {
+OCTAVO_ALWAYS_INLINE OCTAVO_HD void load_run(const T* from, int count, float (&values)[segment_bytes]) {
   constexpr int line = 16 / static_cast<int>(sizeof(T));
   struct alignas(16) Line {
     T value[line];
@@ -57,26 +64,71 @@ OCTAVO_HD inline void load_run(const T* from, int count, float (&values)[segment
   for (int i = 0; i < segment_bytes; ++i) values[i] = i < count ? to_float(from[i]) : 0.0f;
 }
 
-/// Places slot .. slot + 15 of a pixel of an image; padding, images beyond the last and places beyond the
-/// last channel give 0 and count nothing.
+/// The same, stored.
+template <class T>
+OCTAVO_ALWAYS_INLINE OCTAVO_HD void store_run(T* to, int count, const float (&values)[segment_bytes]) {
+  constexpr int line = 16 / static_cast<int>(sizeof(T));
+  struct alignas(16) Line {
+    T value[line];
+  };
+  const auto stored = [](float v) {
+    if constexpr (sizeof(T) == sizeof(float))
+      return v;
+    else
+      return to_bf16(v);
+  };
+  if (count == segment_bytes && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
+    OCTAVO_UNROLL
+    for (int i = 0; i < segment_bytes; i += line) {
+      Line held;
+      OCTAVO_UNROLL
+      for (int j = 0; j < line; ++j) held.value[j] = stored(values[i + j]);
+      *reinterpret_cast<Line*>(to + i) = held;
+    }
+    return;
+  }
+  OCTAVO_UNROLL
+  for (int i = 0; i < segment_bytes; ++i)
+    if (i < count) to[i] = stored(values[i]);
+}
+
+/// 16 places of a pixel, the share of a thread: `count` channels, the rest padding.
+struct Segment {
+  int image = 0, channel = 0, count = 0;
+  std::int64_t first = 0;  // the element of `channel`
+};
+/// Places slot .. slot + 15; images beyond the last and places beyond the last channel have no elements.
+OCTAVO_HD constexpr Segment segment_at(const ImageLayout& layout, int image, int pixel, int slot) {
+  if (image >= layout.n || slot >= layout.pixel_pitch()) return {};
+  const ImageLayout::Run run = layout.channels_at(slot);
+  return {image, run.channel, run.count, layout.element(image, pixel, run.channel)};
+}
+
+/// The integers of a segment; padding gives 0 and counts nothing.
+OCTAVO_ALWAYS_INLINE OCTAVO_HD void quantize_values(const QuantizeRule& rule, const QuantizeScales& scales,
+                                                    const Segment& at, const float (&values)[segment_bytes],
+                                                    std::int32_t (&out)[segment_bytes],
+                                                    SegmentCounts& counts) {
+  OCTAVO_UNROLL
+  for (int i = 0; i < segment_bytes; ++i) {
+    out[i] = 0;
+    if (i >= at.count) continue;
+    const QuantizedValue q = quantize_value(rule, values[i], scales.at(at.image, at.channel + i),
+                                            static_cast<std::uint64_t>(at.first + i));
+    counts.add(values[i], q);
+    out[i] = q.integer;
+  }
+}
+
+/// The same of places slot .. slot + 15 of x.
 template <class T>
 OCTAVO_HD inline void quantize_segment(const ImageLayout& layout, const QuantizeRule& rule,
                                        const QuantizeScales& scales, const T* x, int image, int pixel,
                                        int slot, std::int32_t (&out)[segment_bytes], SegmentCounts& counts) {
-  const ImageLayout::Run run = layout.channels_at(slot);
-  const int count = image < layout.n && slot < layout.pixel_pitch() ? run.count : 0;
-  const std::int64_t first = count > 0 ? layout.element(image, pixel, run.channel) : 0;
+  const Segment at = segment_at(layout, image, pixel, slot);
   float values[segment_bytes];
-  load_run(x + first, count, values);
-  OCTAVO_UNROLL
-  for (int i = 0; i < segment_bytes; ++i) {
-    out[i] = 0;
-    if (i >= count) continue;
-    const QuantizedValue q = quantize_value(rule, values[i], scales.at(image, run.channel + i),
-                                            static_cast<std::uint64_t>(first + i));
-    counts.add(values[i], q);
-    out[i] = q.integer;
-  }
+  load_run(x + at.first, at.count, values);
+  quantize_values(rule, scales, at, values, out, counts);
 }
 
 /// Byte j of the four digits of plane `plane`, packed as a register.

@@ -20,8 +20,12 @@ OCTAVO_HD constexpr int quantize_slot_tiles(const ImageLayout& layout) {
 OCTAVO_HD constexpr int quantize_image_tiles(const ImageLayout& layout) {
   return static_cast<int>(ceil_div(layout.n, quantize_tile));
 }
+/// Blocks for as many images, or places of an order of samples.
+OCTAVO_HD constexpr std::int64_t quantize_blocks(const ImageLayout& layout, int images) {
+  return std::int64_t{layout.h} * layout.w * quantize_slot_tiles(layout) * ceil_div(images, quantize_tile);
+}
 OCTAVO_HD constexpr std::int64_t quantize_blocks(const ImageLayout& layout) {
-  return std::int64_t{layout.h} * layout.w * quantize_slot_tiles(layout) * quantize_image_tiles(layout);
+  return quantize_blocks(layout, layout.n);
 }
 OCTAVO_HD constexpr QuantizeBlock quantize_block(const ImageLayout& layout, std::int64_t block) {
   const std::int64_t outer = block / quantize_slot_tiles(layout);

@@ -60,6 +60,23 @@ OCTAVO_HD constexpr TilePlace b_matrix_place(int lane, int row, int k_step) {
   return {row + lane % 8 + lane / 16 * 8, k_step * 2 + lane / 8 % 2};
 }
 
+/// Results wait in shared memory to be stored, 32 rows of each row of warps at a time.
+template <class Shape>
+constexpr int waiting_rows = Shape::warps_m * 32;
+/// The row of the tile that waits at row `place` in turn number `turn`.
+template <class Shape>
+OCTAVO_HD constexpr int waiting_row(int place, int turn) {
+  return place / 32 * Shape::warp_m + turn * 32 + place % 32;
+}
+/// Word of a result that waits. The exclusive or puts what a warp writes as fragments, a column of 32 rows
+/// and a row of 32 columns each into 32 banks.
+template <class Shape>
+OCTAVO_HD constexpr int result_word(int place, int column) {
+  static_assert(waiting_rows<Shape> * Shape::n * 4 <= register_stages * Shape::stage_bytes,
+                "fits the stages");
+  return place * Shape::n + (column ^ ((place & 3) << 3 | (place >> 2 & 7)));
+}
+
 /// First row of A and of B of a warp.
 template <class Shape>
 OCTAVO_HD constexpr int warp_row(int warp) {

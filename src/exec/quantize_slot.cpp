@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "core/timed.h"
 #include "exec/chain.h"
 #include "exec/observe.h"
+#include "sample_classes.h"
 
 namespace octavo {
 namespace {
@@ -26,8 +26,7 @@ void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t m
           "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
 }
 
-// A smaller range is none: zeros and denormals.
-bool usable(float range) { return range >= 1e-30f; }
+using kernels::usable_range;
 
 bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
 
@@ -41,8 +40,8 @@ std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chai
 // Without a range all values are as good as 0 and any scale does, but for integers without a zero: a scale of
 // 0 makes the values 0.
 void set_scale(Slot& slot, std::size_t index, float range) {
-  const RangeScale to =
-      usable(range) ? scale_of_range(slot.format, range) : RangeScale{has_zero(slot) ? 1.0f : 0.0f, 1.0f};
+  const RangeScale to = usable_range(range) ? scale_of_range(slot.format, range)
+                                            : RangeScale{has_zero(slot) ? 1.0f : 0.0f, 1.0f};
   slot.scale[index] = to.scale;
   slot.inverse_scale[index] = to.inverse;
 }
@@ -54,37 +53,33 @@ void scales_from_ranges(Slot& slot, std::span<const float> ranges) {
   float smallest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     set_scale(slot, i, ranges[i]);
-    if (usable(ranges[i])) smallest = std::min(smallest, slot.scale[i]);
+    if (usable_range(ranges[i])) smallest = std::min(smallest, slot.scale[i]);
   }
   if (smallest == std::numeric_limits<float>::max() || !has_zero(slot)) return;
   for (std::size_t i = 0; i < ranges.size(); ++i)
-    if (!usable(ranges[i])) slot.scale[i] = smallest, slot.inverse_scale[i] = 1.0f / smallest;
+    if (!usable_range(ranges[i])) slot.scale[i] = smallest, slot.inverse_scale[i] = 1.0f / smallest;
 }
 
 // Each scale moves up to the next half octave below the largest: sample n then has the scale s 2^(class / 2),
 // with s the scale of class 0, which is also that of samples without a range; where there is no zero, that
 // class lies as low as can be.
 void round_to_classes(Slot& slot, std::span<const float> ranges, std::span<int> below) {
-  constexpr int most = 23;  // 11.5 octaves: gradients below that are nothing beside the largest
-  static_assert(most <= kernels::most_sample_class);
   slot.sample_class.assign(ranges.size(), 0);
   slot.class_scale = slot.scale[0];
   float largest = 0;
   for (std::size_t n = 0; n < ranges.size(); ++n)
-    if (usable(ranges[n])) largest = std::max(largest, slot.scale[n]);
+    if (usable_range(ranges[n])) largest = std::max(largest, slot.scale[n]);
   if (!(largest > 0)) return;
   int lowest = 0;
-  std::fill(below.begin(), below.end(), most);
+  std::fill(below.begin(), below.end(), kernels::most_halves_below);
   for (std::size_t n = 0; n < ranges.size(); ++n) {
-    if (usable(ranges[n]))
-      below[n] = static_cast<int>(
-          std::clamp(std::floor(2 * std::log2(double{largest} / slot.scale[n])), 0.0, double{most}));
-    if (usable(ranges[n]) || !has_zero(slot)) lowest = std::max(lowest, below[n]);
+    if (usable_range(ranges[n])) below[n] = kernels::halves_below(largest, slot.scale[n]);
+    if (usable_range(ranges[n]) || !has_zero(slot)) lowest = std::max(lowest, below[n]);
   }
-  slot.class_scale = scale_of_class(largest, -lowest);
+  slot.class_scale = kernels::scale_of_class(largest, -lowest);
   for (std::size_t n = 0; n < ranges.size(); ++n) {
     slot.sample_class[n] = static_cast<std::uint8_t>(lowest - std::min(lowest, below[n]));
-    slot.scale[n] = scale_of_class(slot.class_scale, slot.sample_class[n]);
+    slot.scale[n] = kernels::scale_of_class(slot.class_scale, slot.sample_class[n]);
     slot.inverse_scale[n] = 1.0f / slot.scale[n];
   }
 }

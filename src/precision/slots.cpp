@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <sstream>
 
 namespace octavo {
@@ -56,12 +55,6 @@ float nearest_power_of_two(float scale) {
   int exponent = 0;
   const float mantissa = 2 * std::frexp(scale, &exponent);  // in [1, 2)
   return std::ldexp(1.0f, mantissa > below_root_two ? exponent : exponent - 1);
-}
-
-float scale_of_class(float smallest, int halves) {
-  const bool odd = halves % 2 != 0;
-  const float base = odd ? smallest * std::numbers::sqrt2_v<float> : smallest;
-  return std::ldexp(base, (halves - (odd ? 1 : 0)) / 2);
 }
 
 int SlotTable::find_or_add(Operand operand, const std::string& source, const SlotFormat& format,

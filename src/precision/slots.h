@@ -83,9 +83,8 @@ struct RangeScale {
   float scale, inverse;
 };
 RangeScale scale_of_range(const SlotFormat& format, float range);
-float power_of_two_above(float scale);             // the scale itself if it is one
-float nearest_power_of_two(float scale);           // 2^round(log2 scale)
-float scale_of_class(float smallest, int halves);  // smallest * 2^(halves / 2), the same on all machines
+float power_of_two_above(float scale);    // the scale itself if it is one
+float nearest_power_of_two(float scale);  // 2^round(log2 scale)
 
 /// A layer with products and what was decided for it.
 struct Layer {

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "cuda/class_steps.h"
 #include "cuda/conv_plan.h"
 #include "cuda/shared_tile.h"
 #include "support/catch.h"
@@ -25,9 +26,8 @@ struct DeviceMaps {
   static cu::TilePlace b_matrix(int lane, int row, int step) { return cu::b_matrix_place(lane, row, step); }
   static cu::Place c(int lane, int reg) { return cu::MmaM16N8K32::c(lane, reg); }
   static cu::QuarterStep quarter(int i) { return cu::quarter_step(i); }
-  static void advance(const cu::ImplicitGemm& g, const cu::GemmClass& c, cu::Cursor& at, int by) {
-    cu::advance(g, c, at, by);
-  }
+  static void advance(const cu::GemmClass& c, cu::Cursor& at, int by) { cu::advance(c, at, by); }
+  static int octaves(int from, int to) { return from - to; }
 };
 
 enum class Instruction { m16n8k32, m8n8k16, dp4a };
@@ -41,24 +41,49 @@ struct Operand {
   std::int64_t plane;  // bytes to skip
 };
 
-/// One block: calls sink(row, column, sum) for every result inside.
+/// One block: calls sink(number of the sum, row, column, sum) for every result inside.
 template <class Shape, class Maps>
 class BlockEmulation {
  public:
-  BlockEmulation(const cu::ConvPlan& plan, Operand a, Operand b, cu::TileAt at, int split)
+  BlockEmulation(const cu::ConvPlan& plan, Operand a, Operand b, cu::TileAt at, const cu::SampleOrder* order)
       : plan_(plan),
         g_(plan.gemm),
         class_(cu::gemm_class(g_, at.which)),
         at_(at),
-        split_(split),
+        order_(order),
         a_(a),
         b_(b) {}
 
   template <class Sink>
-  void run(Instruction instruction, const Sink& sink) {
-    const int first = split_ * g_.split_steps, last = std::min(first + g_.split_steps, class_.steps(g_));
+  void run(Instruction instruction, int split, const Sink& sink) {
+    if (order_ == nullptr) {
+      const int first = split * g_.split_steps, last = std::min(first + g_.split_steps, class_.steps());
+      run_steps(instruction, first, last - first);
+      return emit([&](auto... at) { sink(split, at...); });
+    }
+    const cu::ClassSteps steps = cu::class_steps(g_, *order_);
+    for (cu::Chain chain; cu::next_chain(*order_, steps, chain);) {
+      cu::Piece piece = cu::piece_of(*order_, steps, chain, split);
+      if (piece.steps <= 0) continue;
+      int octave = order_->range[piece.range].octave;
+      for (; piece.steps > 0; ++piece.range, piece.skipped = 0) {
+        const cu::ClassRange range = order_->range[piece.range];
+        class_.first = range.first, class_.segments = range.segments;
+        const int count = std::min(piece.steps, class_.steps() - piece.skipped);
+        shift(Maps::octaves(octave, range.octave));
+        run_steps(instruction, piece.skipped, count);
+        octave = range.octave, piece.steps -= count;
+      }
+      shift(octave - chain.octave);
+      emit([&](auto... at) { sink(split + chain.index, at...); });
+      sums_ = {};
+    }
+  }
+
+ private:
+  void run_steps(Instruction instruction, int first, int count) {
     begin_copies(first);
-    for (int step = first; step < last; ++step) {
+    for (int step = 0; step < count; ++step) {
       copy_step();
       for (int warp = 0; warp < Shape::threads / 32; ++warp)
         if (instruction == Instruction::dp4a)
@@ -66,6 +91,15 @@ class BlockEmulation {
         else
           for (int k = 0; k < Shape::k_steps; ++k) multiply(warp, k, instruction);
     }
+  }
+
+  void shift(int octaves) {
+    for (int warp = 0; warp < Shape::threads / 32; ++warp)
+      visit_fragments(warp, [&](int, int, std::int32_t& sum) { sum *= 1 << octaves; });
+  }
+
+  template <class Sink>
+  void emit(const Sink& sink) {
     for (int warp = 0; warp < Shape::threads / 32; ++warp)
       visit_fragments(warp, [&](int row, int column, std::int32_t& sum) {
         const std::int64_t m = std::int64_t{at_.m} * Shape::m + row,
@@ -74,7 +108,6 @@ class BlockEmulation {
       });
   }
 
- private:
   static constexpr int warps = Shape::threads / 32;
   using Sums = std::array<std::array<std::array<std::array<std::int32_t, 4>, 32>, Shape::n_fragments>,
                           Shape::m_fragments>;
@@ -82,21 +115,21 @@ class BlockEmulation {
   void begin_copies(int first) {
     for (int thread = 0; thread < Shape::threads; ++thread) {
       const int segment = cu::copy_place<Shape>(thread, 0).segment;
-      cursors_[thread] = cu::cursor_at(g_, class_, std::int64_t{first} * Shape::row_segments + segment);
+      cursors_[thread] = cu::cursor_at(class_, first * Shape::row_segments + segment);
       for (int i = 0; i < Shape::a_copies; ++i)
         starts_[thread][i] = cu::row_start(
             g_, class_, at_.group, std::int64_t{at_.m} * Shape::m + cu::copy_place<Shape>(thread, i).row);
     }
   }
 
-  void copy_segment(std::int8_t* to, const Operand& from, std::int64_t offset) {
-    if (offset == cu::zeros) {
+  void copy_segment(std::int8_t* to, const Operand& from, bool inside, int segment) {
+    if (!inside) {
       std::memset(to, 0, 16);
       return;
     }
-    if (offset % 16 != 0 || offset < 0 ||
-        from.plane + offset + 16 > static_cast<std::int64_t>(from.bytes->size()))
-      FAIL("segment at " << offset << " is outside of the operand or not aligned");
+    const std::int64_t offset = std::int64_t{segment} * 16;
+    if (offset < 0 || from.plane + offset + 16 > static_cast<std::int64_t>(from.bytes->size()))
+      FAIL("segment at " << offset << " is outside of the operand");
     std::memcpy(to, from.bytes->data() + from.plane + offset, 16);
   }
 
@@ -104,17 +137,21 @@ class BlockEmulation {
     shared_.fill(77);  // what a step does not copy must not matter
     for (int thread = 0; thread < Shape::threads; ++thread) {
       cu::Cursor& cursor = cursors_[thread];
+      const cu::TapAt tap = cu::tap_at(g_, class_, cursor);
       for (int i = 0; i < Shape::a_copies; ++i) {
         const cu::TilePlace place = cu::copy_place<Shape>(thread, i);
-        copy_segment(&shared_[Maps::stored(place.row, place.segment)], a_,
-                     cu::a_offset(g_, class_, starts_[thread][i], cursor));
+        const cu::RowStart& row = starts_[thread][i];
+        copy_segment(&shared_[Maps::stored(place.row, place.segment)], a_, cu::reads_a(g_, row, tap),
+                     row.offset + tap.a);
       }
       for (int i = 0; i < Shape::b_copies; ++i) {
         const cu::TilePlace place = cu::copy_place<Shape>(thread, i);
-        copy_segment(&shared_[Shape::a_bytes + Maps::stored(place.row, place.segment)], b_,
-                     cu::b_offset(g_, class_, at_.group, std::int64_t{at_.n} * Shape::n + place.row, cursor));
+        const int filter = at_.n * Shape::n + place.row;
+        const bool inside = cu::reads_b(g_, filter, tap);
+        copy_segment(&shared_[Shape::a_bytes + Maps::stored(place.row, place.segment)], b_, inside,
+                     inside ? cu::filter_start(g_, at_.group, filter) + tap.b : 0);
       }
-      Maps::advance(g_, class_, cursor, Shape::row_segments);
+      Maps::advance(class_, cursor, Shape::row_segments);
     }
   }
 
@@ -219,7 +256,7 @@ class BlockEmulation {
   const cu::ImplicitGemm& g_;
   cu::GemmClass class_;
   cu::TileAt at_;
-  int split_;
+  const cu::SampleOrder* order_;
   Operand a_, b_;
   std::array<cu::Cursor, Shape::threads> cursors_{};
   std::array<std::array<cu::RowStart, Shape::a_copies>, Shape::threads> starts_{};
@@ -228,18 +265,24 @@ class BlockEmulation {
 };
 
 /// All sums of a product, in the order of its results, the way the kernels make them: every block of every
-/// part into partial sums, then these joined in int64.
+/// part into partial sums, then these joined in int64; with an order of samples even sums, then odd ones.
 template <class Maps = DeviceMaps>
 std::vector<std::int64_t> emulate(const cu::ConvPlan& plan, const Bytes& a, const Bytes& b,
-                                  Instruction instruction) {
+                                  Instruction instruction, const cu::SampleOrder* order = nullptr) {
   const cu::ImplicitGemm& g = plan.gemm;
-  std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.parts() * cu::part_size(g)), 123456789);
+  std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.workspace_bytes() / 4), 123456789);
+  if (plan.direct()) parts.resize(static_cast<std::size_t>(g.results));
+  const auto part_sum = [&](int pair, int sum, std::int64_t element) -> std::int32_t& {
+    return parts.at(static_cast<std::size_t>((pair * g.sums + sum) * g.results + element));
+  };
   const auto run = [&]<class Shape>(Shape, int part, cu::TileAt at) {
     const cu::PartAt p = cu::part_at(g, plan.options.b_planes, part);
     BlockEmulation<Shape, Maps> block(plan, {&a, p.a_plane * cu::plane_bytes(plan.a_bytes())},
-                                      {&b, p.b_plane * cu::plane_bytes(plan.b_bytes())}, at, p.split);
-    block.run(instruction, [&](std::int64_t row, int filter, std::int32_t sum) {
-      parts[static_cast<std::size_t>(cu::part_index(g, part, at.group, at.which, row, filter))] = sum;
+                                      {&b, p.b_plane * cu::plane_bytes(plan.b_bytes())}, at, order);
+    const cu::GemmClass c = cu::gemm_class(g, at.which);
+    block.run(instruction, p.split, [&](int sum, std::int64_t row, int filter, std::int32_t value) {
+      const std::int64_t element = cu::row_result(g, c, at.group, row).element + filter * g.out_filter;
+      part_sum(part / g.splits, sum, element) = value;
     });
   };
   for (int part = 0; part < plan.parts(); ++part)
@@ -249,19 +292,23 @@ std::vector<std::int64_t> emulate(const cu::ConvPlan& plan, const Bytes& a, cons
       if (plan.tile == cu::TileKind::narrow) run(cu::NarrowTile{}, part, at);
       if (plan.tile == cu::TileKind::small) run(cu::SmallTile{}, part, at);
     }
-  std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.result_elements()), -1);
-  for (std::int64_t i = 0; i < cu::part_size(g); ++i) {
-    const cu::PartPlace place = cu::part_place(g, i);
-    const cu::GemmClass c = cu::gemm_class(g, place.which);
-    if (place.row >= c.rows(g)) continue;
-    std::int64_t total = 0;
-    for (int part = 0; part < plan.parts(); ++part) {
-      const cu::PartAt p = cu::part_at(g, plan.options.b_planes, part);
-      total += std::int64_t{parts[static_cast<std::size_t>(part * cu::part_size(g) + i)]}
-               << 8 * (p.a_plane + p.b_plane);
-    }
-    const cu::RowResult result = cu::row_result(g, c, place.group, place.row);
-    sums.at(static_cast<std::size_t>(result.element + place.filter * g.out_filter)) = total;
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(g.results * (order != nullptr ? 2 : 1)));
+  const auto add = [&](int first, int count, int octave, int odd) {
+    for (int pair = 0; pair < plan.parts() / g.splits; ++pair)
+      for (int sum = first; sum < first + count; ++sum)
+        for (std::int64_t i = 0; i < g.results; ++i)
+          sums[static_cast<std::size_t>(odd * g.results + i)] +=
+              std::int64_t{part_sum(pair, sum, i)}
+              << (octave + 8 * (pair / plan.options.b_planes + pair % plan.options.b_planes));
+  };
+  if (order == nullptr) {
+    add(0, g.splits, 0, 0);
+    return sums;
+  }
+  const cu::ClassSteps steps = cu::class_steps(g, *order);
+  for (cu::Chain chain; cu::next_chain(*order, steps, chain);) {
+    const cu::ChainSums of = cu::chain_sums(steps, chain);
+    add(of.first, of.count, chain.octave, chain.odd);
   }
   return sums;
 }

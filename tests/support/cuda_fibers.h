@@ -4,9 +4,8 @@
 // Include before a .cuh file; one architecture (OCTAVO_ARCH) for a program.
 #pragma once
 
-#include <ucontext.h>
-
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "cuda/mma_s8.h"
+#include "support/fiber_switch.h"
 
 #define __device__
 #define __global__
@@ -33,6 +33,7 @@ struct uint4 {
 };
 inline Dim3 threadIdx, blockIdx, gridDim;
 using std::max;
+using std::min;
 
 namespace octavo::kernels::test {
 
@@ -44,7 +45,7 @@ class FiberBlock {
   FiberBlock(int threads, unsigned seed, bool late_copies)
       : late_copies_(late_copies), generator_(seed), fibers_(static_cast<std::size_t>(threads)) {
     shared_.assign(64 * 1024 + 128, 0x77);
-    for (int i = 0; i < threads; ++i) fiber(i).stack = std::make_unique<char[]>(stack_bytes);
+    for (int i = 0; i < threads; ++i) fiber(i).stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
   }
 
   ~FiberBlock() { current_ = nullptr; }
@@ -56,10 +57,7 @@ class FiberBlock {
     body_ = &body, current_ = this;
     for (Fiber& f : fibers_) {
       f.done = false, f.waits_for = nullptr;
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get(), f.context.uc_stack.ss_size = stack_bytes;
-      f.context.uc_link = &scheduler_;
-      makecontext(&f.context, &FiberBlock::start, 0);
+      f.context.begin(f.stack.get(), stack_bytes, &FiberBlock::start);
     }
     const int warps = static_cast<int>(fibers_.size() / 32);
     for (int idle = 0; !all_done();) {
@@ -115,7 +113,7 @@ class FiberBlock {
  private:
   static constexpr std::size_t stack_bytes = 64 * 1024;
   struct Fiber {
-    ucontext_t context;
+    FiberContext context;
     std::unique_ptr<char[]> stack;
     bool done = true;
     const int* waits_for = nullptr;  // until this differs from `seen`
@@ -137,7 +135,9 @@ class FiberBlock {
   static void start() {
     FiberBlock& block = *current_;
     (*block.body_)();
-    block.fiber(block.now_).done = true;
+    Fiber& f = block.fiber(block.now_);
+    f.done = true;
+    f.context.change_to(block.scheduler_);
   }
 
   Fiber& fiber(int i) { return fibers_[static_cast<std::size_t>(i)]; }
@@ -152,7 +152,7 @@ class FiberBlock {
       Fiber& f = fiber(i);
       if (f.done || (f.waits_for != nullptr && *f.waits_for == f.seen)) continue;
       now_ = i, threadIdx.x = static_cast<unsigned>(i);
-      swapcontext(&scheduler_, &f.context);
+      scheduler_.change_to(f.context);
       moved = true;
     }
     return moved;
@@ -162,7 +162,7 @@ class FiberBlock {
     if (*counter != seen) return;
     Fiber& f = fiber(now_);
     f.waits_for = counter, f.seen = seen;
-    swapcontext(&f.context, &scheduler_);
+    f.context.change_to(scheduler_);
   }
 
   static inline FiberBlock* current_ = nullptr;
@@ -172,7 +172,7 @@ class FiberBlock {
   std::vector<std::int8_t> shared_;
   Warp warps_[32];
   int block_arrived_ = 0, block_generation_ = 0, now_ = 0;
-  ucontext_t scheduler_;
+  FiberContext scheduler_;
   const std::function<void()>* body_ = nullptr;
 };
 
@@ -185,14 +185,24 @@ T __shfl_down_sync(unsigned, T value, int distance) {
   const T* all = block.gather(value);
   return all[block.lane() + distance < 32 ? block.lane() + distance : block.lane()];
 }
+inline unsigned __ballot_sync(unsigned, bool mine) {
+  const int* all = octavo::kernels::test::FiberBlock::current().gather(mine ? 1 : 0);
+  unsigned bits = 0;
+  for (int lane = 0; lane < 32; ++lane) bits |= static_cast<unsigned>(all[lane]) << lane;
+  return bits;
+}
+inline int __popc(unsigned bits) { return std::popcount(bits); }
 template <class T>
 T __ldg(const T* from) {
   return *from;
 }
 template <class T, class U>
-void atomicAdd(T* to, U value) {
+T atomicAdd(T* to, U value) {
+  const T before = *to;
   *to += static_cast<T>(value);
+  return before;
 }
+inline void atomicOr(unsigned* to, unsigned value) { *to |= value; }
 template <class T>
 void atomicMax(T* to, T value) {
   *to = std::max(*to, value);
@@ -227,24 +237,39 @@ int value_of(std::int8_t v) {
   return is_unsigned ? static_cast<std::uint8_t>(v) : v;
 }
 
+/// Which byte of which register of which lane an element of A [m][k] or B [n][k] is.
+template <class Mma>
+struct MmaSources {
+  struct Source {
+    int lane, index, byte;
+  };
+  Source a[Mma::m][Mma::k], b[Mma::n][Mma::k];
+  MmaSources() {
+    for (int lane = 0; lane < 32; ++lane)
+      for (int byte = 0; byte < 4; ++byte) {
+        for (int r = 0; r < Mma::a_registers; ++r) {
+          const Place p = Mma::a(lane, r, byte);
+          a[p.row][p.column] = {lane, r, byte};
+        }
+        for (int r = 0; r < Mma::b_registers; ++r) {
+          const Place p = Mma::b(lane, r, byte);
+          b[p.row][p.column] = {lane, r, byte};
+        }
+      }
+  }
+};
+
 /// This lane's registers of C, from all lanes' operands.
 template <class Mma, bool a_unsigned>
 void mma_by_tables(const MmaOperands* all, int* const (&c)[Mma::c_registers]) {
-  int left[Mma::m][Mma::k], right[Mma::n][Mma::k];
-  for (int lane = 0; lane < 32; ++lane)
-    for (int byte = 0; byte < 4; ++byte) {
-      for (int r = 0; r < Mma::a_registers; ++r) {
-        const Place p = Mma::a(lane, r, byte);
-        left[p.row][p.column] = value_of<a_unsigned>(byte_of(all[lane].a[r], byte));
-      }
-      for (int r = 0; r < Mma::b_registers; ++r) {
-        const Place p = Mma::b(lane, r, byte);
-        right[p.row][p.column] = byte_of(all[lane].b[r], byte);
-      }
-    }
+  static const MmaSources<Mma> sources;
   for (int r = 0; r < Mma::c_registers; ++r) {
     const Place p = Mma::c(test::FiberBlock::current().lane(), r);
-    for (int t = 0; t < Mma::k; ++t) *c[r] += left[p.row][t] * right[p.column][t];
+    for (int t = 0; t < Mma::k; ++t) {
+      const auto &left = sources.a[p.row][t], &right = sources.b[p.column][t];
+      *c[r] += value_of<a_unsigned>(byte_of(all[left.lane].a[left.index], left.byte)) *
+               byte_of(all[right.lane].b[right.index], right.byte);
+    }
   }
 }
 

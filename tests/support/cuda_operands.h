@@ -11,6 +11,11 @@
 
 namespace octavo::kernels::test {
 
+inline constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
+inline constexpr std::array all_tiles = {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small};
+inline constexpr std::array all_instructions = {Instruction::m16n8k32, Instruction::m8n8k16,
+                                                Instruction::dp4a};
+
 inline Bytes draw_bytes(std::int64_t count, unsigned seed, int lowest = -128) {
   std::mt19937 generator(seed);
   std::uniform_int_distribution<int> any(lowest, 127), coin(0, 15);
@@ -64,10 +69,12 @@ inline void run_in_order(std::int64_t chunks, FunctionRef<void(std::int64_t)> bo
   for (std::int64_t i = 0; i < chunks; ++i) body(i);
 }
 
-/// The sums of kernels/ref, whose loops are plain and in int64; pairs of planes joined here.
+/// The sums of kernels/ref, whose loops are plain and in int64; pairs of planes joined here. With classes the
+/// even sums, then the odd ones.
 inline std::vector<std::int64_t> reference_sums(const ConvShape& shape, Product product,
                                                 const PlainOperands& operands, bool a_unsigned,
-                                                std::int64_t results) {
+                                                std::int64_t results, const std::uint8_t* classes = nullptr) {
+  results *= classes != nullptr ? 2 : 1;
   const ConvS8Candidate& reference = conv_s8_candidates().back();
   View a_view = reference.a_view(shape, product);
   if (a_unsigned) a_view.zero = 0;
@@ -76,7 +83,7 @@ inline std::vector<std::int64_t> reference_sums(const ConvShape& shape, Product 
   for (std::size_t i = 0; i < operands.a.size(); ++i)
     for (std::size_t j = 0; j < operands.b.size(); ++j) {
       ConvArgs args{.a = operands.a[i].data(), .b = operands.b[j].data()};  // ref packs nothing
-      args.integers = sums.data();
+      args.integers = sums.data(), args.sample_class = classes;
       kernel->run(args, run_in_order);
       for (std::size_t r = 0; r < total.size(); ++r) total[r] += sums[r] << (8 * (i + j));
     }
@@ -137,10 +144,51 @@ inline std::vector<FloatType> types_of(Product product) {
   return {FloatType::f32, FloatType::bf16};
 }
 
-/// [n, h, w, c] to the copy with pixels outermost or with the batch innermost; padding is 0.
-inline Bytes device_image(const cu::ImageLayout& layout, const std::vector<Bytes>& planes, bool batch_copy) {
+/// An order of samples as the device has it.
+struct HostOrder {
+  cu::SampleOrder head{};
+  std::vector<std::int32_t> entries;
+
+  /// Of samples with these classes; `places` rows where there is one sample (rows_as_batch).
+  explicit HostOrder(const std::vector<std::uint8_t>& classes, int places = 0) {
+    const auto count = std::max(static_cast<std::size_t>(places), classes.size());
+    const auto class_of = [&](std::size_t i) { return int{classes[classes.size() == 1 ? 0 : i]}; };
+    cu::ClassPlaces to{};
+    for (std::size_t i = 0; i < count; ++i) ++to.samples[class_of(i)];
+    cu::place_classes(head, to);
+    entries.assign(static_cast<std::size_t>(head.segments) * 16, cu::no_sample);
+    std::array<int, cu::most_ranges> ranks{};
+    for (std::size_t i = 0; i < count; ++i) {
+      int& rank = ranks[static_cast<std::size_t>(class_of(i))];
+      cu::enter_sample(to, class_of(i), rank++, static_cast<int>(i), entries.data());
+    }
+  }
+};
+
+inline Bytes ordered_image(const cu::ImageLayout& layout, const std::vector<Bytes>& planes,
+                           const HostOrder& order) {
+  Bytes out = unwritten_planes(layout.batch_copy_bytes(), static_cast<int>(planes.size()));
+  for (std::size_t p = 0; p < planes.size(); ++p)
+    for (std::size_t place = 0; place < order.entries.size(); ++place)
+      for (int pixel = 0; pixel < layout.h * layout.w; ++pixel)
+        for (int channel = 0; channel < layout.c; ++channel) {
+          const int sample = cu::sample_of(order.entries[place]);
+          const std::int64_t at = layout.batch_copy_byte(channel, pixel, static_cast<int>(place));
+          out.at(p * static_cast<std::size_t>(cu::plane_bytes(layout.batch_copy_bytes())) +
+                 static_cast<std::size_t>(at)) =
+              sample < 0 ? std::int8_t{0}
+                         : planes[p][static_cast<std::size_t>(layout.element(sample, pixel, channel))];
+        }
+  return out;
+}
+
+/// [n, h, w, c] to the copy with pixels outermost or with the batch innermost; padding is 0. With an order of
+/// samples the batch copy has theirs, and poison behind the last segment in use.
+inline Bytes device_image(const cu::ImageLayout& layout, const std::vector<Bytes>& planes, bool batch_copy,
+                          const HostOrder* order = nullptr) {
   const std::int64_t bytes = batch_copy ? layout.batch_copy_bytes() : layout.pixel_copy_bytes();
   Bytes out(static_cast<std::size_t>((planes.size() - 1) * cu::plane_bytes(bytes) + bytes));
+  if (order != nullptr) return ordered_image(layout, planes, *order);
   for (std::size_t p = 0; p < planes.size(); ++p)
     for (int m = 0; m < layout.n; ++m)
       for (int pixel = 0; pixel < layout.h * layout.w; ++pixel)
@@ -169,30 +217,42 @@ inline Bytes device_weights(const cu::WeightLayout& layout, const std::vector<By
   return out;
 }
 
-inline Bytes device_a(const cu::ConvPlan& plan, const PlainOperands& operands) {
-  const bool weight = plan.product == Product::grad_weight;
-  return device_image(
-      plan.product == Product::grad_input ? cu::y_layout(plan.shape) : cu::x_layout(plan.shape), operands.a,
-      weight);
+inline Bytes device_a(const cu::ConvPlan& plan, const PlainOperands& operands,
+                      const HostOrder* order = nullptr) {
+  return device_image(plan.product == Product::grad_input ? plan.y() : plan.x(), operands.a,
+                      plan.product == Product::grad_weight, order);
 }
-inline Bytes device_b(const cu::ConvPlan& plan, const PlainOperands& operands) {
-  if (plan.product == Product::grad_weight) return device_image(cu::y_layout(plan.shape), operands.b, true);
+inline Bytes device_b(const cu::ConvPlan& plan, const PlainOperands& operands,
+                      const HostOrder* order = nullptr) {
+  if (plan.product == Product::grad_weight) return device_image(plan.y(), operands.b, true, order);
   return device_weights(
       cu::weight_layout(plan.shape), operands.b,
       plan.product == Product::forward ? cu::WeightCopy::forward : cu::WeightCopy::grad_input);
 }
 
-inline Bytes depthwise_a(const cu::DepthwisePlan& plan, const PlainOperands& operands) {
-  const ConvShape& shape = plan.conv.shape;
-  return device_image(
-      plan.conv.product == Product::grad_input ? cu::depthwise_y(shape) : cu::depthwise_x(shape), operands.a,
-      plan.conv.product == Product::grad_weight);
+inline Bytes depthwise_a(const cu::DepthwisePlan& plan, const PlainOperands& operands,
+                         const HostOrder* order = nullptr) {
+  return device_image(plan.conv.product == Product::grad_input ? plan.y() : plan.x(), operands.a,
+                      plan.conv.product == Product::grad_weight, order);
 }
-inline Bytes depthwise_b(const cu::DepthwisePlan& plan, const PlainOperands& operands) {
-  const ConvShape& shape = plan.conv.shape;
-  if (plan.conv.product == Product::grad_weight)
-    return device_image(cu::depthwise_y(shape), operands.b, true);
-  return device_weights(cu::weight_layout(shape), operands.b, cu::WeightCopy::depthwise);
+inline Bytes depthwise_b(const cu::DepthwisePlan& plan, const PlainOperands& operands,
+                         const HostOrder* order = nullptr) {
+  if (plan.conv.product == Product::grad_weight) return device_image(plan.y(), operands.b, true, order);
+  return device_weights(cu::weight_layout(plan.conv.shape), operands.b, cu::WeightCopy::depthwise);
+}
+
+/// Classes of a batch: all the same, each its own, or drawn from `count` neighbours, near the lowest or not.
+inline std::vector<std::uint8_t> draw_classes(std::int64_t samples, int below, std::mt19937& generator) {
+  const auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(generator);
+  };
+  std::vector<std::uint8_t> classes(static_cast<std::size_t>(samples));
+  const int kind = draw(0, 5), count = std::min(draw(1, 24), below), first = draw(0, below - count);
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    classes[i] = static_cast<std::uint8_t>(kind == 0   ? first
+                                           : kind == 1 ? static_cast<int>(i) % below
+                                                       : first + draw(0, draw(0, count - 1)));
+  return classes;
 }
 
 inline std::vector<ConvShape> depthwise_shapes() {

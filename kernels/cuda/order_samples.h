@@ -1,0 +1,39 @@
+// What the pass that orders samples by class reads and writes. Pointers are of the device.
+#pragma once
+
+#include "pointers.h"
+#include "sample_order.h"
+
+namespace octavo::kernels::cuda {
+
+/// Classes from the samples' maxima by the executor's rule, where there are maxima; then the order by class.
+struct OrderSamples {
+  int samples = 1;
+  int places = 1;  // entries of the order: the samples, or all rows of a single one (rows_as_batch)
+  const std::uint32_t* max_bits = nullptr;  // null: sample_class is given
+  const float* cap = nullptr;               // no range is above it; null: none
+  float qmax = 127;
+  std::uint8_t* sample_class = nullptr;
+  float* class_scale = nullptr;                      // of class 0; with maxima
+  float *scale = nullptr, *inverse_scale = nullptr;  // of each sample; with maxima
+  SampleOrder* order = nullptr;
+  std::int32_t* entries = nullptr;  // most_segments() * 16
+
+  OCTAVO_HD constexpr int class_of(int place) const { return sample_class[samples == 1 ? 0 : place]; }
+};
+
+inline void check_order(const OrderSamples& pass, const std::string& what) {
+  if (pass.samples < 1 || (pass.samples != 1 && pass.places != pass.samples) || pass.places < pass.samples)
+    throw std::invalid_argument(what + "as many places as samples, or one sample");
+  check_pointer(pass.sample_class, "sample_class", what, 1);
+  check_pointer(pass.order, "order", what, alignof(SampleOrder));
+  check_pointer(pass.entries, "entries", what, alignof(std::int32_t));
+  if (pass.max_bits == nullptr) return;
+  check_pointer(pass.max_bits, "max_bits", what, alignof(std::uint32_t));
+  check_optional_pointer(pass.cap, "cap", what, alignof(float));
+  check_pointer(pass.class_scale, "class_scale", what, alignof(float));
+  check_pointer(pass.scale, "scale", what, alignof(float));
+  check_pointer(pass.inverse_scale, "inverse_scale", what, alignof(float));
+}
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,98 @@
+// From the registers of a block to results: through shared memory, so that a warp stores whole lines.
+#pragma once
+
+#include "class_steps.h"
+#include "conv_math.cuh"
+#include "conv_run.h"
+
+namespace octavo::kernels::cuda {
+
+/// Where a block stores: to results, or, as always with sample classes, to sum number `sum` of the parts.
+template <class Shape, bool by_class>
+struct ResultTile {
+  const ImplicitGemm& g;
+  const ConvRun& run;
+  const RowResult* rows;     // of the tile
+  const std::int32_t* wait;  // result_word()
+  std::int64_t left;         // rows from the tile's first on
+  int group, first_filter, sum;
+
+  __device__ void store(int place, int row, int column) const {
+    const int filter = first_filter + column;
+    if (row >= left || filter >= g.filters) return;
+    const std::int64_t element = rows[row].element + filter * g.out_filter;
+    const std::int32_t value = wait[result_word<Shape>(place, column)];
+    if (by_class || run.parts != nullptr)
+      run.parts[sum * g.results + element] = value;
+    else
+      store_result(run.epilogue, element, rows[row].a_scale, group * g.b_scale_group + filter, value);
+  }
+
+  /// What waits, number `turn`: lanes lie along what is contiguous in the result.
+  __device__ void store_turn(int turn) const {
+    if constexpr (by_class)
+      store_columns(turn);
+    else if (g.images_inside)
+      store_columns(turn);
+    else
+      store_rows(turn);
+  }
+
+  __device__ void store_columns(int turn) const {
+#pragma unroll 4
+    for (int i = threadIdx.x / 32; i < Shape::warps_m * Shape::n; i += warps) {
+      const int place = i / Shape::n * 32 + threadIdx.x % 32;
+      store(place, waiting_row<Shape>(place, turn), i % Shape::n);
+    }
+  }
+  __device__ void store_rows(int turn) const {
+#pragma unroll 2
+    for (int place = threadIdx.x / 32; place < waiting_rows<Shape>; place += warps)
+#pragma unroll
+      for (int column = threadIdx.x % 32; column < Shape::n; column += 32)
+        store(place, waiting_row<Shape>(place, turn), column);
+  }
+  static constexpr int warps = Shape::threads / 32;
+};
+
+/// 32 rows of each warp to where they wait.
+template <int turn, class Shape>
+__device__ void place_sums(const WarpSums<Shape>& sums, std::int32_t* wait) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int first = warp / Shape::warps_n * 32, column = warp_column<Shape>(warp);
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+#pragma unroll
+    for (int j = 0; j < Shape::n_fragments; ++j)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const Place at = MmaM16N8K32::c(lane, r);
+        wait[result_word<Shape>(first + i * 16 + at.row, column + j * 8 + at.column)] =
+            sums.value[turn * 2 + i][j][r];
+      }
+}
+
+template <int turn, class Shape, bool by_class>
+__device__ void store_turns(const WarpSums<Shape>& sums, const ResultTile<Shape, by_class>& tile,
+                            std::int32_t* wait) {
+  __syncthreads();  // the last step, or the turn before, has been read
+  place_sums<turn>(sums, wait);
+  __syncthreads();
+  tile.store_turn(turn);
+  if constexpr ((turn + 1) * 32 < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
+}
+
+/// All threads; results wait in the stages, which nobody reads any more.
+template <bool by_class, class Shape>
+__device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const ConvRun& run, const TileAt& at,
+                           int sum, const WarpSums<Shape>& sums) {
+  __shared__ RowResult rows[Shape::m];
+  auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
+  const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
+  for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)
+    rows[row] = row_result(g, c, at.group, first + row);
+  const ResultTile<Shape, by_class> tile{g, run, rows, wait, left, at.group, at.n * Shape::n, sum};
+  store_turns<0>(sums, tile, wait);
+}
+
+}  // namespace octavo::kernels::cuda

@@ -1,0 +1,46 @@
+// Memory of a device for its tests.
+#pragma once
+
+#include "cuda/check.h"
+#include "support/cuda_operands.h"
+
+// On the host, where threads take turns, large tests wait until they are asked for: test_cuda_host "[large]".
+#ifdef OCTAVO_ARCH
+#define OCTAVO_LARGE "[.large]"
+#else
+#define OCTAVO_LARGE "[large]"
+#endif
+
+namespace octavo::kernels::test {
+
+inline constexpr std::array all_families = {cu::Family::mma, cu::Family::dp4a};
+
+/// Memory of the device with the bytes of a vector, or of poison.
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(std::size_t count) : count_(count) {
+    const std::size_t size = std::max<std::size_t>(bytes(), 1);  // no more, so that memcheck sees over-runs
+    cu::check(cudaMalloc(&data_, size), "test: cudaMalloc");
+    cu::check(cudaMemset(data_, 0x5b, size), "test: cudaMemset");
+  }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
+    cu::check(cudaMemcpy(data_, values.data(), bytes(), cudaMemcpyHostToDevice), "test: upload");
+  }
+  ~DeviceArray() { cudaFree(data_); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+  T* data() { return static_cast<T*>(data_); }
+  std::vector<T> values() const {
+    std::vector<T> out(count_);
+    cu::check(cudaMemcpy(out.data(), data_, bytes(), cudaMemcpyDeviceToHost), "test: download");
+    return out;
+  }
+
+ private:
+  std::size_t bytes() const { return count_ * sizeof(T); }
+  std::size_t count_;
+  void* data_ = nullptr;
+};
+
+}  // namespace octavo::kernels::test
