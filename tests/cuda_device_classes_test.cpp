@@ -76,9 +76,9 @@ void check_classes(const cu::ConvPlan& plan, const cu::ImageLayout& x, const cu:
 
 }  // namespace
 
-TEST_CASE("weight gradients with sample classes give the reference's integers", OCTAVO_LARGE) {
+TEST_CASE("weight gradients with sample classes give the reference's integers") {
   std::mt19937 generator(71);
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 60; i += on_host ? 6 : 1) {  // small ones alone there
     ConvShape shape = i % 2 == 0 ? draw_shape(generator) : conv(1, 14, 14, 64, 96, 3, 3, 1, 1);
     shape.n = std::uniform_int_distribution<int>(1, i % 2 == 0 ? 40 : 128)(generator);
     const auto classes = draw_classes(shape.n, 24, generator);

@@ -13,6 +13,12 @@
 
 namespace octavo::kernels::test {
 
+#ifdef OCTAVO_ARCH
+inline constexpr bool on_host = true;
+#else
+inline constexpr bool on_host = false;
+#endif
+
 inline constexpr std::array all_families = {cu::Family::mma, cu::Family::dp4a};
 
 /// Memory of the device with the bytes of a vector, or of poison.
