@@ -109,7 +109,7 @@ struct DeviceNorm {
          {&a, &b, &d, &mean, &r, &minus_pivot, &margin, &grad_gamma, &grad_beta, &running_mean})
       v->assign(static_cast<std::size_t>(c), 0);
     running_var.assign(static_cast<std::size_t>(c), 1);
-    const double pixels = static_cast<double>(shape.elements() / c);
+    const double pixels = static_cast<double>(shape.elements()) / c;
     for (int step = 0; step < 2; ++step) {
       launch(c, [&] { cuda::take_pivots_kernel<float>(x.data(), c, minus_pivot.data()); });
       const Sums sums =
@@ -149,7 +149,7 @@ struct DeviceNorm {
     const Sums sums =
         run(shape, up, {{.kind = StepKind::sums, .b = mean.data(), .x = x.data()}}, nullptr, true);
     const cuda::BatchNormBackward pass{.channels = c,
-                                       .pixels = static_cast<double>(shape.elements() / c),
+                                       .pixels = static_cast<double>(shape.elements()) / c,
                                        .sum = sums.v.data(),
                                        .products = sums.vx.data(),
                                        .gamma = cpu.gamma.data(),
@@ -200,9 +200,9 @@ TEST_CASE("cuda: slopes times factors, and samples widened by the largest margin
     margin[i] = std::fabs(a[i]);
     widest = std::max(widest, margin[i] * factor[i]);
   }
-  std::vector<std::uint32_t> samples;
+  std::vector<std::uint32_t> samples(150);
   for (int n = 0; n < 150; ++n)
-    samples.push_back(std::bit_cast<std::uint32_t>(0.25F * static_cast<float>(n)));
+    samples[static_cast<std::size_t>(n)] = std::bit_cast<std::uint32_t>(0.25F * static_cast<float>(n));
   launch(1, [&] { cuda::widen_samples_kernel(margin.data(), factor.data(), c, samples.data(), 150); });
   for (int n = 0; n < 150; ++n)
     CHECK(std::bit_cast<float>(samples[static_cast<std::size_t>(n)]) ==

@@ -34,8 +34,8 @@ std::vector<Bf16> stored(const std::vector<float>& values, Bf16) { return stored
 
 template <class T>
 std::vector<float> as_floats(const std::vector<T>& values) {
-  std::vector<float> out;
-  for (const T v : values) out.push_back(to_float(v));
+  std::vector<float> out(values.size());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = to_float(values[i]);
   return out;
 }
 
@@ -113,8 +113,8 @@ TEST_CASE("average pooling and means of images") {
 TEST_CASE("softmax with cross entropy") {
   const int rows = 5, classes = GENERATE(1, 10, 129, 1000);
   const std::vector<float> logits = draw(std::int64_t{rows} * classes, 5);
-  std::vector<std::int64_t> labels;
-  for (int i = 0; i < rows; ++i) labels.push_back(i * 7 % classes);
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(rows));
+  for (int i = 0; i < rows; ++i) labels[static_cast<std::size_t>(i)] = i * 7 % classes;
   DeviceArray<float> on_logits(logits), p(logits.size()), loss(1), dx(logits.size());
   DeviceArray<std::int64_t> on_labels(labels);
   DeviceArray<double> row_losses(rows);
@@ -137,7 +137,8 @@ TEST_CASE("softmax with cross entropy") {
     total += std::log(sum) - 0.9 * (double{x[label]} - largest) - 0.1 * all / classes;
     for (int k = 0; k < classes; ++k) {
       const double q = (k == label ? 0.9 : 0) + 0.1 / classes, e = std::exp(double{x[k]} - largest) / sum;
-      const float value = found[static_cast<std::size_t>(i * classes + k)];
+      const float value = found[static_cast<std::size_t>(i) * static_cast<std::size_t>(classes) +
+                                static_cast<std::size_t>(k)];
       worst = std::max(worst, static_cast<float>(std::fabs(value - (e - q) / rows)));
     }
   }
@@ -201,8 +202,9 @@ TEST_CASE("batch norm between its chains") {
                                           on_grad_beta.data(),
                                           false};
   cu::finish_channels(on_backward, nullptr);
-  std::vector<std::uint32_t> samples;
-  for (int n = 0; n < 9; ++n) samples.push_back(std::bit_cast<std::uint32_t>(0.5F * static_cast<float>(n)));
+  std::vector<std::uint32_t> samples(9);
+  for (int n = 0; n < 9; ++n)
+    samples[static_cast<std::size_t>(n)] = std::bit_cast<std::uint32_t>(0.5F * static_cast<float>(n));
   DeviceArray<std::uint32_t> on_samples(samples);
   cu::widen_samples(on_backward, nullptr, on_samples.data(), 9, nullptr);
   synchronize();

@@ -25,6 +25,7 @@ void check_image(const ImagePass& p, unsigned seed) {
   std::vector<float> x = draw_floats(std::int64_t{l.n} * l.h * l.w * l.c, seed, -1.1F, 1.1F);
   for (float& v : x) v = to_float(to_bf16(v));
   std::vector<float> inverse;
+  inverse.reserve(static_cast<std::size_t>(std::max(l.n, l.c)));
   for (int i = 0; i < std::max(l.n, l.c); ++i)
     inverse.push_back(p.rule.qmax * (1.0F - 0.001F * static_cast<float>(i)));
   const cu::QuantizeScales scales{inverse.data(), p.granularity};

@@ -84,6 +84,7 @@ TEST_CASE("cuda: sums of sample classes that leave an int32 no room are cut at t
     const cu::ConvPlan plan =
         cu::plan_conv(shape, Product::grad_weight, {.sample_classes = 7, .processors = 1});
     std::vector<std::uint8_t> classes;
+    classes.reserve(60);
     for (int i = 0; i < 60; ++i) classes.push_back(static_cast<std::uint8_t>(i % 4 * 2));
     const HostOrder order(classes);
     CHECK(cu::class_steps(plan.gemm, order.head).octaves == 2);

@@ -126,6 +126,7 @@ struct ClassedSamples {
   ClassedSamples(const std::vector<std::uint32_t>& maxima, float cap, float qmax)
       : sample_class(maxima.size()), scale(maxima.size(), 1), inverse(maxima.size(), 1) {
     std::vector<float> ranges;
+    ranges.reserve(maxima.size());
     for (const std::uint32_t bits : maxima) ranges.push_back(std::min(cap, std::bit_cast<float>(bits)));
     float largest = 0;
     for (float range : ranges)
@@ -159,6 +160,7 @@ TEST_CASE("cuda: the order's source chooses the classes of the executor's rule")
     const int n = std::uniform_int_distribution<int>(1, 300)(generator);
     std::normal_distribution<float> octaves(0, 0.5F + static_cast<float>(time % 8));
     std::vector<std::uint32_t> maxima;
+    maxima.reserve(static_cast<std::size_t>(n));
     for (int i = 0; i < n; ++i)
       maxima.push_back(std::bit_cast<std::uint32_t>(i % 9 == 8 ? 0.0F : std::exp2(octaves(generator))));
     if (time == 7) std::fill(maxima.begin(), maxima.end(), 0U);

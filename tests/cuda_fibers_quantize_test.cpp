@@ -64,6 +64,7 @@ TEST_CASE("cuda: passes write the batch copy in the order of sample classes") {
       REQUIRE(static_cast<int>(order.entries.size()) <= layout.places);
       std::vector<float> x = draw_floats(std::int64_t{layout.n} * layout.h * layout.w * layout.c, 9, -1, 1);
       std::vector<float> inverse;
+      inverse.reserve(static_cast<std::size_t>(layout.n));
       const auto qmax = static_cast<float>(largest_integer(planes));
       for (int i = 0; i < layout.n; ++i) inverse.push_back(qmax / static_cast<float>(1 + i % 3));
       const cu::QuantizeRule rule{-qmax, qmax, planes, true, random_key(1, 2, 3), 77};

@@ -44,8 +44,8 @@ std::vector<Bf16> narrowed(const std::vector<float>& values) {
   return out;
 }
 std::vector<float> widened(const std::vector<Bf16>& values) {
-  std::vector<float> out;
-  for (const Bf16 v : values) out.push_back(kernels::to_float(v));
+  std::vector<float> out(values.size());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = kernels::to_float(values[i]);
   return out;
 }
 
@@ -215,8 +215,8 @@ namespace {
 void check_softmax(int rows, int classes, double smoothing) {
   octavo::test::register_test_ops();
   const std::vector<float> logits = draw(std::int64_t{rows} * classes, 5);
-  std::vector<std::int64_t> labels;
-  for (int i = 0; i < rows; ++i) labels.push_back(i * 7 % classes);
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(rows));
+  for (int i = 0; i < rows; ++i) labels[static_cast<std::size_t>(i)] = i * 7 % classes;
   std::ostringstream text;
   text << "input in\ninput label\nx test_offset in\nnode softmax_cross_entropy x,label {label_smoothing: "
        << smoothing << "}\nloss node\n";
@@ -325,6 +325,33 @@ TEST_CASE("cuda: the source of SGD gives the CPU's bits and maxima, clipped by t
       CHECK((row_max == maxima.rows));
       CHECK((column_max == maxima.columns));
     }
+  }
+}
+
+TEST_CASE("cuda: with Inf or NaN in a gradient no weight changes") {
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> gradient = draw(300, 1), w = draw(300, 2), velocity = draw(300, 3);
+    const std::vector<float> before = w, velocity_before = velocity;
+    gradient[77] = bad;
+    const cuda::NormChunk chunk{gradient.data(), 300};
+    double sum = 0;
+    const double rate_factor = 1;
+    cuda::StepScalars scalars{.learning_rate = 0.1, .clip_norm = 5};
+    launch(1, cuda::norm_threads, [&] { cuda::norm_chunks_kernel(&chunk, &sum); });
+    launch(1, 32, [&] {
+      if (threadIdx.x == 0) cuda::finish_norm_kernel(&sum, 1, &scalars);
+    });
+    const cuda::SgdUpdate run{.value = w.data(),
+                              .gradient = gradient.data(),
+                              .velocity = velocity.data(),
+                              .elements = 300,
+                              .momentum = 0.9F,
+                              .decay = 0.1F,
+                              .rate_factor = &rate_factor};
+    launch(1, cuda::update_threads, [&] { cuda::sgd_kernel(run, &scalars); });
+    CHECK(!std::isfinite(scalars.gradient_norm));
+    CHECK(first_difference(w, before) == none);
+    CHECK(first_difference(velocity, velocity_before) == none);
   }
 }
 

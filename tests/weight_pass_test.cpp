@@ -91,8 +91,9 @@ class Packing {
     for (std::int64_t i = 0; i < shape_.k * shape_.row(); ++i)
       folded[static_cast<std::size_t>(i)] *= factor_[static_cast<std::size_t>(i / shape_.row())];
     QuantizeStats stats;
-    for_parts(folded, [&](Chain& chain, std::int64_t first) {
-      Quantize quantize = *chain.quantize;
+    for_parts(folded, [&](const Chain& part, std::int64_t first) {
+      Chain chain = part;
+      Quantize quantize = *part.quantize;
       const View view{.layout = Layout::plain, .n = chain.n, .h = 1, .w = chain.w, .c = chain.c};
       void* const target = plain.data() + first * shape_.row();
       quantize.views = {&view, 1};

@@ -54,6 +54,9 @@ void finish_channels(const BatchNormForward& p, cudaStream_t stream) {
                                            {p.a, "a"},
                                            {p.b, "b"}},
                                           {{p.sum, "sum"}, {p.squares, "squares"}});
+  if (!(p.pixels >= 1)) throw std::invalid_argument(what + "pixels start at 1");
+  check_optional_pointer(p.running_mean, "running_mean", what, alignof(float));
+  check_optional_pointer(p.running_var, "running_var", what, alignof(float));
   if ((p.running_mean == nullptr) != (p.running_var == nullptr))
     throw std::invalid_argument(what + "running_mean and running_var go together");
   finish(p, what, stream);
@@ -74,6 +77,8 @@ void finish_channels(const BatchNormEvaluation& p, cudaStream_t stream) {
 void take_slopes(const BatchNormSlopes& s, cudaStream_t stream) {
   const std::string what =
       check_channels("batch_norm_slopes", s.channels, {{s.gamma, "gamma"}, {s.r, "r"}, {s.a, "a"}});
+  check_optional_pointer(s.factor, "factor", what, alignof(float));
+  check_optional_pointer(s.looked, "looked", what, alignof(float));
   launch(slopes_kernel, {blocks_for(s.channels), channel_threads, stream}, what, s.gamma, s.r, s.factor,
          s.channels, s.a, s.looked);
 }
@@ -83,6 +88,10 @@ void finish_channels(const BatchNormBackward& p, cudaStream_t stream) {
       check_channels("batch_norm_backward", p.channels,
                      {{p.gamma, "gamma"}, {p.mean, "mean"}, {p.r, "r"}, {p.a, "a"}, {p.b, "b"}, {p.d, "d"}},
                      {{p.sum, "sum"}, {p.products, "products"}});
+  if (!(p.pixels >= 1)) throw std::invalid_argument(what + "pixels start at 1");
+  for (const Named& n :
+       {Named{p.margin, "margin"}, Named{p.grad_gamma, "grad_gamma"}, Named{p.grad_beta, "grad_beta"}})
+    check_optional_pointer(n.pointer, n.name, what, alignof(float));
   if ((p.grad_gamma == nullptr) != (p.grad_beta == nullptr))
     throw std::invalid_argument(what + "grad_gamma and grad_beta go together");
   finish(p, what, stream);
@@ -92,6 +101,7 @@ void widen_samples(const BatchNormBackward& pass, const float* factor, std::uint
                    cudaStream_t stream) {
   const std::string what =
       check_channels("widen_samples", pass.channels, {{pass.margin, "margin"}, {sample_max, "sample_max"}});
+  check_optional_pointer(factor, "factor", what, alignof(float));
   if (samples < 1) throw std::invalid_argument(what + "sizes start at 1");
   launch(widen_samples_kernel, {1, channel_threads, stream}, what, pass.margin, factor, pass.channels,
          sample_max, samples);

@@ -95,11 +95,26 @@ inline void check_tail(const ChainPass& pass, const std::string& what) {
   check_optional_pointer(pass.counts, "counts", what, alignof(QuantizeCounts));
 }
 
+/// Threads write what they have read, but an element of another type lies over those of other threads.
+inline void check_stores(const ChainPass& pass, const std::string& what) {
+  for (int i = 0; i < pass.step_count; ++i) {
+    const FloatTarget& out = pass.steps[i].out;
+    const auto clashes = [&](const FloatSource& from) {
+      return out.data != nullptr && out.data == from.data && out.type != from.type;
+    };
+    bool found = clashes(pass.x);
+    for (int j = 0; j < pass.step_count; ++j) found = found || clashes(pass.steps[j].x);
+    if (found)
+      throw std::invalid_argument(what + "step " + std::to_string(i) +
+                                  " stores over what the chain reads, as another type");
+  }
+}
+
 inline void check_pass(const ChainPass& pass, const std::string& what) {
   const ImageLayout& l = pass.layout;
   check_layout(l, what);
-  if (pixels_of(l) >= most_blocks)
-    throw std::invalid_argument(what + "2^31 pixels or more; use a smaller batch");
+  if (pixels_of(l) >= most_blocks - 8192)  // a thread counts on beyond the last by less than that
+    throw std::invalid_argument(what + "about 2^31 pixels or more; use a smaller batch");
   if (pass.step_count < 0 || pass.step_count > most_chain_steps)
     throw std::invalid_argument(what + std::to_string(pass.step_count) + " steps; a chain has at most " +
                                 std::to_string(most_chain_steps) + ", cut it at a store");
@@ -111,6 +126,7 @@ inline void check_pass(const ChainPass& pass, const std::string& what) {
   for (const StepKind kind : {StepKind::sums, StepKind::look})
     if (std::count_if(steps, steps + pass.step_count, [=](const ChainStep& s) { return s.kind == kind; }) > 1)
       throw std::invalid_argument(what + "at most one step of sums and one look in a chain");
+  check_stores(pass, what);
   check_look(pass, what);
   check_tail(pass, what);
   check_optional_pointer(pass.max_bits, "max_bits", what, alignof(std::uint32_t));

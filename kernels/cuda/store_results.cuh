@@ -30,9 +30,7 @@ struct ResultTile {
 
   /// What waits, number `turn`: lanes lie along what is contiguous in the result.
   __device__ void store_turn(int turn) const {
-    if constexpr (by_class)
-      store_columns(turn);
-    else if (g.images_inside)
+    if (by_class || g.images_inside)
       store_columns(turn);
     else
       store_rows(turn);

@@ -19,6 +19,8 @@ unsigned blocks_for(std::int64_t threads) {
 std::vector<NormChunk> norm_chunks(std::span<const GradientPart> gradients) {
   std::vector<NormChunk> chunks;
   for (const GradientPart& part : gradients)
+    if (part.elements > 0) check_pointer(part.gradient, "a gradient", "cuda/norm_chunks: ", alignof(float));
+  for (const GradientPart& part : gradients)
     for (std::int64_t begin = 0; begin < part.elements; begin += norm_chunk)
       chunks.push_back({part.gradient + begin, std::min<std::int64_t>(norm_chunk, part.elements - begin)});
   return chunks;

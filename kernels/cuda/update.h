@@ -23,7 +23,7 @@ std::vector<NormChunk> norm_chunks(std::span<const GradientPart> gradients);
 /// Inf or NaN in a gradient is one in the norm.
 void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars* step, cudaStream_t stream);
 
-/// One parameter's step.
+/// One parameter's step; nothing changes where step->gradient_norm is Inf or NaN.
 void update_sgd(const SgdUpdate& update, const StepScalars* step, cudaStream_t stream);
 
 /// gradient[c] (+)= sum over rows of values[row, c]; column_tiles(rows) * columns floats of scratch.

@@ -16,7 +16,8 @@ static __global__ void __launch_bounds__(norm_threads)
     norm_chunks_kernel(const NormChunk* chunks, double* sums) {
   __shared__ float lanes[norm_chunk / norm_tile * norm_lanes];
   const NormChunk chunk = chunks[blockIdx.x];
-  const int tiles = static_cast<int>(ceil_div(chunk.count, norm_tile));
+  const std::int64_t count = chunk.count < norm_chunk ? chunk.count : norm_chunk;
+  const int tiles = static_cast<int>(ceil_div(count, norm_tile));
   for (int i = threadIdx.x; i < tiles * norm_lanes; i += norm_threads)
     lanes[i] = norm_lane(chunk, i / norm_lanes, i % norm_lanes);
   __syncthreads();
@@ -37,6 +38,7 @@ static __global__ void finish_norm_kernel(const double* sums, int chunks, StepSc
 /// memory.
 static __global__ void __launch_bounds__(update_threads)
     sgd_kernel(const __grid_constant__ SgdUpdate u, const StepScalars* step) {
+  if (!takes_step(*step)) return;
   const SgdFactors factors(u, *step);
   const std::int64_t row_size = u.elements / u.rows, whole = ceil_div(u.elements, 32) * 32;
   for (std::int64_t i = blockIdx.x * std::int64_t{update_threads} + threadIdx.x; i < whole;
@@ -48,7 +50,7 @@ static __global__ void __launch_bounds__(update_threads)
     if (inside && u.column_max != nullptr) {
       const std::uint32_t bits = magnitude_of(w * u.row_factor[row]);
       std::uint32_t* const most = u.column_max + i % u.columns;
-      if (bits > *static_cast<volatile std::uint32_t*>(most)) atomicMax(most, bits);
+      if (bits > __ldcg(most)) atomicMax(most, bits);  // an older value costs an atomic
     }
     if (u.row_max == nullptr) continue;
     std::uint32_t most = magnitude_of(w);
@@ -87,6 +89,7 @@ static __global__ void __launch_bounds__(update_threads)
   const int c = blockIdx.x * update_threads + threadIdx.x;
   if (c >= columns) return;
   double total = 0;
+#pragma unroll 16
   for (std::int64_t tile = 0; tile < tiles; ++tile) total += partial[tile * columns + c];
   gradient[c] = static_cast<float>(total) + (accumulate ? gradient[c] : 0.0f);
 }

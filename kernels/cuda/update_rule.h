@@ -51,6 +51,12 @@ OCTAVO_HD constexpr float updated(const SgdUpdate& u, const SgdFactors& f, std::
   return w - f.rate * (u.nesterov ? g + f.momentum * v : v);
 }
 
+/// Whether a step may be taken: with Inf or NaN in a gradient, or squares beyond all numbers, no weight
+/// changes, and the host finds the norm when it reads the scalars.
+OCTAVO_HD constexpr bool takes_step(const StepScalars& step) {
+  return step.gradient_norm - step.gradient_norm == 0;
+}
+
 OCTAVO_HD constexpr std::uint32_t magnitude_of(float v) {
   return std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
 }

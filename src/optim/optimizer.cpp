@@ -26,7 +26,7 @@ struct Rows {
   explicit Rows(const Shape& shape)
       : elements(shape.elements()),
         count(shape.rank() > 1 ? shape[0] : 1),
-        size(count > 0 ? elements / count : 0),
+        size(elements > 0 ? elements / count : 1),
         columns(shape.rank() > 0 ? shape.back() : 1) {}
 };
 

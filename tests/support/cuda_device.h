@@ -4,8 +4,9 @@
 #include "cuda/check.h"
 #include "support/cuda_operands.h"
 
-// On the host, where threads take turns, large tests wait until they are asked for: test_cuda_host "[large]".
-#ifdef OCTAVO_ARCH
+// On the host, where OCTAVO_ARCH says which architecture is played and threads take turns, large tests wait
+// until they are asked for: test_cuda_host "[large]".
+#if OCTAVO_ARCH > 0
 #define OCTAVO_LARGE "[.large]"
 #else
 #define OCTAVO_LARGE "[large]"
@@ -13,7 +14,7 @@
 
 namespace octavo::kernels::test {
 
-#ifdef OCTAVO_ARCH
+#if OCTAVO_ARCH > 0
 inline constexpr bool on_host = true;
 #else
 inline constexpr bool on_host = false;

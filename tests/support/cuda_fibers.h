@@ -196,6 +196,10 @@ template <class T>
 T __ldg(const T* from) {
   return *from;
 }
+template <class T>
+T __ldcg(const T* from) {
+  return *from;
+}
 template <class T, class U>
 T atomicAdd(T* to, U value) {
   const T before = *to;
