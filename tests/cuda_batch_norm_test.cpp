@@ -7,6 +7,7 @@
 #include "cuda/batch_norm_kernels.cuh"
 #include "support/catch.h"
 #include "support/cuda_operands.h"
+#include "support/draw.h"
 #include "support/model.h"
 #include "support/test_ops.h"
 
@@ -27,11 +28,7 @@ void launch(int channels, const Body& body) {
 }
 
 std::vector<float> draw(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.3F, 1.2F);
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = normal(generator);
-  return values;
+  return octavo::test::normal_floats(count, seed, 0.3F, 1.2F);
 }
 
 /// The op on the CPU, two steps.

@@ -2,7 +2,6 @@
 // bits of the same formulas on the host, which cuda_ops_test.cpp and cuda_batch_norm_test.cpp hold against
 // the CPU's ops.
 #include <cmath>
-#include <random>
 
 #include "cuda/batch_norm.h"
 #include "cuda/loss.h"
@@ -10,19 +9,14 @@
 #include "cuda/update.h"
 #include "support/cuda_device.h"
 #include "support/cuda_operands.h"
+#include "support/draw.h"
 
 using namespace octavo::kernels;
 using namespace octavo::kernels::test;
 
 namespace {
 
-std::vector<float> draw(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_int_distribution<int> any(-64, 64);
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(any(generator)) / 7.0F;
-  return values;
-}
+using octavo::test::tied_floats;
 
 std::vector<Bf16> stored_bf16(const std::vector<float>& values) {
   std::vector<Bf16> out(values.size());
@@ -51,7 +45,7 @@ const std::array pool_shapes = {cu::PoolShape{2, 5, axis(7, 3, 2, 1), axis(9, 3,
 template <class T>
 void check_max_pool(const cu::PoolShape& s) {
   const FloatType type = sizeof(T) == 4 ? FloatType::f32 : FloatType::bf16;
-  const auto x = stored(draw(s.inputs(), 1), T{}), up = stored(draw(s.outputs(), 2), T{});
+  const auto x = stored(tied_floats(s.inputs(), 1), T{}), up = stored(tied_floats(s.outputs(), 2), T{});
   std::vector<T> y(up.size()), dx(x.size());
   std::vector<std::int32_t> where(up.size());
   for (std::int64_t i = 0; i < s.outputs(); ++i) cu::max_pool(s, x.data(), i, y.data(), where.data());
@@ -85,7 +79,7 @@ TEST_CASE("max pooling") {
 
 TEST_CASE("average pooling and means of images") {
   for (const cu::PoolShape& s : pool_shapes) {
-    const std::vector<float> x = draw(s.inputs(), 1), up = draw(s.outputs(), 2);
+    const std::vector<float> x = tied_floats(s.inputs(), 1), up = tied_floats(s.outputs(), 2);
     std::vector<float> y(up.size()), dx(x.size());
     for (std::int64_t i = 0; i < s.outputs(); ++i) cu::avg_pool(s, x.data(), i, y.data());
     for (std::int64_t i = 0; i < s.inputs(); ++i) cu::avg_pool_gradient(s, up.data(), i, dx.data());
@@ -97,7 +91,8 @@ TEST_CASE("average pooling and means of images") {
     CHECK(first_difference(on_dx.values(), dx) == none);
   }
   const cu::GlobalPool g{3, 37, 35};
-  const std::vector<float> x = draw(g.n * g.pixels * g.c, 1), up = draw(std::int64_t{g.n} * g.c, 2);
+  const std::vector<float> x = tied_floats(g.n * g.pixels * g.c, 1),
+                           up = tied_floats(std::int64_t{g.n} * g.c, 2);
   std::vector<float> y(up.size()), dx(x.size());
   for (std::int64_t i = 0; i < std::ssize(y); ++i) cu::global_mean(x.data(), g.pixels, g.c, i, y.data());
   for (std::int64_t i = 0; i < std::ssize(dx); ++i)
@@ -112,7 +107,7 @@ TEST_CASE("average pooling and means of images") {
 
 TEST_CASE("softmax with cross entropy") {
   const int rows = 5, classes = GENERATE(1, 10, 129, 1000);
-  const std::vector<float> logits = draw(std::int64_t{rows} * classes, 5);
+  const std::vector<float> logits = tied_floats(std::int64_t{rows} * classes, 5);
   std::vector<std::int64_t> labels(static_cast<std::size_t>(rows));
   for (int i = 0; i < rows; ++i) labels[static_cast<std::size_t>(i)] = i * 7 % classes;
   DeviceArray<float> on_logits(logits), p(logits.size()), loss(1), dx(logits.size());
@@ -150,8 +145,9 @@ TEST_CASE("softmax with cross entropy") {
 TEST_CASE("batch norm between its chains") {
   const int c = 130;
   std::vector<double> sum, squares;
-  for (const float v : draw(c, 1)) sum.push_back(v), squares.push_back(100 + v * v);
-  const std::vector<float> y = draw(c, 2), gamma = draw(c, 3), beta = draw(c, 4), running(c, 1.0F);
+  for (const float v : tied_floats(c, 1)) sum.push_back(v), squares.push_back(100 + v * v);
+  const std::vector<float> y = tied_floats(c, 2), gamma = tied_floats(c, 3), beta = tied_floats(c, 4),
+                           running(c, 1.0F);
   std::vector<float> minus_pivot(c), mean(c), r(c), a(c), b(c), running_mean = running, running_var = running;
   for (std::size_t i = 0; i < y.size(); ++i) minus_pivot[i] = -y[i];
   const auto forward = [&](const double* v, const double* vx, const float* pivot, const float* g,
@@ -224,8 +220,8 @@ TEST_CASE("batch norm between its chains") {
 TEST_CASE("an update: norm, clipping, SGD, maxima, sums of columns") {
   const bool nesterov = GENERATE(false, true);
   const std::int64_t rows = 70, columns = 50, size = rows * 9 * columns;
-  const std::vector<float> gradient = draw(size, 2), factor = draw(rows, 3);
-  std::vector<float> value = draw(size, 1), velocity = draw(size, 4);
+  const std::vector<float> gradient = tied_floats(size, 2), factor = tied_floats(rows, 3);
+  std::vector<float> value = tied_floats(size, 1), velocity = tied_floats(size, 4);
   DeviceArray<float> on_value(value), on_gradient(gradient), on_velocity(velocity), on_factor(factor);
   const cu::GradientPart part{on_gradient.data(), size};
   const std::vector<cu::NormChunk> chunks = cu::norm_chunks({&part, 1});

@@ -1,4 +1,8 @@
 // Weight gradients with sample classes, emulated lane by lane: equal to the reference.
+#include <cmath>
+#include <cstdio>
+
+#include "sample_classes.h"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;
@@ -116,4 +120,33 @@ TEST_CASE("cuda: the emulation notices a lost octave") {
   const ConvShape batch = conv(7, 7, 6, 20, 24, 3, 3, 2, 1);
   CHECK(class_difference(batch, {.sample_classes = 24}, classes, Instruction::m16n8k32) == none);
   CHECK(class_difference<LostOctave>(batch, {.sample_classes = 24}, classes, Instruction::m16n8k32) != none);
+}
+
+// The table of docs/gpu.md: segments relative to those without classes, for log-normal maxima of samples.
+TEST_CASE("cuda: what sample classes cost in padding", "[.padding]") {
+  for (const int n : {128, 256})
+    for (const float deviation : {0.25F, 0.5F, 1.0F}) {  // octaves
+      std::mt19937 generator(1);
+      std::normal_distribution<float> octaves(0, deviation);
+      double classes_in_use = 0, padded = 0, moved = 0;
+      constexpr int times = 1000;
+      for (int time = 0; time < times; ++time) {
+        std::vector<float> scales(static_cast<std::size_t>(n));
+        for (float& scale : scales) scale = std::exp2(octaves(generator));
+        const float largest = *std::max_element(scales.begin(), scales.end());
+        int lowest = 0;
+        for (const float scale : scales) lowest = std::max(lowest, halves_below(largest, scale));
+        std::vector<std::uint8_t> classes(scales.size());
+        std::array<int, cu::most_ranges> count{};
+        for (std::size_t i = 0; i < scales.size(); ++i) {
+          classes[i] = static_cast<std::uint8_t>(lowest - halves_below(largest, scales[i]));
+          ++count[classes[i]];
+        }
+        for (const int samples : count) classes_in_use += samples > 0 ? 1 : 0, padded += (samples + 15) / 16;
+        moved += HostOrder(classes).head.segments;
+      }
+      std::printf("| %d | %g | %.0f | %.2f | %.2f |\n", n, deviation, classes_in_use / times,
+                  padded * 16 / n / times, moved * 16 / n / times);
+      CHECK(moved <= padded);
+    }
 }

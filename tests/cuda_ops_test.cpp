@@ -2,7 +2,6 @@
 // and the optimizer of the CPU: the same bits, but for the exponentials of softmax.
 #include "support/cuda_fibers.h"
 // Before the kernels, whose instructions it holds.
-#include <random>
 
 #include "core/thread_pool.h"
 #include "cuda/loss_kernels.cuh"
@@ -13,6 +12,7 @@
 #include "optim/optimizer.h"
 #include "support/catch.h"
 #include "support/cuda_operands.h"
+#include "support/draw.h"
 #include "support/model.h"
 #include "support/test_ops.h"
 
@@ -30,13 +30,7 @@ void launch(unsigned blocks, int threads, const Body& body) {
   for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) block.run(body);
 }
 
-std::vector<float> draw(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_int_distribution<int> any(-64, 64);  // maxima that several pixels share
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(any(generator)) / 7.0F;
-  return values;
-}
+using octavo::test::tied_floats;
 
 std::vector<Bf16> narrowed(const std::vector<float>& values) {
   std::vector<Bf16> out(values.size());
@@ -114,7 +108,7 @@ TEST_CASE("cuda: windows of pixels and pixels of windows agree, in and outside o
 
 TEST_CASE("cuda: the source of max pooling gives the CPU's bits") {
   for (const PoolCase& p : pool_cases()) {
-    const std::vector<float> x = draw(p.x.elements(), 1), up = draw(p.y.elements(), 2);
+    const std::vector<float> x = tied_floats(p.x.elements(), 1), up = tied_floats(p.y.elements(), 2);
     const CpuOp expected("max_pool x {" + p.attributes + "}", p.x, x, p.y, up);
     std::vector<float> y(up.size()), dx(x.size());
     std::vector<std::int32_t> where(up.size(), -1);
@@ -130,9 +124,9 @@ TEST_CASE("cuda: the source of max pooling gives the CPU's bits") {
 
 TEST_CASE("cuda: max pooling of bfloat16 rounds every sum, and keeps a NaN in sight") {
   const PoolCase p(2, 6, 6, 8, 3, 1, 1);
-  std::vector<float> drawn = draw(p.x.elements(), 3);
+  std::vector<float> drawn = tied_floats(p.x.elements(), 3);
   drawn[40] = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<Bf16> x = narrowed(drawn), up = narrowed(draw(p.y.elements(), 4));
+  const std::vector<Bf16> x = narrowed(drawn), up = narrowed(tied_floats(p.y.elements(), 4));
   std::vector<Bf16> y(up.size()), dx(x.size()), expected(x.size());
   std::vector<std::int32_t> where(up.size(), -1);
   launch(1, cuda::pool_threads,
@@ -157,7 +151,7 @@ TEST_CASE("cuda: the source of average pooling gives the CPU's bits") {
   for (PoolCase& p : pool_cases())
     for (const bool pads : {true, false}) {
       p.shape.count_include_pad = pads;
-      const std::vector<float> x = draw(p.x.elements(), 1), up = draw(p.y.elements(), 2);
+      const std::vector<float> x = tied_floats(p.x.elements(), 1), up = tied_floats(p.y.elements(), 2);
       const CpuOp expected(
           "avg_pool x {" + p.attributes + ", count_include_pad: " + (pads ? "true" : "false") + "}", p.x, x,
           p.y, up);
@@ -172,7 +166,7 @@ TEST_CASE("cuda: the source of average pooling gives the CPU's bits") {
 
 TEST_CASE("cuda: the source of the mean of whole images gives the CPU's bits") {
   const Shape shape{3, 5, 7, 37};
-  const std::vector<float> x = draw(shape.elements(), 1), up = draw(3 * 37, 2);
+  const std::vector<float> x = tied_floats(shape.elements(), 1), up = tied_floats(3 * 37, 2);
   const CpuOp expected("global_avg_pool x", shape, x, {3, 37}, up);
   std::vector<float> y(up.size()), dx(x.size());
   launch(1, cuda::pool_threads, [&] { cuda::global_mean_kernel<float>(x.data(), 3, 35, 37, y.data()); });
@@ -214,7 +208,7 @@ namespace {
 /// Loss and gradient on the CPU and by the kernels.
 void check_softmax(int rows, int classes, double smoothing) {
   octavo::test::register_test_ops();
-  const std::vector<float> logits = draw(std::int64_t{rows} * classes, 5);
+  const std::vector<float> logits = tied_floats(std::int64_t{rows} * classes, 5);
   std::vector<std::int64_t> labels(static_cast<std::size_t>(rows));
   for (int i = 0; i < rows; ++i) labels[static_cast<std::size_t>(i)] = i * 7 % classes;
   std::ostringstream text;
@@ -257,7 +251,7 @@ TEST_CASE("cuda: the source of softmax with cross entropy against the CPU") {
 }
 
 TEST_CASE("cuda: the first sample with a label beyond the classes is named") {
-  const std::vector<float> logits = draw(40, 5);
+  const std::vector<float> logits = tied_floats(40, 5);
   const std::vector<std::int64_t> labels{3, 9, 10, -1};
   std::vector<double> row_losses(4);
   unsigned bad = cuda::no_bad_sample;
@@ -275,11 +269,11 @@ TEST_CASE("cuda: the source of SGD gives the CPU's bits and maxima, clipped by t
     std::map<std::string, double> settings{{"momentum", momentum}, {"weight_decay", 5e-4}};
     if (nesterov) settings["nesterov"] = 1;
     const auto optimizer = make_optimizer("sgd", settings, {{"w", shape, true}});
-    std::vector<float> expected = draw(size, 1), found = expected, velocity(expected.size());
-    const std::vector<float> factor = draw(rows, 9);
+    std::vector<float> expected = tied_floats(size, 1), found = expected, velocity(expected.size());
+    const std::vector<float> factor = tied_floats(rows, 9);
     const double rate_factor = 0.7;
     for (unsigned step = 0; step < 3; ++step) {
-      const std::vector<float> gradient = draw(size, 10 + step);
+      const std::vector<float> gradient = tied_floats(size, 10 + step);
       GradientNorm norm;
       norm.begin();
       norm.add(gradient);
@@ -330,7 +324,8 @@ TEST_CASE("cuda: the source of SGD gives the CPU's bits and maxima, clipped by t
 
 TEST_CASE("cuda: with Inf or NaN in a gradient no weight changes") {
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    std::vector<float> gradient = draw(300, 1), w = draw(300, 2), velocity = draw(300, 3);
+    std::vector<float> gradient = tied_floats(300, 1), w = tied_floats(300, 2),
+                       velocity = tied_floats(300, 3);
     const std::vector<float> before = w, velocity_before = velocity;
     gradient[77] = bad;
     const cuda::NormChunk chunk{gradient.data(), 300};
@@ -356,7 +351,8 @@ TEST_CASE("cuda: with Inf or NaN in a gradient no weight changes") {
 }
 
 TEST_CASE("cuda: the norm over chunks of several parameters is the CPU's") {
-  const std::vector<float> first = draw(40'000, 1), second = draw(259, 2), third = draw(17, 3);
+  const std::vector<float> first = tied_floats(40'000, 1), second = tied_floats(259, 2),
+                           third = tied_floats(17, 3);
   GradientNorm norm;
   norm.begin();
   std::vector<cuda::NormChunk> chunks;
@@ -381,7 +377,7 @@ TEST_CASE("cuda: the norm over chunks of several parameters is the CPU's") {
 
 TEST_CASE("cuda: the source of column sums gives the CPU's bits") {
   for (const std::int64_t rows : {1, 64, 65, 200}) {
-    const std::vector<float> x = draw(rows * 3, 1), up = draw(rows * 37, 2);
+    const std::vector<float> x = tied_floats(rows * 3, 1), up = tied_floats(rows * 37, 2);
     const CpuOp expected("linear x {out: 37, bias: true}", {rows, 3}, x, {rows, 37}, up);
     REQUIRE(expected.db.size() == 37);
     const std::int64_t tiles = (rows + cuda::column_tile - 1) / cuda::column_tile;

@@ -5,21 +5,17 @@
 #include <bit>
 #include <cmath>
 #include <memory>
-#include <random>
 
 #include "exec/quantize.h"
 #include "support/catch.h"
+#include "support/draw.h"
 
 using namespace octavo;
 
 namespace {
 
 std::vector<float> values(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0, 0.4f);
-  std::vector<float> all(static_cast<std::size_t>(count));
-  for (float& v : all) v = normal(generator);
-  return all;
+  return test::normal_floats(count, seed, 0, 0.4f);
 }
 
 /// A layer's data gradient and what its packed weights become.

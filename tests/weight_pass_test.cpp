@@ -4,11 +4,11 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include "core/thread_pool.h"
 #include "support/catch.h"
 #include "support/conv_shapes.h"
+#include "support/draw.h"
 
 using namespace octavo::kernels;
 using namespace octavo::kernels::test;
@@ -25,11 +25,7 @@ struct Case {
 WeightShape weight_shape(const ConvShape& s) { return {s.k, s.r * s.s, s.c / s.groups, s.groups}; }
 
 std::vector<float> make_weights(std::int64_t count) {
-  std::mt19937 generator(3);
-  std::normal_distribution<float> normal(0, 0.4f);  // some are clipped
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = normal(generator);
-  return values;
+  return octavo::test::normal_floats(count, 3, 0, 0.4f);  // some are clipped
 }
 
 /// Both products of one candidate each, and their packed weights.

@@ -25,11 +25,11 @@ std::string check_channels(const char* kernel, int channels, std::initializer_li
   return what;
 }
 
-unsigned blocks_for(int channels) { return static_cast<unsigned>(ceil_div(channels, channel_threads)); }
+unsigned channel_blocks(int channels) { return static_cast<unsigned>(ceil_div(channels, channel_threads)); }
 
 template <class Pass>
 void finish(const Pass& pass, const std::string& what, cudaStream_t stream) {
-  launch(finish_channels_kernel<Pass>, {blocks_for(pass.channels), channel_threads, stream}, what, pass);
+  launch(finish_channels_kernel<Pass>, {channel_blocks(pass.channels), channel_threads, stream}, what, pass);
 }
 
 }  // namespace
@@ -39,8 +39,8 @@ void take_pivots(const FloatSource& first_pixel, int channels, float* minus_pivo
   check_pointer(first_pixel.data, "y", what, static_cast<std::size_t>(float_bytes(first_pixel.type)));
   with_type(first_pixel.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(take_pivots_kernel<T>, {blocks_for(channels), channel_threads, stream}, what, first_pixel.as<T>(),
-           channels, minus_pivot);
+    launch(take_pivots_kernel<T>, {channel_blocks(channels), channel_threads, stream}, what,
+           first_pixel.as<T>(), channels, minus_pivot);
   });
 }
 
@@ -79,7 +79,7 @@ void take_slopes(const BatchNormSlopes& s, cudaStream_t stream) {
       check_channels("batch_norm_slopes", s.channels, {{s.gamma, "gamma"}, {s.r, "r"}, {s.a, "a"}});
   check_optional_pointer(s.factor, "factor", what, alignof(float));
   check_optional_pointer(s.looked, "looked", what, alignof(float));
-  launch(slopes_kernel, {blocks_for(s.channels), channel_threads, stream}, what, s.gamma, s.r, s.factor,
+  launch(slopes_kernel, {channel_blocks(s.channels), channel_threads, stream}, what, s.gamma, s.r, s.factor,
          s.channels, s.a, s.looked);
 }
 

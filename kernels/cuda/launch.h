@@ -1,7 +1,10 @@
 // How every kernel is started. Without nvcc a test's runtime runs its threads on the host.
 #pragma once
 
+#include <algorithm>
+
 #include "check.h"
+#include "host_device.h"
 
 namespace octavo::kernels::cuda {
 
@@ -12,6 +15,11 @@ struct Launch {
   std::size_t shared = 0;       // bytes of dynamic shared memory
   const char* step = "launch";  // in what an error says
 };
+
+/// Blocks of `threads` for so much work, where a kernel loops over the rest.
+inline unsigned blocks_for(std::int64_t work, int threads) {
+  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(work, threads), 1, 1 << 16));
+}
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& how, const std::string& what,

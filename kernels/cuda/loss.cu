@@ -1,8 +1,6 @@
 // Softmax with cross entropy: a block a row, then one thread for the mean.
 #include "loss.h"
 
-#include <algorithm>
-
 #include "launch.h"
 #include "loss_kernels.cuh"
 #include "pointers.h"
@@ -41,9 +39,8 @@ void run_softmax_loss_gradient(const LossRows& loss, const float* p, const float
   check_pointer(p, "p", what, alignof(float));
   check_pointer(loss_gradient, "loss_gradient", what, alignof(float));
   check_pointer(dx, "dx", what, alignof(float));
-  const std::int64_t blocks = ceil_div(std::int64_t{loss.rows} * loss.classes, loss_threads);
   launch(softmax_gradient_kernel,
-         {static_cast<unsigned>(std::min<std::int64_t>(blocks, 1 << 16)), loss_threads, stream}, what, loss,
+         {blocks_for(std::int64_t{loss.rows} * loss.classes, loss_threads), loss_threads, stream}, what, loss,
          p, loss_gradient, dx);
 }
 

@@ -10,10 +10,6 @@
 namespace octavo::kernels::cuda {
 namespace {
 
-unsigned blocks_for(std::int64_t elements) {
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(elements, pool_threads), 1, 1 << 16));
-}
-
 std::string check_global(const char* name, const GlobalPool& s, const FloatSource& from,
                          const FloatTarget& to) {
   const std::string what = std::string("cuda/") + name + " of " + std::to_string(s.n) + "x" +
@@ -33,8 +29,8 @@ void run_max_pool(const PoolShape& shape, const FloatSource& x, const FloatTarge
   check_optional_pointer(where, "where", what, alignof(std::int32_t));
   with_type(x.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(max_pool_kernel<T>, {blocks_for(shape.outputs()), pool_threads, stream}, what, shape, x.as<T>(),
-           y.as<T>(), where);
+    launch(max_pool_kernel<T>, {blocks_for(shape.outputs(), pool_threads), pool_threads, stream}, what, shape,
+           x.as<T>(), y.as<T>(), where);
   });
 }
 
@@ -46,8 +42,8 @@ void run_max_pool_gradient(const PoolShape& shape, const FloatSource& dy, const 
   check_pointer(where, "where", what, alignof(std::int32_t));
   with_type(dy.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(max_pool_gradient_kernel<T>, {blocks_for(shape.inputs()), pool_threads, stream}, what, shape,
-           dy.as<T>(), where, dx.as<T>());
+    launch(max_pool_gradient_kernel<T>, {blocks_for(shape.inputs(), pool_threads), pool_threads, stream},
+           what, shape, dy.as<T>(), where, dx.as<T>());
   });
 }
 
@@ -55,22 +51,24 @@ void run_avg_pool(const PoolShape& shape, const float* x, float* y, cudaStream_t
   const std::string what = describe_pool("avg_pool", shape);
   check_pool(shape, what);
   check_pair(x, y, what);
-  launch(avg_pool_kernel, {blocks_for(shape.outputs()), pool_threads, stream}, what, shape, x, y);
+  launch(avg_pool_kernel, {blocks_for(shape.outputs(), pool_threads), pool_threads, stream}, what, shape, x,
+         y);
 }
 
 void run_avg_pool_gradient(const PoolShape& shape, const float* dy, float* dx, cudaStream_t stream) {
   const std::string what = describe_pool("avg_pool_gradient", shape);
   check_pool(shape, what);
   check_pair(dy, dx, what);
-  launch(avg_pool_gradient_kernel, {blocks_for(shape.inputs()), pool_threads, stream}, what, shape, dy, dx);
+  launch(avg_pool_gradient_kernel, {blocks_for(shape.inputs(), pool_threads), pool_threads, stream}, what,
+         shape, dy, dx);
 }
 
 void run_global_mean(const GlobalPool& s, const FloatSource& x, const FloatTarget& y, cudaStream_t stream) {
   const std::string what = check_global("global_mean", s, x, y);
   with_type(x.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(global_mean_kernel<T>, {blocks_for(std::int64_t{s.n} * s.c), pool_threads, stream}, what,
-           x.as<T>(), s.n, s.pixels, s.c, y.as<T>());
+    launch(global_mean_kernel<T>, {blocks_for(std::int64_t{s.n} * s.c, pool_threads), pool_threads, stream},
+           what, x.as<T>(), s.n, s.pixels, s.c, y.as<T>());
   });
 }
 
@@ -79,8 +77,9 @@ void run_global_mean_gradient(const GlobalPool& s, const FloatSource& dy, const 
   const std::string what = check_global("global_mean_gradient", s, dy, dx);
   with_type(dy.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(global_mean_gradient_kernel<T>, {blocks_for(s.n * s.pixels * s.c), pool_threads, stream}, what,
-           dy.as<T>(), s.n, s.pixels, s.c, dx.as<T>());
+    launch(global_mean_gradient_kernel<T>,
+           {blocks_for(s.n * s.pixels * s.c, pool_threads), pool_threads, stream}, what, dy.as<T>(), s.n,
+           s.pixels, s.c, dx.as<T>());
   });
 }
 

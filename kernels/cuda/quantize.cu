@@ -9,17 +9,6 @@
 #include "sample_order_kernel.cuh"
 
 namespace octavo::kernels::cuda {
-namespace {
-
-constexpr unsigned looping_blocks = 1u << 16;  // of kernels that loop over the rest
-
-unsigned blocks_for(std::int64_t threads) {
-  return static_cast<unsigned>(
-      std::clamp<std::int64_t>(ceil_div(threads, quantize_threads), 1, looping_blocks));
-}
-
-}  // namespace
-
 QuantizeStats QuantizeCounts::stats() const {
   return {.max_bits = max_bits,
           .saturated = static_cast<std::int64_t>(saturated),
@@ -37,8 +26,9 @@ void quantize_image(const QuantizeImage& pass, cudaStream_t stream) {
              {static_cast<unsigned>(quantize_blocks(pass.layout)), quantize_threads, stream}, what, pass);
     else
       launch(quantize_pixels_kernel<T>,
-             {blocks_for(pass.layout.pixel_copy_bytes() / segment_bytes), quantize_threads, stream}, what,
-             pass);
+             {blocks_for(pass.layout.pixel_copy_bytes() / segment_bytes, quantize_threads), quantize_threads,
+              stream},
+             what, pass);
   });
 }
 
@@ -60,7 +50,8 @@ void quantize_weights(const QuantizeWeights& pass, cudaStream_t stream) {
   const std::string what = describe_pass(l);
   check_pass(pass, what);
   const std::int64_t segments = l.bytes(pass.kind) / segment_bytes;
-  launch(quantize_weights_kernel, {blocks_for(segments), quantize_threads, stream}, what, pass);
+  launch(quantize_weights_kernel, {blocks_for(segments, quantize_threads), quantize_threads, stream}, what,
+         pass);
 }
 
 void largest_magnitudes(const ImageLayout& layout, const FloatSource& x, Granularity granularity,
@@ -72,12 +63,13 @@ void largest_magnitudes(const ImageLayout& layout, const FloatSource& x, Granula
   with_type(x.type, [&](auto tag) {
     using T = decltype(tag);
     if (granularity == Granularity::channel) {
-      const dim3 grid(blocks_for(layout.c), static_cast<unsigned>(std::min<std::int64_t>(pixels, 1024)));
+      const dim3 grid(blocks_for(layout.c, quantize_threads),
+                      static_cast<unsigned>(std::min<std::int64_t>(pixels, 1024)));
       launch(max_channels_kernel<T>, {grid, quantize_threads, stream}, what, x.as<T>(), pixels, layout.c,
              max_bits);
     } else {
       const std::int64_t length = pixels * layout.c / pieces;
-      const dim3 grid(std::min(blocks_for(length), 1024u), static_cast<unsigned>(pieces));
+      const dim3 grid(std::min(blocks_for(length, quantize_threads), 1024u), static_cast<unsigned>(pieces));
       launch(max_pieces_kernel<T>, {grid, quantize_threads, stream}, what, x.as<T>(), length, max_bits);
     }
   });

@@ -8,14 +8,6 @@
 #include "update_kernels.cuh"
 
 namespace octavo::kernels::cuda {
-namespace {
-
-unsigned blocks_for(std::int64_t threads) {
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(threads, update_threads), 1, 1 << 16));
-}
-
-}  // namespace
-
 std::vector<NormChunk> norm_chunks(std::span<const GradientPart> gradients) {
   std::vector<NormChunk> chunks;
   for (const GradientPart& part : gradients)
@@ -54,7 +46,7 @@ void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream
   if (u.nesterov && u.velocity == nullptr)
     throw std::invalid_argument(what + "Nesterov momentum needs a velocity");
   check_pointer(step, "step", what, alignof(StepScalars));
-  launch(sgd_kernel, {blocks_for(u.elements), update_threads, stream}, what, u, step);
+  launch(sgd_kernel, {blocks_for(u.elements, update_threads), update_threads, stream}, what, u, step);
 }
 
 std::int64_t column_tiles(std::int64_t rows) { return ceil_div(rows, column_tile); }
@@ -69,7 +61,8 @@ void column_sums(const FloatSource& values, std::int64_t rows, int columns, floa
   check_pointer(gradient, "gradient", what, alignof(float));
   with_type(values.type, [&](auto tag) {
     using T = decltype(tag);
-    launch(column_tiles_kernel<T>, {blocks_for(column_tiles(rows) * columns), update_threads, stream}, what,
+    launch(column_tiles_kernel<T>,
+           {blocks_for(column_tiles(rows) * columns, update_threads), update_threads, stream}, what,
            values.as<T>(), rows, columns, scratch);
   });
   launch(join_columns_kernel,
