@@ -128,7 +128,7 @@ TEST_CASE("cuda: what sample classes cost in padding", "[.padding]") {
     for (const float deviation : {0.25F, 0.5F, 1.0F}) {  // octaves
       std::mt19937 generator(1);
       std::normal_distribution<float> octaves(0, deviation);
-      double classes_in_use = 0, padded = 0, moved = 0;
+      std::int64_t classes_in_use = 0, padded = 0, moved = 0;
       constexpr int times = 1000;
       for (int time = 0; time < times; ++time) {
         std::vector<float> scales(static_cast<std::size_t>(n));
@@ -145,8 +145,9 @@ TEST_CASE("cuda: what sample classes cost in padding", "[.padding]") {
         for (const int samples : count) classes_in_use += samples > 0 ? 1 : 0, padded += (samples + 15) / 16;
         moved += HostOrder(classes).head.segments;
       }
-      std::printf("| %d | %g | %.0f | %.2f | %.2f |\n", n, deviation, classes_in_use / times,
-                  padded * 16 / n / times, moved * 16 / n / times);
+      std::printf("| %d | %g | %.0f | %.2f | %.2f |\n", n, deviation,
+                  static_cast<double>(classes_in_use) / times, static_cast<double>(padded) * 16 / n / times,
+                  static_cast<double>(moved) * 16 / n / times);
       CHECK(moved <= padded);
     }
 }
