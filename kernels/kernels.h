@@ -41,6 +41,8 @@ enum class Layout : std::uint8_t {
            ///< gradient's X
   quads,   ///< s8, [n][plane / 4][channel_pitch][4]: four neighbouring pixels per channel; for the weight
            ///< gradient's G
+  pixels,  ///< s8 or u8, [n][h][w][groups][channel_pitch]: the GPU's forward X and grad_input G
+  batch,   ///< s8 or u8, [c][pitch][plane], the batch innermost: the GPU's weight gradient
 };
 
 /// One physical copy of an integer tensor. A view starts at a multiple of 64 bytes; every byte of its layout
@@ -61,6 +63,13 @@ enum class Layout : std::uint8_t {
 ///     ((m * (plane / 4) + q / 4) * channel_pitch + ch) * 4 + q % 4
 /// and stands for pixel (q / pitch, q % pitch): 0 where q / pitch >= h, q % pitch >= w or ch >= c. plane is a
 /// multiple of 4. No border, no phases.
+///
+/// `pixels`: channel i of group g of pixel p = (m * h + row) * w + column is byte
+///     (p * groups + g) * channel_pitch + i, i < c / groups
+/// and other bytes are 0. `batch`: channel ch of that pixel is byte
+///     (ch * pitch + p % pitch) * plane + p / pitch
+/// and other bytes are 0. pitch is h * w, so that p / pitch is the sample, or 1 with n = 1: the rows of a
+/// linear layer are a batch. Planes of both begin at multiples of 256 bytes.
 struct View {
   Layout layout = Layout::plain;
   std::int64_t n = 0, h = 0, w = 0, c = 0;                // logical sizes, without border
@@ -68,7 +77,8 @@ struct View {
   std::int64_t channel_pitch = 0;                         // rows, quads: channels stored, >= c
   std::int64_t phase_h = 1, phase_w = 1;                  // planes
   std::int64_t pitch = 0, plane = 0;  // planes, quads: pixels per row, bytes (pixels) per plane
-  std::uint8_t zero = 128;     // rows, planes: the byte that stands for 0; plain: 0 for u8 in place of s8
+  std::int64_t groups = 1;            // pixels
+  std::uint8_t zero = 128;     // rows, planes: the byte that stands for 0; else: 0 for u8 in place of s8
   std::int64_t bytes() const;  // including slack that a vector load may touch
   bool operator==(const View&) const = default;
 };

@@ -16,11 +16,18 @@ std::int64_t View::bytes() const {
       return n * c * phase_h * phase_w * plane + slack;
     case Layout::quads:
       return n * plane * channel_pitch + slack;
+    case Layout::pixels:
+      return n * h * w * groups * channel_pitch;
+    case Layout::batch:
+      return c * pitch * plane;
   }
   return 0;
 }
 
-std::int64_t plane_stride(const View& view) { return (view.bytes() + 63) / 64 * 64; }
+std::int64_t plane_stride(const View& view) {
+  const std::int64_t line = view.layout == Layout::pixels || view.layout == Layout::batch ? 256 : 64;
+  return (view.bytes() + line - 1) / line * line;
+}
 
 std::int64_t planes_bytes(const View& view, int planes) {
   return (planes - 1) * plane_stride(view) + view.bytes();

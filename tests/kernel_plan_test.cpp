@@ -49,11 +49,11 @@ TEST_CASE("a plan file reads back and chooses by product and sizes") {
   REQUIRE(back.products.size() == 1);
   CHECK(back.products[0].shape == shape);
   const KernelChoice choice = back.choice();
-  CHECK(choice(shape, Product::grad_weight) == &kernels::conv_s8_candidates().back());
-  CHECK(choice(shape, Product::forward) == nullptr);
+  CHECK(choice(shape, Product::grad_weight, {}) == &kernels::conv_s8_candidates().back());
+  CHECK(choice(shape, Product::forward, {}) == nullptr);
   ConvShape other = shape;
   other.n = 3;
-  CHECK(choice(other, Product::grad_weight) == nullptr);
+  CHECK(choice(other, Product::grad_weight, {}) == nullptr);
   write_text(folder / "empty.yaml",
              KernelPlan{.cpu = "x", .isa = "ref", .threads = 1, .products = {}}.text("t"));
   CHECK(read_kernel_plan((folder / "empty.yaml").string()).products.empty());
@@ -66,7 +66,8 @@ TEST_CASE("kernels above the active instruction set are named and left out") {
   const kernels::Isa before = kernels::active_isa();
   kernels::force_isa(kernels::Isa::ref);
   std::string warned;
-  CHECK(plan.choice([&](const std::string& line) { warned += line; })(shape, Product::forward) == nullptr);
+  CHECK(plan.choice([&](const std::string& line) { warned += line; })(shape, Product::forward, {}) ==
+        nullptr);
   kernels::force_isa(before);
   CHECK_THAT(warned, ContainsSubstring("avx2/conv_s8"));
 }

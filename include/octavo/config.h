@@ -84,7 +84,8 @@ struct TrainSettings {
   std::int64_t epochs = 0;  ///< exactly one of epochs and steps is above 0
   std::int64_t steps = 0;
   std::int64_t seed = 1;
-  std::int64_t threads = 0;  ///< 0: all cores
+  std::string device = "cpu";  ///< cpu | cuda
+  std::int64_t threads = 0;    ///< 0: all cores
   Duration eval_every{1, true};
   Duration checkpoint_every{1, true};
   std::int64_t keep_last = 3;

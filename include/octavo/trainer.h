@@ -54,7 +54,8 @@ class OCTAVO_API Trainer {
   std::string describe() const;        ///< table of layers: shape, parameters, MACs
   std::string precision_plan() const;  ///< per layer and product: asked, granted, kernel, why
   Int8MacShare int8_mac_share() const;
-  Tensor parameter(const std::string& name) const;  ///< shares storage; Errc::config when there is none
+  /// Shares storage with the model on the CPU; on a device, as it is now. Errc::config when there is none.
+  Tensor parameter(const std::string& name) const;
   /// The model alone, as safetensors.
   void save_model(const std::string& path) const;
 

@@ -62,6 +62,14 @@ void finish_channels(const BatchNormForward& p, cudaStream_t stream) {
   finish(p, what, stream);
 }
 
+void finish_channels(const BatchNormRepeated& p, cudaStream_t stream) {
+  finish(p,
+         check_channels(
+             "batch_norm_repeated", p.channels,
+             {{p.gamma, "gamma"}, {p.beta, "beta"}, {p.mean, "mean"}, {p.r, "r"}, {p.a, "a"}, {p.b, "b"}}),
+         stream);
+}
+
 void finish_channels(const BatchNormEvaluation& p, cudaStream_t stream) {
   finish(p,
          check_channels("batch_norm_evaluation", p.channels,

@@ -12,6 +12,7 @@ namespace octavo::kernels::cuda {
 /// Before the sums of the forward pass: minus_pivot = -(first pixel).
 void take_pivots(const FloatSource& first_pixel, int channels, float* minus_pivot, cudaStream_t stream);
 void finish_channels(const BatchNormForward& pass, cudaStream_t stream);
+void finish_channels(const BatchNormRepeated& pass, cudaStream_t stream);
 void finish_channels(const BatchNormEvaluation& pass, cudaStream_t stream);
 
 /// Before the sums of the backward pass.

@@ -22,6 +22,13 @@ struct BatchNormForward {
   float *a = nullptr, *b = nullptr;                       // z = a y + b
 };
 
+/// The forward pass again, with what it saved.
+struct BatchNormRepeated {
+  int channels = 1;
+  const float *gamma = nullptr, *beta = nullptr, *mean = nullptr, *r = nullptr;
+  float *a = nullptr, *b = nullptr;
+};
+
 /// Evaluation.
 struct BatchNormEvaluation {
   int channels = 1;
@@ -56,6 +63,11 @@ OCTAVO_HD inline void finish_channel(const BatchNormForward& f, int i) {
   }
   f.a[i] = f.gamma[i] * r;
   f.b[i] = f.beta[i] - mean * f.a[i];
+}
+
+OCTAVO_HD inline void finish_channel(const BatchNormRepeated& f, int i) {
+  f.a[i] = f.gamma[i] * f.r[i];
+  f.b[i] = f.beta[i] - f.mean[i] * f.a[i];
 }
 
 OCTAVO_HD inline void finish_channel(const BatchNormEvaluation& e, int i) {

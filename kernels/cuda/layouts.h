@@ -80,6 +80,10 @@ struct WeightLayout {
     return (std::int64_t{filter} * taps + tap) * inputs() + input;
   }
 
+  OCTAVO_HD constexpr int filter_of(std::int64_t element) const {
+    return static_cast<int>(element / (std::int64_t{taps} * inputs()));
+  }
+
   /// The logical element in byte `at` of a copy, -1 for padding, and the filter or channel it belongs to.
   struct At {
     std::int64_t element;

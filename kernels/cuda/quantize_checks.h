@@ -83,6 +83,7 @@ inline void check_pass(const QuantizeWeights& pass, const std::string& what) {
   if (pass.scales.granularity == Granularity::sample)
     throw std::invalid_argument(what + "weights have no scales by sample");
   check_pointer(pass.weights, "weights", what, alignof(float));
+  check_optional_pointer(pass.factor, "factor", what, alignof(float));
   check_pointer(pass.scales.inverse, "inverse scales", what, alignof(float));
   check_pointer(pass.copy, "copy", what, segment_bytes);
   check_optional_pointer(pass.counts, "counts", what, alignof(QuantizeCounts));

@@ -96,7 +96,8 @@ static __global__ void __launch_bounds__(quantize_threads)
       const WeightLayout::At place = pass.layout.at(pass.kind, at + i);
       q[i] = 0;
       if (place.element < 0) continue;
-      const float v = pass.weights[place.element];
+      float v = pass.weights[place.element];
+      if (pass.factor != nullptr) v *= pass.factor[pass.layout.filter_of(place.element)];
       const QuantizedValue value =
           quantize_value(rule, v, pass.scales.at(0, place.row), static_cast<std::uint64_t>(place.element));
       counts.add(v, value);

@@ -60,6 +60,7 @@ struct QuantizeWeights {
   WeightLayout layout;
   WeightCopy kind = WeightCopy::forward;
   const float* weights = nullptr;
+  const float* factor = nullptr;  // per filter: quantized is w factor[filter]; null: 1
   QuantizeScales scales;
   QuantizeRule rule;
   std::int8_t* copy = nullptr;

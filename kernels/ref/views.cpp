@@ -55,6 +55,28 @@ void visit_quads(const View& view, Visit visit) {
 }
 
 template <typename Visit>
+void visit_pixels(const View& view, Visit visit) {
+  const std::int64_t inner = view.c / view.groups;
+  std::int64_t byte = 0;
+  for (std::int64_t p = 0; p < view.n * view.h * view.w; ++p)
+    for (std::int64_t g = 0; g < view.groups; ++g)
+      for (std::int64_t i = 0; i < view.channel_pitch; ++i, ++byte)
+        visit(byte, i < inner ? p * view.c + g * inner + i : -1);
+}
+
+template <typename Visit>
+void visit_batch(const View& view, Visit visit) {
+  const std::int64_t pixels = view.n * view.h * view.w;
+  std::int64_t byte = 0;
+  for (std::int64_t ch = 0; ch < view.c; ++ch)
+    for (std::int64_t q = 0; q < view.pitch; ++q)
+      for (std::int64_t place = 0; place < view.plane; ++place, ++byte) {
+        const std::int64_t p = place * view.pitch + q;
+        visit(byte, p < pixels ? p * view.c + ch : -1);
+      }
+}
+
+template <typename Visit>
 void visit_view(const View& view, Visit visit) {
   switch (view.layout) {
     case Layout::plain:
@@ -66,6 +88,10 @@ void visit_view(const View& view, Visit visit) {
       return visit_planes(view, visit);
     case Layout::quads:
       return visit_quads(view, visit);
+    case Layout::pixels:
+      return visit_pixels(view, visit);
+    case Layout::batch:
+      return visit_batch(view, visit);
   }
 }
 

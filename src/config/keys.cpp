@@ -102,6 +102,7 @@ void add_run(Table& t) {
   t.number(FIELD(train.epochs), at_least_1, "length in passes over the training set");
   t.number(FIELD(train.steps), at_least_1, "length in steps, instead of train.epochs");
   t.number(FIELD(train.seed), {0, 9007199254740991.0}, "seed of all random numbers");
+  t.choice(FIELD(train.device), {"cpu", "cuda"}, "where steps run");
   t.number(FIELD(train.threads), {0, 1024}, "compute threads; 0: all cores");
   t.number(FIELD(train.eval_every), {0, most_steps, true}, "duration between two evaluations");
   t.number(FIELD(train.checkpoint_every), {0, most_steps, true}, "duration between two checkpoints");

@@ -208,7 +208,8 @@ KernelChoice KernelPlan::choice(const DispatchLog& warn) const {
     if (warn)
       warn(concat("plan: '", name, "' is above the active instruction set, ",
                   kernels::isa_name(kernels::active_isa()), "; its products take the first of the list"));
-  return [allowed = std::move(allowed)](const ConvShape& shape, Product product) -> const ConvS8Candidate* {
+  return [allowed = std::move(allowed)](const ConvShape& shape, Product product,
+                                        const ProductFormat&) -> const ConvS8Candidate* {
     for (const TunedProduct& tuned : allowed)
       if (tuned.product == product && tuned.shape == shape) return tuned.kernel;
     return nullptr;

@@ -11,8 +11,10 @@ namespace {
 using kernels::FloatType;
 using kernels::StepKind;
 
+}  // namespace
+
 // The mean over micro-steps, which are of equal size.
-void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
+void merge_summaries(Slot& slot, const std::vector<ChannelSummary>& more) {
   slot.channels.resize(more.size());
   const double share = 1.0 / ++slot.channel_passes;
   for (std::size_t i = 0; i < more.size(); ++i) {
@@ -23,8 +25,6 @@ void merge_channels(Slot& slot, const std::vector<ChannelSummary>& more) {
     into.above_sigma += share * (more[i].above_sigma - into.above_sigma);
   }
 }
-
-}  // namespace
 
 Observation::Observation(Slot& slot, Runtime& runtime, kernels::Chain& chain)
     : slot_(slot), runtime_(runtime), chain_(chain), looks_(slot.wanted.histogram || slot.wanted.reach) {
@@ -95,7 +95,7 @@ void Observation::summarize_copy() {
   const Timed timed(runtime_.precision_seconds);
   const std::int64_t elements = chain_.n * chain_.h * chain_.w * chain_.c;
   const std::int64_t summaries = slot_.format.granularity == ScaleGranularity::channel ? chain_.c : 1;
-  merge_channels(slot_, summarize_channels(values_, elements / summaries, summaries, runtime_.parallel));
+  merge_summaries(slot_, summarize_channels(values_, elements / summaries, summaries, runtime_.parallel));
 }
 
 }  // namespace octavo

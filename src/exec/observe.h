@@ -11,6 +11,9 @@
 
 namespace octavo {
 
+/// Summaries of one more micro-step.
+void merge_summaries(Slot& slot, const std::vector<ChannelSummary>& more);
+
 /// Histogram and reach come from the chain's own blocks, or from memory where the chain has no steps;
 /// summaries of channels, whose counters would not fit the caches, from a copy of the values.
 class Observation {

@@ -35,6 +35,11 @@ struct WeightReaders {
   std::vector<Copy> copies;
 };
 
+/// What a device keeps of a plan.
+struct DevicePlan {
+  virtual ~DevicePlan() = default;
+};
+
 struct Plan {
   Graph graph;
   std::vector<NodeRun> runs;          // one per node; chain members have no kernels of their own
@@ -43,6 +48,7 @@ struct Plan {
   std::int64_t arena_bytes = 0;
   std::vector<WeightReaders> weight_readers;
   std::int64_t packed_version = -1;  // version of the weights that `packed` holds
+  std::unique_ptr<DevicePlan> device;
 
   /// Kernels of a node; one that runs again has those of the first time.
   NodeRun& run_of(std::size_t index) {

@@ -112,6 +112,11 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   if (bf16_edges) narrow_edges(made->graph);
   recompute(made->graph, recomputed);
   place_values(*made);
+  if (value_memory != nullptr) {
+    value_memory->reserve(made->arena_bytes);
+    plans_.push_back({inputs, phase, std::move(made)});
+    return *plans_.back().plan;
+  }
   require_arena_fits(*made, parameter_bytes());
   make_kernels(*made);
   for (const WeightReaders& of : made->weight_readers)
@@ -127,10 +132,19 @@ void* Program::address(const Plan& plan, ValueId id) const {
   const auto i = static_cast<std::size_t>(plan.graph.root(id));
   if (plan.external[i] != nullptr) return const_cast<void*>(plan.external[i]);
   require(plan.offsets[i] >= 0, Errc::internal, "value '", plan.graph.value(id).name, "' has no storage");
-  return static_cast<std::byte*>(const_cast<void*>(arena_.data())) + plan.offsets[i];
+  void* const arena = value_memory != nullptr ? value_memory->arena() : const_cast<void*>(arena_.data());
+  return static_cast<std::byte*>(arena) + plan.offsets[i];
 }
 
 const void* Program::value(const Plan& plan, ValueId id) const { return address(plan, id); }
+
+void Program::read_value(const Plan& plan, ValueId id, void* to) const {
+  const std::int64_t bytes = plan.graph.value(id).type.bytes();
+  if (value_memory != nullptr)
+    value_memory->read(to, value(plan, id), bytes);
+  else
+    std::memcpy(to, value(plan, id), static_cast<std::size_t>(bytes));
+}
 
 void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
   if (before_pass) before_pass();
@@ -196,6 +210,8 @@ void Program::pack_weights(Plan& plan) {
 }
 
 void Program::forward(Plan& plan, const BatchPointers& inputs) {
+  require(value_memory == nullptr, Errc::config,
+          "train.device: this runs on the CPU alone; use train.device=cpu");
   for (ValueId id : plan.graph.inputs) {
     const auto found = inputs.find(plan.graph.value(id).name);
     require(found != inputs.end(), Errc::internal, "input '", plan.graph.value(id).name, "' is not bound");
@@ -241,8 +257,11 @@ void Program::squeeze_gradients() {
 
 float Program::loss(const Plan& plan) const {
   float sum = 0;
-  for (const Loss& loss : plan.graph.losses)
-    sum += loss.weight * *static_cast<const float*>(value(plan, loss.value));
+  for (const Loss& loss : plan.graph.losses) {
+    float value = 0;
+    read_value(plan, loss.value, &value);
+    sum += loss.weight * value;
+  }
   return sum;
 }
 
@@ -251,7 +270,7 @@ Tensor Program::output(const Plan& plan, const std::string& name) const {
     if (output.name != name) continue;
     const TensorType& type = plan.graph.value(output.value).type;
     Tensor copy = Tensor::empty(type.shape, type.dtype);
-    std::memcpy(copy.data(), value(plan, output.value), static_cast<std::size_t>(type.bytes()));
+    read_value(plan, output.value, copy.data());
     return copy;
   }
   const bool dropped = std::any_of(graph_.outputs.begin(), graph_.outputs.end(),

@@ -33,6 +33,16 @@ struct StateData {
   Tensor value;
 };
 
+/// Memory of a device that holds the values of a program in place of its own. Such a program makes plans; who
+/// runs them binds Plan::external to inputs of the device.
+class ValueMemory {
+ public:
+  virtual ~ValueMemory() = default;
+  virtual void reserve(std::int64_t bytes) = 0;  // at least; may move all
+  virtual void* arena() const = 0;
+  virtual void read(void* to, const void* from, std::int64_t bytes) const = 0;
+};
+
 using BatchPointers = std::map<std::string, const void*>;
 
 class Program {
@@ -52,6 +62,7 @@ class Program {
 
   float loss(const Plan& plan) const;  ///< weighted sum of the losses of the last forward pass
   const void* value(const Plan& plan, ValueId id) const;
+  void read_value(const Plan& plan, ValueId id, void* to) const;   ///< all of it
   Tensor output(const Plan& plan, const std::string& name) const;  ///< a copy
 
   /// Call after parameters changed: integer copies are made again before their next use, and maxima that were
@@ -76,6 +87,7 @@ class Program {
   std::function<void(const Plan&, const Node&)> after_node;
   /// The same with every product of a node that ran, and its seconds.
   std::function<void(const Plan&, const Node&, LayerProduct, double)> after_product;
+  ValueMemory* value_memory = nullptr;  ///< null: its own, and kernels of the CPU
   KernelChoice kernel_choice;  ///< of integer products, in plans made from then on; none: first of the list
 
   std::int64_t parameter_bytes() const;  ///< with their gradients

@@ -19,18 +19,18 @@ kernels::Granularity kernel_granularity(ScaleGranularity granularity) {
                                         : static_cast<kernels::Granularity>(granularity);
 }
 
+using kernels::usable_range;
+
+bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
+
+}  // namespace
+
 void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits) {
   require(max_bits < infinity_bits, Errc::numeric, "step ", runtime.step, ": the ",
           operand_name(slot.operand), " of '", slot.layer, "' holds Inf or NaN (edge '", slot.key,
           "'); weights are those before this step. Lower ",
           "optimizer.lr, add gradient.clip_norm, or compare with precision=fp32");
 }
-
-using kernels::usable_range;
-
-bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
-
-}  // namespace
 
 std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain) {
   if (granularity == ScaleGranularity::tensor) return 1;

@@ -8,6 +8,9 @@ namespace octavo {
 
 constexpr std::uint32_t infinity_bits = 0x7F800000u;
 
+/// Errc::numeric, naming the slot, where the largest magnitude is Inf or NaN.
+void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t max_bits);
+
 /// Scales of a chain's values: 1, or one per sample or channel.
 std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain);
 

@@ -100,7 +100,7 @@ class Quantizer {
       product.fallback = "switched off";
     if (!product.integer) return product;
     const auto kind = static_cast<kernels::Product>(which);
-    if (choice_) product.candidate = choice_(shape, kind);
+    if (choice_) product.candidate = choice_(shape, kind, format);
     if (product.candidate == nullptr)
       product.candidate = &kernels::find_conv_s8(shape, kind, [&](const std::string& reason) {
         if (log_) log_(concat(layer.info.name, " ", product_names[static_cast<int>(which)], ": ", reason));

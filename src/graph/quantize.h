@@ -12,9 +12,10 @@ namespace octavo {
 
 using DispatchLog = std::function<void(const std::string&)>;
 
-/// The integer kernel that a product of these sizes runs in, or null: the first of the list that takes it.
-using KernelChoice =
-    std::function<const kernels::ConvS8Candidate*(const kernels::ConvShape&, kernels::Product)>;
+/// The integer kernel that a product of these sizes and formats runs in, or null: the first of the list that
+/// takes it.
+using KernelChoice = std::function<const kernels::ConvS8Candidate*(const kernels::ConvShape&,
+                                                                   kernels::Product, const ProductFormat&)>;
 
 /// Plans the three products of every layer, adds one quantize node per (edge, slot, geometry) that writes all
 /// views its readers need, and disconnects float operands that nobody reads any more. `layers` in order of

@@ -8,15 +8,11 @@
 #include "core/check.h"
 #include "exec/chain.h"
 #include "exec/context.h"
+#include "ops/attributes.h"
 #include "ops/common.h"
 
 namespace octavo {
 namespace {
-
-struct BatchNorm : Attributes {
-  double momentum, eps;
-  bool zero_gamma;
-};
 
 enum Parameters { gamma, beta };
 enum States { running_mean, running_var };

@@ -4,13 +4,10 @@
 #include "core/check.h"
 #include "core/memory.h"
 #include "ops/common.h"
+#include "ops/concat.h"
 
 namespace octavo {
 namespace {
-
-struct Concat : Attributes {
-  std::int64_t axis;
-};
 
 std::shared_ptr<const Attributes> parse(AttrReader& reader) {
   auto concat = std::make_shared<Concat>();
@@ -18,14 +15,8 @@ std::shared_ptr<const Attributes> parse(AttrReader& reader) {
   return concat;
 }
 
-int axis_of(const Signature& signature) {
-  const std::int64_t axis = signature.as<Concat>().axis, rank = signature.inputs[0].shape.rank();
-  require(axis >= -rank && axis < rank, Errc::config, "axis ", axis, " of tensors of rank ", rank);
-  return static_cast<int>(axis < 0 ? axis + rank : axis);
-}
-
 std::vector<TensorType> infer(const Signature& signature) {
-  const int axis = axis_of(signature);
+  const int axis = concat_axis(signature);
   TensorType result = signature.inputs[0];
   for (std::size_t i = 1; i < signature.inputs.size(); ++i) {
     const Shape& other = signature.inputs[i].shape;
@@ -39,38 +30,22 @@ std::vector<TensorType> infer(const Signature& signature) {
   return {result};
 }
 
-// body(input, offset of its block in an outer row, block length) in elements; `outer` rows of the joined
-// length.
-template <class Body>
-void each_block(const Signature& signature, const Body& body) {
-  const int axis = axis_of(signature);
-  const Shape& joined = signature.outputs[0].shape;
-  std::int64_t outer = 1, inner = 1, offset = 0;
-  for (int a = 0; a < axis; ++a) outer *= joined[a];
-  for (int a = axis + 1; a < joined.rank(); ++a) inner *= joined[a];
-  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
-    const std::int64_t block = signature.inputs[i].shape[axis] * inner;
-    body(static_cast<int>(i), outer, offset, block, joined[axis] * inner);
-    offset += block;
-  }
-}
-
 void forward(OpContext& context) {
   const std::int64_t size = dtype_size(context.signature().outputs[0].dtype);
   auto* out = static_cast<std::byte*>(context.output(0));
-  each_block(context.signature(),
-             [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block, std::int64_t row) {
-               const auto* in = static_cast<const std::byte*>(context.input(i));
-               for (std::int64_t o = 0; o < outer; ++o)
-                 std::memcpy(out + (o * row + offset) * size, in + o * block * size,
-                             static_cast<std::size_t>(block * size));
-             });
+  each_concat_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset,
+                                             std::int64_t block, std::int64_t row) {
+    const auto* in = static_cast<const std::byte*>(context.input(i));
+    for (std::int64_t o = 0; o < outer; ++o)
+      std::memcpy(out + (o * row + offset) * size, in + o * block * size,
+                  static_cast<std::size_t>(block * size));
+  });
 }
 
 void backward(OpContext& context) {
   const float* grad = context.grad_output(0);
-  each_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset, std::int64_t block,
-                                      std::int64_t row) {
+  each_concat_block(context.signature(), [&](int i, std::int64_t outer, std::int64_t offset,
+                                             std::int64_t block, std::int64_t row) {
     float* out = context.grad_input(i);
     if (out == nullptr) return;
     for (std::int64_t o = 0; o < outer; ++o)

@@ -5,14 +5,11 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "ops/attributes.h"
 #include "ops/common.h"
 
 namespace octavo {
 namespace {
-
-struct CrossEntropy : Attributes {
-  double label_smoothing;
-};
 
 std::vector<TensorType> infer(const Signature& signature) {
   const TensorType &x = signature.inputs[0], &label = signature.inputs[1];

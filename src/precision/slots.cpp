@@ -37,17 +37,10 @@ std::string format_name(const SlotFormat& format) {
 }
 
 RangeScale scale_of_range(const SlotFormat& format, float range) {
-  const auto qmax = static_cast<float>(largest_integer(format));
-  if (format.grid != IntegerGrid::flagged && !format.power_of_two) return {range / qmax, qmax / range};
-  const float scale = format.grid == IntegerGrid::flagged ? nearest_power_of_two(range) * 0x1p-14f
-                                                          : power_of_two_above(range / qmax);
+  if (format.grid != IntegerGrid::flagged)
+    return kernels::scale_of_range(range, static_cast<float>(largest_integer(format)), format.power_of_two);
+  const float scale = nearest_power_of_two(range) * 0x1p-14f;
   return {scale, 1.0f / scale};
-}
-
-float power_of_two_above(float scale) {
-  int exponent = 0;
-  const float mantissa = std::frexp(scale, &exponent);
-  return std::ldexp(1.0f, mantissa == 0.5f ? exponent - 1 : exponent);
 }
 
 float nearest_power_of_two(float scale) {

@@ -9,6 +9,7 @@
 
 #include "kernels.h"
 #include "octavo/precision.h"
+#include "range_scale.h"
 
 namespace octavo {
 
@@ -79,11 +80,8 @@ inline std::int32_t largest_integer(const SlotFormat& format) {
   return format.unsigned_ok ? (1 << format.bits) - 1 : quantized_max(format.bits);
 }
 /// Scale of a range above 0 and its inverse, the same on all machines.
-struct RangeScale {
-  float scale, inverse;
-};
+using kernels::RangeScale;
 RangeScale scale_of_range(const SlotFormat& format, float range);
-float power_of_two_above(float scale);    // the scale itself if it is one
 float nearest_power_of_two(float scale);  // 2^round(log2 scale)
 
 /// A layer with products and what was decided for it.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <thread>
 
 #include "core/check.h"
@@ -37,7 +36,7 @@ std::string unplanned(const Config& config, const KernelChoice& choice, const Gr
       const ProductPlan& product = node.products[p];
       if (!product.used || !product.integer || node.repeated) continue;
       ++all;
-      if (choice(product.shape, static_cast<kernels::Product>(p)) == nullptr) ++missing;
+      if (choice(product.shape, static_cast<kernels::Product>(p), {}) == nullptr) ++missing;
     }
   if (missing == 0) return {};
   return concat(
@@ -46,18 +45,6 @@ std::string unplanned(const Config& config, const KernelChoice& choice, const Gr
 }
 
 }  // namespace
-
-BatchTypes batch_types(const Batch& batch) {
-  BatchTypes types;
-  for (std::size_t i = 0; i < batch.names.size(); ++i) types[batch.names[i]] = batch.values[i].type();
-  return types;
-}
-
-BatchPointers batch_pointers(const Batch& batch) {
-  BatchPointers pointers;
-  for (std::size_t i = 0; i < batch.names.size(); ++i) pointers[batch.names[i]] = batch.values[i].data();
-  return pointers;
-}
 
 Engine::Engine(const Config& config) : Engine(config, open_data_sets(config)) {}
 
@@ -68,7 +55,6 @@ Engine::Engine(const Config& config, const DataSets& data)
   program_ = std::make_unique<Program>(
       build_graph(load_model(model_request(config, train_info()))), sample_types(), runtime_,
       [](const std::string& line) { logger(LogArea::dispatch).debug("{}", line); });
-  if (!config.settings().plan.empty()) use_kernel_plan(config.settings().plan);
   program_->bf16_edges = config.precision().edges == "bf16";
   placed(config, [&] { require_blocks(program_->graph(), config.train().recompute); });
   program_->recomputed = config.train().recompute;
@@ -81,10 +67,12 @@ Engine::Engine(const Config& config, const DataSets& data)
   total_steps_ = config.train().total_steps(steps_per_epoch_);
   schedule_ = make_schedule(config, steps_per_epoch_, total_steps_);
   optimizer_ = make_program_optimizer(config, *program_);
+  if (!config.settings().plan.empty()) use_kernel_plan(config.settings().plan);
+  runner_ = placed(config, [&] { return make_step_runner({config_, *program_, *optimizer_}); });
   task_ = make_task(*program_, train_info());
   program_->kept_outputs = task_->outputs();
   const Plan& plan = training_plan();
-  if (program_->kernel_choice)
+  if (!config.settings().plan.empty())
     if (std::string note = unplanned(config, program_->kernel_choice, plan.graph); !note.empty())
       notes_.push_back(std::move(note));
   if (config.precision().strict)
@@ -109,47 +97,9 @@ Plan& Engine::evaluation_plan() {
   return program_->plan(batch_types(test_data_->data().info(), batch), Phase::eval);
 }
 
-// Runs the forward pass once more and names the first node that writes Inf or NaN; the loss itself at the
-// latest.
-std::string Engine::first_bad_node(Plan& plan, const BatchPointers& inputs) {
-  std::string name;
-  program_->after_node = [&](const Plan& of, const Node& node) {
-    for (ValueId id : writes(node)) {
-      const Value& value = of.graph.value(id);
-      const DType type = value.type.dtype;
-      if (!name.empty() || value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16))
-        continue;
-      const kernels::FloatSource values(program_->value(of, id), kernel_type(type));
-      for (std::int64_t i = 0; i < value.type.shape.elements() && name.empty(); ++i)
-        if (!std::isfinite(values[i])) name = node.name;
-    }
-  };
-  try {
-    program_->forward(plan, inputs);
-  } catch (...) {  // an integer edge met it first and says so itself
-    program_->after_node = {};
-    throw;
-  }
-  program_->after_node = {};
-  return name;
-}
-
 const Batch& Engine::next_batch() {
   const Timed timed(runtime_.outside.loader);
   return train_data_->next();
-}
-
-double Engine::forward_backward() {
-  const Batch& batch = next_batch();
-  Plan& plan = program_->plan(batch_types(batch), Phase::train);
-  program_->forward(plan, batch_pointers(batch));
-  const double loss = program_->loss(plan);
-  if (!std::isfinite(loss))
-    fail(Errc::numeric, "step ", runtime_.step, ": the loss is ", loss, ", Inf or NaN comes first from '",
-         first_bad_node(plan, batch_pointers(batch)),
-         "'; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
-  program_->backward(plan, 1.0f / static_cast<float>(runtime_.micro_steps));
-  return loss;
 }
 
 StepReport Engine::step(const Controller::EventSink& precision_events) {
@@ -161,18 +111,13 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
     const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     controller_->begin_step(runtime_.step);
   }
-  for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
-    report.loss += forward_backward() / static_cast<double>(runtime_.micro_steps);
-  runtime_.micro_step = 0;
-
-  {
-    const Timed timed(runtime_.outside.update);
-    gradient_norm_.begin();
-    for (const ParameterData& data : program_->parameters)
-      if (!data.frozen) gradient_norm_.add(data.gradient.as<float>());
-    report.gradient_norm = gradient_norm_.norm(runtime_.parallel);
-    update(report.learning_rate, report.gradient_norm);
-  }
+  const StepResult result =
+      runner_->train({.next_batch = [this]() -> const Batch& { return next_batch(); },
+                      .learning_rate = report.learning_rate,
+                      .clip_norm = config_.gradient().clip_norm,
+                      .rate_factor = [this](int layer) { return controller_->learning_rate_factor(layer); }});
+  report.loss = result.loss;
+  report.gradient_norm = result.gradient_norm;
   {
     const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
@@ -181,26 +126,6 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
   report.samples = config_.data().batch * runtime_.micro_steps;
   report.seconds = seconds_since(start);
   return report;
-}
-
-void Engine::update(double rate, double norm) {
-  if (!std::isfinite(norm))
-    for (const ParameterData& data : program_->parameters)
-      for (float g : data.frozen ? std::span<const float>{} : data.gradient.as<float>())
-        require(std::isfinite(g), Errc::numeric, "step ", runtime_.step, ": the gradient of '", data.name,
-                "' holds ", g,
-                "; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");
-  const double clip = config_.gradient().clip_norm;
-  const double scale = clip > 0 ? clip_factor(norm, clip) : 1;
-  updates_.clear();
-  for (ParameterData& data : program_->parameters)
-    updates_.push_back({.value = data.value.as<float>().data(),
-                        .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
-                        .rate_factor = controller_->learning_rate_factor(data.layer),
-                        .row_factor = program_->factors_of_maxima(data),
-                        .maxima = &data.maxima});
-  program_->weights_changed();
-  optimizer_->step(updates_, {rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
 }
 
 EvalReport Engine::evaluate() {
@@ -218,8 +143,7 @@ EvalReport Engine::evaluate() {
     const Batch& batch = test_data_->next();
     last = batch.last;
     Plan& plan = program_->plan(batch_types(batch), Phase::eval);
-    program_->forward(plan, batch_pointers(batch));
-    loss += program_->loss(plan) * static_cast<double>(batch.size());
+    loss += runner_->evaluate(plan, batch) * static_cast<double>(batch.size());
     report.samples += batch.size();
     task_->add(*program_, plan, batch);
   }

@@ -5,11 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "octavo/trainer.h"
-#include "optim/gradient_norm.h"
 #include "precision/controller.h"
 #include "tasks/task.h"
 #include "train/checkpoint.h"
 #include "train/engine_parts.h"
+#include "train/step_runner.h"
 
 namespace octavo {
 
@@ -26,6 +26,8 @@ class Engine {
   void load_state(const CheckpointContent& content);     ///< Errc::checkpoint with every difference
   void restore_model(const CheckpointContent& content);  ///< what evaluation needs of it, for any batch size
 
+  const StepRunner& runner() const { return *runner_; }
+  void fetch() { runner_->fetch(); }
   /// What the user should know of how the plan was made.
   const std::vector<std::string>& notes() const { return notes_; }
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -45,10 +47,7 @@ class Engine {
  private:
   void use_kernel_plan(const std::string& path);
   BatchTypes sample_types() const;
-  std::string first_bad_node(Plan& plan, const BatchPointers& inputs);
   const Batch& next_batch();
-  double forward_backward();  // one micro-step; returns its loss
-  void update(double rate, double norm);
 
   Config config_;
   std::vector<std::string> notes_;
@@ -57,15 +56,10 @@ class Engine {
   std::unique_ptr<Program> program_;
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Optimizer> optimizer_;
-  GradientNorm gradient_norm_;
-  std::vector<ParameterUpdate> updates_;
+  std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<Task> task_;
   Schedule schedule_;
   std::int64_t steps_per_epoch_ = 0, total_steps_ = 0;
 };
-
-/// Names and types of a batch, as Program::plan wants them.
-BatchTypes batch_types(const Batch& batch);
-BatchPointers batch_pointers(const Batch& batch);
 
 }  // namespace octavo

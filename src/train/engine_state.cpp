@@ -47,6 +47,7 @@ void read_state(const Work& work) {
 }  // namespace
 
 CheckpointContent Engine::state() const {
+  runner_->fetch();
   CheckpointContent content;
   for (const auto& [name, tensor] : model_tensors(*program_)) content.model.push_back({name, tensor});
   content.optimizer = optimizer_->state();
@@ -75,12 +76,14 @@ void Engine::restore_model(const CheckpointContent& content) {
     std::memcpy(wanted.at(entry.name).data(), entry.tensor.data(),
                 static_cast<std::size_t>(entry.tensor.bytes()));
   program_->weights_changed();
+  runner_->store();
 }
 
 void Engine::load_state(const CheckpointContent& content) {
   restore_model(content);
   read_state([&] {
     optimizer_->load_state(content.optimizer);
+    runner_->store();
     train_data_->seek({content.state.at("epoch").get<std::int64_t>(), content.state.at("batch")});
   });
 }

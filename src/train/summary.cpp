@@ -152,7 +152,7 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"procedural", engine.train_info().procedural},
       {"data_crc32c", data_checksum(engine.test_set())},
       {"numerics_version", numerics_version},
-      {"device", "cpu"},
+      {"device", engine.runner().device()},
       {"isa", kernels::isa_name(kernels::active_isa())},
       {"seed", config.train().seed},
       {"steps", engine.steps_done()},

@@ -46,6 +46,7 @@ std::string Trainer::precision_plan() const {
 Int8MacShare Trainer::int8_mac_share() const { return mac_share(impl_->engine.macs()); }
 
 Tensor Trainer::parameter(const std::string& name) const {
+  impl_->engine.fetch();
   for (const ParameterData& data : impl_->engine.program().parameters)
     if (data.name == name) return data.value;
   fail(Errc::config, "the model has no parameter '", name, "'");

@@ -17,9 +17,8 @@ void ConfigArguments::add_to(CLI::App& command) {
 }
 
 std::vector<std::string> ConfigArguments::all_overrides() const {
-  if (device == "cuda")
-    throw Error(Errc::resource, "--device cuda: this octavo was built without CUDA; use --device cpu");
   std::vector<std::string> all = overrides;
+  if (!device.empty()) all.push_back("train.device=" + device);
   if (strict) all.emplace_back("precision.strict=true");
   return all;
 }

@@ -18,7 +18,7 @@ using Action = std::function<int()>;
 struct ConfigArguments {
   std::string path;
   std::vector<std::string> overrides;
-  std::string device = "cpu";
+  std::string device;  // empty: what the configuration says
   bool strict = false;
   void add_to(CLI::App& command);
   Config load() const;                             // with everything that is registered

@@ -38,7 +38,9 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 
+inline std::size_t cuda_host_largest_block = SIZE_MAX;  // what a device without memory is made of
 inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  if (bytes > cuda_host_largest_block) return cudaErrorMemoryAllocation;
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   return *data != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -48,6 +50,17 @@ cudaError_t cudaMalloc(T** data, std::size_t bytes) {
 }
 inline cudaError_t cudaFree(void* data) {
   std::free(data);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMallocHost(void** data, std::size_t bytes) { return cudaMalloc(data, bytes); }
+inline cudaError_t cudaFreeHost(void* data) { return cudaFree(data); }
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = 4;
   return cudaSuccess;
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -95,6 +108,16 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
   cuda_host_run(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
+inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                                     std::size_t width, std::size_t rows, cudaMemcpyKind,
+                                     cudaStream_t stream) {
+  cuda_host_run(stream, [=] {
+    for (std::size_t row = 0; row < rows; ++row)
+      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                  width);
+  });
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capturing = true;
   stream->noted.clear();
@@ -109,7 +132,9 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   *exec = new CudaWork(*graph);
   return cudaSuccess;
 }
+inline int cuda_host_graph_launches = 0;  // so far
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  ++cuda_host_graph_launches;
   for (const std::function<void()>& work : *exec) work();
   return cudaSuccess;
 }

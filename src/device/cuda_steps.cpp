@@ -1,0 +1,233 @@
+#include "device/cuda_steps.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/check.h"
+#include "core/timed.h"
+#include "cuda/check.h"
+#include "device/products.h"
+#include "device/statistics.h"
+#include "device/step_settings.h"
+
+namespace octavo::device {
+namespace {
+
+/// What one run of a plan's nodes does beside them.
+struct Segment {
+  bool training = true;
+  bool weights = true;  // quantizes the parameters first
+  bool update = true;   // ends with the update
+};
+
+class CudaSteps final : public StepRunner, private ValueMemory {
+ public:
+  explicit CudaSteps(const StepRunnerParts& parts)
+      : program_(parts.program),
+        runtime_(parts.program.runtime()),
+        processors_(find_device()),
+        parameters_(memory_, parts.config, parts.program, parts.optimizer),
+        scratch_(memory_) {
+    require(parts.config.settings().plan.empty(), Errc::config,
+            "plan: a kernel plan is for the CPU; leave it out with train.device=cuda");
+    program_.kernel_choice = kernel_choice();
+    program_.value_memory = this;
+    check(cudaStreamCreate(&stream_), "a stream");
+  }
+  CudaSteps(const CudaSteps&) = delete;
+  CudaSteps& operator=(const CudaSteps&) = delete;
+  ~CudaSteps() override {
+    program_.reset_plans();
+    program_.value_memory = nullptr;
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
+
+  std::string device() const override { return "cuda"; }
+  void fetch() override { parameters_.fetch(); }
+  void store() override {
+    parameters_.store();
+    ++weights_version_;
+  }
+
+  StepResult train(const StepOrder& order) override {
+    StepResult result;
+    for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step) {
+      const bool last = runtime_.micro_step + 1 == runtime_.micro_steps;
+      result.loss += micro_step(order, last, result) / static_cast<double>(runtime_.micro_steps);
+    }
+    runtime_.micro_step = 0;
+    ++weights_version_;
+    return result;
+  }
+
+  double evaluate(Plan& plan, const Batch& batch) override {
+    PlanMemory& of = memory_of(plan);
+    write_settings(program_, of, Phase::eval, nullptr);
+    const Segment segment{false, of.weights_version != weights_version_, false};
+    run(plan, of, batch, segment, nullptr);
+    require_labels(plan.graph, of);
+    for (const bool gradients : {false, true}) require_finite(program_, of, gradients);
+    return loss_of(of);
+  }
+
+ private:
+  // Multiprocessors of the device.
+  static int find_device() {
+    int count = 0, device = 0, processors = 0;
+    check(cudaGetDeviceCount(&count), "train.device: cuda: ");
+    require(count > 0, Errc::resource, "train.device: cuda: no GPU; use train.device=cpu");
+    check(cudaGetDevice(&device), "train.device: cuda: ");
+    check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
+          "train.device: cuda: ");
+    return processors;
+  }
+
+  void reserve(std::int64_t bytes) override {
+    if (arena_.bytes() >= bytes) return;
+    arena_ = Block();
+    arena_ = Block(memory_, "activations and gradients", bytes);
+  }
+  void* arena() const override { return arena_.data(); }
+  void read(void* to, const void* from, std::int64_t bytes) const override {
+    check(cudaMemcpy(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost),
+          "a value of the device");
+  }
+
+  PlanMemory& memory_of(Plan& plan) {
+    if (!plan.device) {
+      require_ops(plan.graph);
+      plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, processors_);
+    }
+    return static_cast<PlanMemory&>(*plan.device);
+  }
+
+  double micro_step(const StepOrder& order, bool last, StepResult& result) {
+    const Batch& batch = order.next_batch();
+    Plan& plan = program_.plan(batch_types(batch), Phase::train);
+    PlanMemory& of = memory_of(plan);
+    write_settings(program_, of, Phase::train, &order);
+    const std::unique_ptr<Statistics> statistics = Statistics::make(memory_, program_, of);
+    const Segment segment{true, of.weights_version != weights_version_, last};
+    run(plan, of, batch, segment, statistics.get());
+    require_labels(plan.graph, of);
+    require_finite(program_, of, false);
+    const double loss = loss_of(of);
+    if (!std::isfinite(loss)) refuse_loss(runtime_.step, loss, first_bad_node(plan, of));
+    require_finite(program_, of, true);
+    if (last) result.gradient_norm = of.report.host(of.step_result)->gradient_norm;
+    if (last && !std::isfinite(result.gradient_norm)) {
+      parameters_.fetch_gradients();
+      refuse_gradients(runtime_.step, result.gradient_norm, program_.parameters);
+    }
+    merge_report(program_, of, segment.weights);
+    if (statistics) statistics->finish(program_);
+    for (std::size_t p = 0; p < 3; ++p) {
+      runtime_.macs.integer[p] += of.macs.integer[p];
+      runtime_.macs.all[p] += of.macs.all[p];
+    }
+    return loss;
+  }
+
+  /// One launch of a graph where these passes ran before; kernel by kernel the first time and where the host
+  /// takes part.
+  void run(Plan& plan, PlanMemory& of, const Batch& batch, const Segment& segment, Statistics* statistics) {
+    for (const InputMemory& input : of.inputs) {
+      const Value& value = plan.graph.value(input.value);
+      std::memcpy(of.batch.host(input.data), batch[value.name].data(),
+                  static_cast<std::size_t>(value.type.bytes()));
+    }
+    Run now{program_, plan, of, parameters_, scratch_, statistics, stream_};
+    const std::string passes = concat(describe_passes(program_, of), segment.training, segment.weights,
+                                      segment.update, runtime_.micro_step > 0, arena_.data());
+    if (statistics != nullptr) {
+      enqueue(now, segment);
+      of.steps.forget_last();
+    } else {
+      of.steps.run(passes, stream_, [&] { enqueue(now, segment); });
+    }
+    if (segment.weights) of.weights_version = weights_version_;
+    check(cudaStreamSynchronize(stream_), "a step on the device");
+  }
+
+  void enqueue(Run& now, const Segment& segment) {
+    PlanMemory& of = now.memory;
+    const Graph& graph = now.plan.graph;
+    of.settings.to_device(stream_);
+    of.batch.to_device(stream_);
+    of.report.clear(stream_);
+    check(cudaMemsetAsync(of.bad_samples, 0xFF, of.losses.size() * sizeof(unsigned), stream_), "clearing");
+    if (of.draw_count > 0)
+      kernels::cuda::set_draws(of.counter, of.draw_streams, of.draw_count, of.all_draws, stream_);
+    if (segment.weights) quantize_weights(now);
+    for (std::size_t i = 0; i < graph.first_backward; ++i) run_node(now, i);
+    for (const LossMemory& loss : of.losses) copy_float(loss.result, now.address(loss.value));
+    if (segment.training) {
+      for (const LossMemory& loss : of.losses)
+        if (loss.seed_value != no_value) copy_float(now.address(loss.seed_value), loss.seed);
+      for (std::size_t i = graph.first_backward; i < graph.nodes.size(); ++i) run_node(now, i);
+    }
+    if (segment.update) update(of);
+    of.report.to_host(stream_);
+  }
+
+  void update(PlanMemory& of) {
+    parameters_.launch_norm(of.step, stream_);
+    kernels::cuda::guard_step({.counts = of.counts,
+                               .slots = static_cast<int>(of.slots.size()),
+                               .bad_samples = of.bad_samples,
+                               .results = of.losses.empty() ? nullptr : of.losses[0].result,
+                               .losses = static_cast<int>(of.losses.size()),
+                               .step = of.step},
+                              stream_);
+    parameters_.launch_update(of.step, of.rate_factors, stream_);
+    check(cudaMemcpyAsync(of.step_result, of.step, sizeof(*of.step), cudaMemcpyDeviceToDevice, stream_),
+          "scalars of a step");
+  }
+
+  void copy_float(void* to, const void* from) const {
+    check(cudaMemcpyAsync(to, from, sizeof(float), cudaMemcpyDeviceToDevice, stream_), "a loss");
+  }
+
+  // Runs the forward pass once more, node by node.
+  std::string first_bad_node(Plan& plan, PlanMemory& of) {
+    Run now{program_, plan, of, parameters_, scratch_, nullptr, stream_};
+    for (std::size_t i = 0; i < plan.graph.first_backward; ++i) {
+      run_node(now, i);
+      check(cudaStreamSynchronize(stream_), "a node on the device");
+      if (!writes_finite(plan, plan.graph.nodes[i])) return plan.graph.nodes[i].name;
+    }
+    return "the loss";
+  }
+
+  bool writes_finite(const Plan& plan, const Node& node) const {
+    for (const ValueId id : writes(node)) {
+      const Value& value = plan.graph.value(id);
+      const DType type = value.type.dtype;
+      if (value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16)) continue;
+      Tensor copy = Tensor::empty(value.type.shape, type);
+      program_.read_value(plan, id, copy.data());
+      const kernels::FloatSource values(copy.data(), kernel_type(type));
+      for (std::int64_t i = 0; i < value.type.shape.elements(); ++i)
+        if (!std::isfinite(values[i])) return false;
+    }
+    return true;
+  }
+
+  Program& program_;
+  Runtime& runtime_;
+  Memory memory_;
+  int processors_;
+  Parameters parameters_;
+  Scratch scratch_;
+  Block arena_;
+  cudaStream_t stream_ = nullptr;
+  std::int64_t weights_version_ = 0;  // of the parameters
+};
+
+}  // namespace
+
+std::unique_ptr<StepRunner> make_cuda_steps(const StepRunnerParts& parts) {
+  return std::make_unique<CudaSteps>(parts);
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,253 @@
+#include "device/plan_memory.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/stream.h"
+
+namespace octavo::device {
+
+using kernels::Product;
+using kernels::cuda::ConvOptions;
+using kernels::cuda::Draws;
+using kernels::cuda::DrawStream;
+using kernels::cuda::WeightAxis;
+
+namespace {
+
+bool by_class(const Slot& slot) { return slot.format.granularity == ScaleGranularity::sample_class; }
+
+std::int64_t count_of(const Slot& slot, const SlotMemory& of) {
+  if (slot.format.granularity == ScaleGranularity::tensor) return 1;
+  return has_sample_scales(slot.format.granularity) ? of.samples : of.channels;
+}
+
+/// A layout runs twice: for its size, then with memory.
+template <class LayOut>
+Block block_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
+  Region size;
+  lay_out(size);
+  Block block(memory, purpose, size.used());
+  Region region(block.data());
+  lay_out(region);
+  return block;
+}
+template <class LayOut>
+Mirror mirror_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
+  Region size;
+  lay_out(size);
+  Mirror mirror(memory, purpose, size.used());
+  Region region = mirror.region();
+  lay_out(region);
+  return mirror;
+}
+
+template <class Visit>
+void each_product(const Plan& plan, const Visit& visit) {
+  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
+    for (std::size_t which = 0; which < 3; ++which)
+      if (plan.graph.nodes[i].products[which].used) visit(i, plan.graph.nodes[i], which);
+}
+
+}  // namespace
+
+PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) {
+  find_slots(program, plan);
+  find_weights(program, plan);
+  find_streams(program, plan);
+  for (const Loss& loss : plan.graph.losses) losses.push_back({loss.value, loss.seed, loss.weight});
+  for (const ValueId id : plan.graph.inputs) inputs.push_back({id});
+  settings =
+      mirror_of(memory, "settings of a step", [&](Region& region) { lay_out_settings(program, region); });
+  report = mirror_of(memory, "counts of a step", [&](Region& region) { lay_out_report(region); });
+  scales_ = block_of(memory, "scales", [&](Region& region) { lay_out_scales(program, region); });
+  weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(region); });
+  batch = mirror_of(memory, "batch", [&](Region& region) {
+    for (InputMemory& input : inputs)
+      input.data = region.take<std::byte>(plan.graph.value(input.value).type.bytes());
+  });
+  for (const InputMemory& input : inputs) plan.external[static_cast<std::size_t>(input.value)] = input.data;
+  for (SlotMemory& of : slots) of.draws = draws(stream_of(program.slots[of.index].key));
+  std::vector<DrawStream> streams;
+  for (const auto& [stream, draw] : streams_) streams.push_back(draw);
+  if (!streams.empty())
+    check(cudaMemcpy(const_cast<DrawStream*>(draw_streams), streams.data(),
+                     streams.size() * sizeof(DrawStream), cudaMemcpyHostToDevice),
+          "streams of random numbers");
+  plan_products(program, plan, processors);
+}
+
+SlotMemory& PlanMemory::slot(int index) {
+  const auto found =
+      std::find_if(slots.begin(), slots.end(), [=](const SlotMemory& of) { return of.index == index; });
+  require(found != slots.end(), Errc::internal, "a slot that no view or weight of the plan has");
+  return *found;
+}
+
+SlotMemory& PlanMemory::add_slot(const Program&, int index) {
+  for (SlotMemory& known : slots)
+    if (known.index == index) return known;
+  slots.push_back({.index = index});
+  return slots.back();
+}
+
+void PlanMemory::find_slots(const Program& program, const Plan& plan) {
+  for (const Value& value : plan.graph.values) {
+    if (value.kind != ValueKind::view) continue;
+    SlotMemory& of = add_slot(program, value.slot);
+    of.samples = value.view.n, of.channels = value.view.c;
+    of.elements = value.view.n * value.view.h * value.view.w * value.view.c;
+  }
+  for (const Node& node : plan.graph.nodes)
+    if (!node.views.empty() && node.counted) ++slot(plan.graph.value(node.views[0]).slot).passes;
+}
+
+void PlanMemory::find_weights(const Program& program, const Plan& plan) {
+  products_.resize(plan.graph.nodes.size());
+  each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
+    const ProductPlan& product = node.products[which];
+    macs.all[which] += product.shape.macs();
+    if (!product.integer) return;
+    macs.integer[which] += product.shape.macs();
+    if (which == static_cast<std::size_t>(LayerProduct::grad_weight)) return;
+    using kernels::cuda::WeightCopy;
+    const kernels::ConvShape shape = kernels::cuda::rows_as_batch(product.shape);
+    const Slot& slot = program.slots[product.b_slot];
+    WeightMemory copy{.parameter = node.parameters[0],
+                      .slot = &add_slot(program, product.b_slot),
+                      .fold = product.fold,
+                      .gradient = product.fold == Fold::none ? nullptr : &add_slot(program, product.a_slot),
+                      .layout = kernels::cuda::weight_layout(shape)};
+    copy.kind = shape.depthwise() ? WeightCopy::depthwise
+                : which == 0      ? WeightCopy::forward
+                                  : WeightCopy::grad_input;
+    if (slot.format.granularity == ScaleGranularity::channel)
+      copy.axis = which == 0 || shape.depthwise() ? WeightAxis::filter : WeightAxis::input;
+    copy.slot->channels = copy.axis == WeightAxis::filter ? copy.layout.k : copy.layout.c;
+    copy.slot->elements = shape.k * shape.r * shape.s * (shape.c / shape.groups);
+    const std::int64_t plane = copy.layout.bytes(copy.kind);
+    copy.bytes = kernels::cuda::plane_bytes(plane) * product.b_planes;
+    const auto known = std::find_if(weights.begin(), weights.end(), [&](const WeightMemory& other) {
+      return other.parameter == copy.parameter && other.slot == copy.slot && other.kind == copy.kind &&
+             other.fold != Fold::scales && other.layout.groups == copy.layout.groups;
+    });
+    const bool shared = known != weights.end() && copy.fold != Fold::scales;
+    if (!shared) {
+      copy.first = copy.slot->passes == 0;
+      copy.slot->passes = 1;
+      copy.slot->each_micro_step = copy.fold == Fold::scales;
+      weights.push_back(copy);
+    }
+    products_[i][which].weights = shared ? &*known : &weights.back();
+  });
+}
+
+void PlanMemory::find_streams(const Program& program, const Plan& plan) {
+  for (const SlotMemory& of : slots) {
+    const Slot& slot = program.slots[of.index];
+    if (slot.format.rounding != RoundingMode::stochastic) continue;
+    const std::uint64_t stream = stream_of(slot.key);  // a weight draws the same in every micro-step
+    const bool weight = slot.operand == Operand::weight;
+    streams_[stream] = {stream, weight ? 0 : static_cast<std::uint64_t>(of.elements)};
+  }
+  const auto add = [&](const Node& node) {
+    if (node.op->type != "dropout" || plan.graph.phase != Phase::train) return;
+    streams_[node.stream] = {node.stream,
+                             static_cast<std::uint64_t>(node.signature->inputs[0].shape.elements())};
+  };
+  for (const Node& node : plan.graph.nodes) {
+    add(node);
+    std::for_each(node.chain.begin(), node.chain.end(), add);
+  }
+  draw_count = static_cast<int>(streams_.size());
+  int index = 0;
+  for (const auto& [stream, draw] : streams_) stream_index_[stream] = index++;
+}
+
+const Draws* PlanMemory::draws(std::uint64_t stream) const {
+  const auto found = stream_index_.find(stream);
+  return found == stream_index_.end() ? nullptr : all_draws + found->second;
+}
+
+void PlanMemory::lay_out_settings(const Program& program, Region& region) {
+  counter = region.take<kernels::cuda::StepCounter>(1);
+  step = region.take<kernels::cuda::StepScalars>(1);
+  one = region.take<float>(1);
+  rate_factors = region.take<double>(static_cast<std::int64_t>(program.parameters.size()));
+  for (LossMemory& loss : losses) loss.seed = region.take<float>(1);
+  for (SlotMemory& of : slots) {
+    const Slot& slot = program.slots[of.index];
+    of.ranges_count = count_of(slot, of);
+    of.ranges = region.take<float>(of.ranges_count);
+    of.cap = region.take<float>(1);
+    if (!slot.format.channel_factors) continue;
+    of.factor = region.take<float>(of.channels);
+    of.inverse_factor = region.take<float>(of.channels);
+  }
+}
+
+void PlanMemory::lay_out_report(Region& region) {
+  const auto count = static_cast<std::int64_t>(slots.size());
+  step_result = region.take<kernels::cuda::StepScalars>(1);
+  counts = region.take<kernels::cuda::QuantizeCounts>(count);
+  auto* const largest = region.take<std::uint32_t>(count);
+  bad_samples = region.take<unsigned>(static_cast<std::int64_t>(losses.size()));
+  auto* const results = region.take<float>(static_cast<std::int64_t>(losses.size()));
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    slots[i].counts = counts + i;
+    slots[i].largest = largest + i;
+    slots[i].channel_max = region.take<std::uint32_t>(slots[i].channels);
+  }
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    losses[i].bad_sample = bad_samples + i, losses[i].result = results + i;
+}
+
+void PlanMemory::lay_out_scales(const Program& program, Region& region) {
+  draw_streams = region.take<DrawStream>(draw_count);
+  all_draws = region.take<Draws>(draw_count);
+  for (SlotMemory& of : slots) {
+    const Slot& slot = program.slots[of.index];
+    of.scale = region.take<float>(of.ranges_count);
+    of.inverse = region.take<float>(of.ranges_count);
+    of.max_bits = region.take<std::uint32_t>(of.ranges_count);
+    if (!by_class(slot)) continue;
+    const std::int64_t places = of.samples == 1 ? of.elements / of.channels : of.samples;
+    of.sample_class = region.take<std::uint8_t>(of.samples);
+    of.class_scale = region.take<float>(1);
+    of.order = region.take<kernels::cuda::SampleOrder>(1);
+    of.entries = region.take<std::int32_t>(
+        std::int64_t{kernels::cuda::most_segments(static_cast<int>(places), kernels::most_halves_below + 1)} *
+        kernels::cuda::segment_bytes);
+    if (slot.format.channel_factors) of.channel_scale = region.take<float>(of.channels);
+  }
+}
+
+void PlanMemory::lay_out_weights(Region& region) {
+  for (WeightMemory& copy : weights) copy.copy = region.take<std::int8_t>(copy.bytes);
+}
+
+void PlanMemory::plan_products(const Program& program, const Plan& plan, int processors) {
+  each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
+    const ProductPlan& product = node.products[which];
+    ProductMemory& to = products_[i][which];
+    if (!product.integer) return;
+    const auto kind = static_cast<Product>(which);
+    ConvOptions options{.a_planes = product.a_planes,
+                        .b_planes = product.b_planes,
+                        .a_unsigned = program.slots[product.a_slot].format.unsigned_ok,
+                        .processors = processors};
+    if (kind == Product::grad_weight && by_class(program.slots[product.b_slot]))
+      options.sample_classes = kernels::most_halves_below + 1;
+    options = kernels::cuda::options_for(kernels::cuda::active_family(), options);
+    try {
+      if (product.shape.depthwise())
+        to.depthwise = kernels::cuda::plan_depthwise(product.shape, kind, options);
+      else
+        to.conv = kernels::cuda::plan_conv(product.shape, kind, options);
+    } catch (const std::invalid_argument& refused) {
+      fail(Errc::config, label(node), refused.what());
+    }
+  });
+}
+
+}  // namespace octavo::device

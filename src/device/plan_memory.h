@@ -1,0 +1,110 @@
+// What the device keeps of one plan: memory of its slots, integer weights, inputs and losses, and how each
+// product is cut.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <optional>
+
+#include "cuda/conv_s8.h"
+#include "cuda/depthwise_s8.h"
+#include "cuda/loss.h"
+#include "cuda/slots.h"
+#include "cuda/update.h"
+#include "device/captured_steps.h"
+#include "device/mirror.h"
+#include "device/slots.h"
+
+namespace octavo::device {
+
+/// One integer copy of a parameter.
+struct WeightMemory {
+  int parameter = 0;
+  SlotMemory* slot = nullptr;
+  Fold fold = Fold::none;
+  const SlotMemory* gradient = nullptr;  // whose factors or scales it takes over
+  kernels::cuda::WeightLayout layout;
+  kernels::cuda::WeightCopy kind = kernels::cuda::WeightCopy::forward;
+  kernels::cuda::WeightAxis axis = kernels::cuda::WeightAxis::tensor;
+  std::int8_t* copy = nullptr;
+  std::int64_t bytes = 0;  // of all planes
+  bool first = true;       // of its slot: makes the scales, and counts
+};
+
+struct ProductMemory {
+  std::optional<kernels::cuda::ConvPlan> conv;
+  std::optional<kernels::cuda::DepthwisePlan> depthwise;
+  const WeightMemory* weights = nullptr;  // forward, grad_input
+
+  const kernels::cuda::ConvPlan& plan() const { return depthwise ? depthwise->conv : *conv; }
+  kernels::cuda::ImageLayout x() const { return depthwise ? depthwise->x() : conv->x(); }
+  kernels::cuda::ImageLayout y() const { return depthwise ? depthwise->y() : conv->y(); }
+};
+
+struct LossMemory {
+  ValueId value = no_value, seed_value = no_value;
+  float weight = 1;
+  float* seed = nullptr;    // set by the host
+  float* result = nullptr;  // read by the host
+  unsigned* bad_sample = nullptr;
+};
+
+struct InputMemory {
+  ValueId value = no_value;
+  std::byte* data = nullptr;
+};
+
+class PlanMemory final : public DevicePlan {
+ public:
+  PlanMemory(Memory& memory, Program& program, Plan& plan, int processors);
+
+  SlotMemory& slot(int index);
+  /// Of a node that runs a second time: those of the first.
+  ProductMemory& product(std::size_t node, std::size_t which) { return products_[node][which]; }
+  /// Draws of a slot or node; null where it draws nothing.
+  const kernels::cuda::Draws* draws(std::uint64_t stream) const;
+
+  std::deque<SlotMemory> slots;
+  std::deque<WeightMemory> weights;
+  std::vector<LossMemory> losses;
+  std::vector<InputMemory> inputs;
+  std::int64_t weights_version = -1;  // of the parameters that the copies hold
+  CapturedSteps steps;
+  MacCount macs;  // of one run
+
+  // Set by the host before a micro-step.
+  Mirror settings;
+  kernels::cuda::StepCounter* counter = nullptr;
+  kernels::cuda::StepScalars* step = nullptr;
+  double* rate_factors = nullptr;
+  // The batch.
+  Mirror batch;
+  // Counted by the device, read by the host.
+  Mirror report;
+  kernels::cuda::QuantizeCounts* counts = nullptr;
+  unsigned* bad_samples = nullptr;
+  kernels::cuda::StepScalars* step_result = nullptr;
+  float* one = nullptr;  // a scale of 1, set by the host
+
+  const kernels::cuda::DrawStream* draw_streams = nullptr;
+  kernels::cuda::Draws* all_draws = nullptr;
+  int draw_count = 0;
+
+ private:
+  void find_slots(const Program& program, const Plan& plan);
+  void find_weights(const Program& program, const Plan& plan);
+  void find_streams(const Program& program, const Plan& plan);
+  void plan_products(const Program& program, const Plan& plan, int processors);
+  SlotMemory& add_slot(const Program& program, int index);
+  void lay_out_settings(const Program& program, Region& region);
+  void lay_out_report(Region& region);
+  void lay_out_scales(const Program& program, Region& region);
+  void lay_out_weights(Region& region);
+
+  std::vector<std::array<ProductMemory, 3>> products_;
+  std::map<std::uint64_t, kernels::cuda::DrawStream> streams_;
+  std::map<std::uint64_t, int> stream_index_;
+  Block scales_, weights_;
+};
+
+}  // namespace octavo::device

@@ -1,0 +1,100 @@
+// Convolution and linear layers: their three products, and the gradient of the bias.
+#include "device/op_functions.h"
+
+namespace octavo::device {
+
+using kernels::ConvArgs;
+using kernels::Product;
+using kernels::cuda::ConvPlan;
+
+namespace {
+
+struct Operands {
+  const void *a, *b;
+};
+
+/// Batch copies in the order of sample classes, from the pixel copies of X and G.
+Operands turn(Run& run, const ProductPlan& product, const ProductMemory& memory) {
+  const SlotMemory& gradient = run.memory.slot(product.b_slot);
+  const auto turned = [&](const kernels::cuda::ImageLayout& layout, ValueId view, int planes) {
+    const std::int64_t bytes = kernels::cuda::plane_bytes(layout.batch_copy_bytes()) * planes;
+    auto* const copy = run.scratch.take<std::int8_t>(bytes);
+    kernels::cuda::turn_image({.layout = layout,
+                               .planes = planes,
+                               .pixel_copy = static_cast<const std::int8_t*>(run.address(view)),
+                               .batch_copy = copy,
+                               .order = {gradient.order, gradient.entries}},
+                              run.stream);
+    return copy;
+  };
+  return {turned(memory.x(), product.a, product.a_planes), turned(memory.y(), product.b, product.b_planes)};
+}
+
+/// As run_integer_product() of src/exec/quantize.cpp.
+void set_scales(Run& run, LayerProduct which, const ProductPlan& product, ConvArgs& args) {
+  const SlotMemory &a = run.memory.slot(product.a_slot), &b = run.memory.slot(product.b_slot);
+  const SlotFormat &a_format = run.slot(a).format, &b_format = run.slot(b).format;
+  const bool by_class =
+      which == LayerProduct::grad_weight && b_format.granularity == ScaleGranularity::sample_class;
+  const bool folded_away = product.fold != Fold::none && a_format.granularity == ScaleGranularity::channel;
+  args.a_scale = folded_away ? run.memory.one : a.scale;
+  args.a_scale_vector = a_format.granularity != ScaleGranularity::tensor && !folded_away;
+  args.b_scale = !by_class ? b.scale : b_format.channel_factors ? b.channel_scale : b.class_scale;
+  args.b_scale_vector =
+      by_class ? b_format.channel_factors : b_format.granularity != ScaleGranularity::tensor;
+}
+
+void multiply(Run& run, std::size_t index, LayerProduct which, const float* bias, kernels::FloatTarget out,
+              bool accumulate) {
+  const Node& node = run.plan.graph.nodes[index];
+  const auto p = static_cast<std::size_t>(which);
+  const ProductPlan& product = node.products[p];
+  const ProductMemory& memory = run.memory.product(index, p);
+  const bool by_class = memory.plan().by_class();
+  if (product.fold == Fold::scales) quantize_weights(run, *memory.weights);
+  Operands operands{run.address(product.a), nullptr};
+  if (by_class)
+    operands = turn(run, product, memory);
+  else
+    operands.b = which == LayerProduct::grad_weight ? run.address(product.b) : memory.weights->copy;
+  ConvArgs args{.a = operands.a,
+                .b = operands.b,
+                .a_planes = product.a_planes,
+                .b_planes = product.b_planes,
+                .bias = bias,
+                .out = out,
+                .accumulate = accumulate};
+  set_scales(run, which, product, args);
+  const kernels::cuda::SampleOrder* order = by_class ? run.memory.slot(product.b_slot).order : nullptr;
+  if (memory.depthwise) return run_depthwise(*memory.depthwise, args, run.stream, order);
+  args.scratch = run.scratch.take<std::byte>(memory.plan().workspace_bytes());
+  run_conv(*memory.conv, args, run.stream, order);
+}
+
+void bias_gradient(Run& run, const Node& node) {
+  float* const gradient = run.gradient(node, 1);
+  if (gradient == nullptr) return;
+  const Shape& y = node.signature->outputs[0].shape;
+  const std::int64_t rows = y.elements() / y.back();
+  auto* const tiles = run.scratch.take<float>(kernels::cuda::column_tiles(rows) * y.back());
+  kernels::cuda::column_sums(run.floats(node.grad_outputs[0]), rows, static_cast<int>(y.back()), tiles,
+                             gradient, run.accumulates(node, 1), run.stream);
+}
+
+}  // namespace
+
+void product_forward(Run& run, std::size_t index) {
+  const Node& node = run.plan.graph.nodes[index];
+  multiply(run, index, LayerProduct::forward, run.parameter(node, 1), run.floats(node.outputs[0]), false);
+}
+
+void product_backward(Run& run, std::size_t index) {
+  const Node& node = run.plan.graph.nodes[index];
+  if (float* gradient = run.gradient(node, 0))
+    multiply(run, index, LayerProduct::grad_weight, nullptr, gradient, run.accumulates(node, 0));
+  bias_gradient(run, node);
+  if (const kernels::FloatTarget gradient = run.floats(node.grad_inputs[0]))
+    multiply(run, index, LayerProduct::grad_input, nullptr, gradient, node.accumulate);
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,199 @@
+// Quantization of edges and weights on the device: src/exec/quantize.cpp with scales that the host never
+// sees.
+#include <algorithm>
+
+#include "core/check.h"
+#include "device/run.h"
+#include "device/statistics.h"
+
+namespace octavo::device {
+
+using kernels::StepKind;
+using kernels::View;
+using kernels::cuda::ChainPass;
+using kernels::cuda::ChainStep;
+using kernels::cuda::QuantizeRule;
+
+namespace {
+
+float qmax_of(const Slot& slot) { return static_cast<float>(largest_integer(slot.format)); }
+
+QuantizeRule rule_of(const Slot& slot) {
+  const float qmax = qmax_of(slot);
+  return {.lowest = slot.format.unsigned_ok ? 0.0f : -qmax,
+          .qmax = qmax,
+          .planes = plane_count(slot.format.bits),
+          .stochastic = slot.format.rounding == RoundingMode::stochastic};
+}
+
+kernels::Granularity granularity_of(const Slot& slot, std::int64_t samples) {
+  if (!has_sample_scales(slot.format.granularity))
+    return static_cast<kernels::Granularity>(slot.format.granularity);
+  return samples == 1 ? kernels::Granularity::tensor : kernels::Granularity::sample;
+}
+
+void clear(std::uint32_t* words, std::int64_t count, cudaStream_t stream) {
+  check(cudaMemsetAsync(words, 0, static_cast<std::size_t>(count) * sizeof(std::uint32_t), stream),
+        "clearing of maxima");
+}
+
+// Scales from slot.max_bits.
+void scales_from_maxima(const Run& run, const SlotMemory& of) {
+  const Slot& slot = run.slot(of);
+  const bool by_sample = has_sample_scales(slot.format.granularity);
+  if (slot.format.granularity == ScaleGranularity::sample_class) {
+    const std::int64_t places = of.samples == 1 ? of.elements / of.channels : of.samples;
+    kernels::cuda::order_samples({.samples = static_cast<int>(of.samples),
+                                  .places = static_cast<int>(places),
+                                  .classes = kernels::most_halves_below + 1,
+                                  .max_bits = of.max_bits,
+                                  .cap = of.cap,
+                                  .qmax = qmax_of(slot),
+                                  .sample_class = of.sample_class,
+                                  .class_scale = of.class_scale,
+                                  .scale = of.scale,
+                                  .inverse_scale = of.inverse,
+                                  .order = of.order,
+                                  .entries = of.entries},
+                                 run.stream);
+    return kernels::cuda::make_scales({.samples = static_cast<int>(of.samples),
+                                       .scale = of.scale,
+                                       .qmax = qmax_of(slot),
+                                       .largest = of.largest,
+                                       .channels = static_cast<int>(of.channels),
+                                       .factor = of.factor,
+                                       .class_scale = of.class_scale,
+                                       .channel_scale = of.channel_scale},
+                                      run.stream);
+  }
+  kernels::cuda::make_scales({.count = static_cast<int>(of.ranges_count),
+                              .max_bits = of.max_bits,
+                              .cap = by_sample ? of.cap : nullptr,
+                              .qmax = qmax_of(slot),
+                              .power_of_two = slot.format.power_of_two,
+                              .scale = of.scale,
+                              .inverse = of.inverse,
+                              .largest = of.largest},
+                             run.stream);
+}
+
+void given_scales(const Run& run, const SlotMemory& of) {
+  const Slot& slot = run.slot(of);
+  kernels::cuda::make_scales({.count = static_cast<int>(of.ranges_count),
+                              .ranges = of.ranges,
+                              .qmax = qmax_of(slot),
+                              .power_of_two = slot.format.power_of_two,
+                              .scale = of.scale,
+                              .inverse = of.inverse,
+                              .largest = of.largest},
+                             run.stream);
+}
+
+}  // namespace
+
+// v = v / factor[c] at the end: in the vectors of a last combine(), else a step of its own.
+void DeviceChain::multiply_factors(Steps& steps) {
+  if (tail_->inverse_factor == nullptr) return;
+  if (steps.empty() || steps.back().kind != StepKind::combine) {
+    steps.push_back({.kind = StepKind::scale_shift, .a = tail_->inverse_factor});
+    return;
+  }
+  ChainStep& last = steps.back();
+  kernels::cuda::ChannelProducts products{.channels = static_cast<int>(channels()),
+                                          .factor = tail_->inverse_factor};
+  const float** const vectors[] = {&last.a, &last.b, &last.d};
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0 && *vectors[i] == nullptr) continue;  // zeros; no a: ones
+    products.from[i] = *vectors[i];
+    *vectors[i] = products.to[i] = channel_vector();
+  }
+  kernels::cuda::multiply_channels(products, run_.stream);
+}
+
+void DeviceChain::make_scales(const Steps& steps) {
+  const Slot& slot = run_.slot(*tail_);
+  if (tail_->source == Ranges::given) return given_scales(run_, *tail_);
+  if (!knows_samples() || slot.look_again) {
+    clear(tail_->max_bits, tail_->ranges_count, run_.stream);
+    ChainPass looking = pass(steps, true);
+    looking.max_bits = tail_->max_bits;
+    looking.max_granularity = granularity_of(slot, tail_->samples);
+    kernels::cuda::run_chain(looking, run_.stream);
+  }
+  scales_from_maxima(run_, *tail_);
+}
+
+void DeviceChain::quantize(const Node& node, Steps steps) {
+  const Phase phase = run_.plan.graph.phase;
+  const Slot& slot = run_.slot(*tail_);
+  multiply_factors(steps);
+  if (node.counted) make_scales(steps);
+  const bool observed = phase == Phase::train && node.counted;
+
+  std::vector<ValueId> pixels, batches;
+  for (const ValueId id : node.views)
+    (run_.value(id).view.layout == kernels::Layout::batch ? batches : pixels).push_back(id);
+  for (std::size_t i = 0; i < std::max(pixels.size(), batches.size()); ++i) {
+    ChainPass tail = pass(steps, i > 0);
+    if (i < pixels.size()) {
+      tail.layout.groups = static_cast<int>(run_.value(pixels[i]).view.groups);
+      tail.pixel_copy = static_cast<std::int8_t*>(run_.address(pixels[i]));
+    }
+    if (i < batches.size()) {
+      const View& view = run_.value(batches[i]).view;
+      if (view.pitch != view.h * view.w)
+        tail.layout.n = tail.layout.w, tail.layout.w = 1;  // rows are a batch
+      tail.batch_copy = static_cast<std::int8_t*>(run_.address(batches[i]));
+    }
+    tail.scales = {tail_->inverse, granularity_of(slot, tail_->samples)};
+    tail.rule = rule_of(slot);
+    tail.draws = tail_->draws;
+    if (i == 0 && node.counted) {
+      tail.counts = tail_->counts;
+      if (observed && slot.format.granularity == ScaleGranularity::channel) {
+        tail.max_bits = tail_->channel_max;
+        tail.max_granularity = kernels::Granularity::channel;
+      }
+      if (observed && run_.statistics != nullptr) run_.statistics->add_to(run_, *tail_, tail);
+    }
+    kernels::cuda::run_chain(tail, run_.stream);
+  }
+  if (observed && run_.statistics != nullptr) run_.statistics->after(run_, *tail_);
+}
+
+void quantize_weights(Run& run, const WeightMemory& copy) {
+  const SlotMemory& of = *copy.slot;
+  const Slot& slot = run.slot(of);
+  const float* const factor = copy.fold == Fold::factors  ? copy.gradient->factor
+                              : copy.fold == Fold::scales ? copy.gradient->scale
+                                                          : nullptr;
+  const float* const weights = run.parameters.value(copy.parameter);
+  if (!copy.first) {
+    // the slot has its scales
+  } else if (of.source == Ranges::given) {
+    given_scales(run, of);
+  } else {
+    clear(of.max_bits, of.ranges_count, run.stream);
+    kernels::cuda::find_ranges({copy.layout, copy.axis, weights, factor, of.max_bits}, run.stream);
+    scales_from_maxima(run, of);
+  }
+  kernels::cuda::quantize_weights(
+      {.layout = copy.layout,
+       .kind = copy.kind,
+       .weights = weights,
+       .factor = factor,
+       .scales = {of.inverse, static_cast<kernels::Granularity>(slot.format.granularity)},
+       .rule = rule_of(slot),
+       .copy = copy.copy,
+       .counts = copy.first ? of.counts : nullptr,
+       .draws = of.draws},
+      run.stream);
+  if (copy.first && run.statistics != nullptr) run.statistics->of_weights(run, copy, factor);
+}
+
+void quantize_weights(Run& run) {
+  for (const WeightMemory& copy : run.memory.weights)
+    if (copy.fold != Fold::scales) quantize_weights(run, copy);
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,122 @@
+#include "device/step_settings.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "core/check.h"
+#include "exec/quantize.h"
+#include "exec/quantize_slot.h"
+
+namespace octavo::device {
+namespace {
+
+// As choose_scale() of src/exec/quantize.cpp. Weights have no frozen range: evaluation takes theirs as
+// training does.
+Ranges choose_ranges(const Slot& slot, Phase phase, std::span<float> ranges) {
+  const bool training = phase == Phase::train || slot.operand == Operand::weight;
+  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
+  const bool held = training && slot.mode == ScaleMode::held;
+  const std::size_t count = ranges.size();
+  if (slot.format.fixed_clip > 0)
+    std::fill(ranges.begin(), ranges.end(), slot.format.fixed_clip);
+  else if (!training && (shared || slot.frozen_clip.size() == count))
+    for (std::size_t i = 0; i < count; ++i) ranges[i] = slot.frozen_clip[shared ? 0 : i];
+  else if (held && slot.format.granularity == ScaleGranularity::tensor)
+    ranges[0] = slot.clip;
+  else if (held && slot.channel_clip.size() == count)
+    std::copy(slot.channel_clip.begin(), slot.channel_clip.end(), ranges.begin());
+  else
+    return Ranges::maxima;
+  return Ranges::given;
+}
+
+void write_slot(Slot& slot, const Mirror& settings, SlotMemory& of, Phase phase) {
+  of.source =
+      choose_ranges(slot, phase, {settings.host(of.ranges), static_cast<std::size_t>(of.ranges_count)});
+  const bool capped = slot.mode == ScaleMode::held && slot.clip > 0;
+  *settings.host(of.cap) = capped ? slot.clip : std::numeric_limits<float>::max();
+  if (of.factor == nullptr) return;
+  const std::span<const float> factors = channel_factors(slot, of.channels);
+  float *factor = settings.host(of.factor), *inverse = settings.host(of.inverse_factor);
+  for (const float f : factors) *factor++ = f, *inverse++ = 1.0f / f;
+}
+
+bool is_gradient(const Slot& slot) { return slot.operand == Operand::gradient; }
+
+}  // namespace
+
+void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order) {
+  const Runtime& runtime = program.runtime();
+  const Mirror& to = plan.settings;
+  *to.host(plan.counter) = {runtime.seed, static_cast<std::uint64_t>(runtime.step),
+                            static_cast<std::uint64_t>(runtime.micro_step)};
+  *to.host(plan.one) = 1;
+  for (SlotMemory& of : plan.slots) write_slot(program.slots[of.index], to, of, phase);
+  if (order == nullptr) return;
+  *to.host(plan.step) = {.learning_rate = order->learning_rate, .clip_norm = order->clip_norm};
+  for (std::size_t i = 0; i < program.parameters.size(); ++i)
+    to.host(plan.rate_factors)[i] = order->rate_factor(program.parameters[i].layer);
+  for (const LossMemory& loss : plan.losses)
+    *to.host(loss.seed) = loss.weight * (1.0f / static_cast<float>(runtime.micro_steps));
+}
+
+std::string describe_passes(const Program& program, const PlanMemory& plan) {
+  std::string text;
+  for (const SlotMemory& of : plan.slots) {
+    text += of.source == Ranges::given ? 'g' : 'm';
+    text += program.slots[of.index].look_again ? 'l' : '-';
+  }
+  return text;
+}
+
+void require_labels(const Graph& graph, const PlanMemory& plan) {
+  for (const LossMemory& loss : plan.losses) {
+    const unsigned bad = *plan.report.host(loss.bad_sample);
+    if (bad == kernels::cuda::no_bad_sample) continue;
+    for (const Node& node : graph.nodes) {
+      if (node.pass != Pass::forward || node.outputs.empty() || node.outputs[0] != loss.value) continue;
+      const auto is_label = [&](const InputMemory& input) {
+        return input.value == graph.root(node.inputs[1]);
+      };
+      const auto input = std::find_if(plan.inputs.begin(), plan.inputs.end(), is_label);
+      const auto* labels = reinterpret_cast<const std::int64_t*>(plan.batch.host(input->data));
+      fail(Errc::data, "label ", labels[bad], " of sample ", bad, " in the batch is outside the model's ",
+           node.signature->inputs[0].shape[1], " classes");
+    }
+  }
+}
+
+void require_finite(Program& program, const PlanMemory& plan, bool gradients) {
+  for (const SlotMemory& of : plan.slots) {
+    const Slot& slot = program.slots[of.index];
+    if (is_gradient(slot) == gradients)
+      refuse_non_finite(slot, program.runtime(), plan.report.host(of.counts)->max_bits);
+  }
+}
+
+float loss_of(const PlanMemory& plan) {
+  float sum = 0;
+  for (const LossMemory& loss : plan.losses) sum += loss.weight * *plan.report.host(loss.result);
+  return sum;
+}
+
+void merge_report(Program& program, const PlanMemory& plan, bool weights_quantized) {
+  for (const SlotMemory& of : plan.slots) {
+    Slot& slot = program.slots[of.index];
+    const std::int64_t passes =
+        slot.operand == Operand::weight && !of.each_micro_step && !weights_quantized ? 0 : of.passes;
+    if (passes == 0) continue;
+    slot.stats.merge(plan.report.host(of.counts)->stats());
+    slot.elements += passes * of.elements;
+    slot.step_clip = std::max(slot.step_clip, std::bit_cast<float>(*plan.report.host(of.largest)));
+    if (slot.operand == Operand::weight || slot.format.granularity != ScaleGranularity::channel) continue;
+    const std::uint32_t* maxima = plan.report.host(of.channel_max);
+    slot.max_bits.assign(maxima, maxima + of.channels);
+    slot.channel_max.resize(slot.max_bits.size());
+    for (std::size_t k = 0; k < slot.max_bits.size(); ++k)
+      slot.channel_max[k] = std::max(slot.channel_max[k], std::bit_cast<float>(slot.max_bits[k]));
+  }
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,104 @@
+#include "train/cpu_steps.h"
+
+#include <cmath>
+
+#include "core/timed.h"
+#include "optim/gradient_norm.h"
+
+namespace octavo {
+namespace {
+
+class CpuSteps final : public StepRunner {
+ public:
+  explicit CpuSteps(const StepRunnerParts& parts)
+      : program_(parts.program), runtime_(parts.program.runtime()), optimizer_(parts.optimizer) {}
+
+  std::string device() const override { return "cpu"; }
+
+  StepResult train(const StepOrder& order) override {
+    StepResult result;
+    for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
+      result.loss += forward_backward(order.next_batch()) / static_cast<double>(runtime_.micro_steps);
+    runtime_.micro_step = 0;
+    const Timed timed(runtime_.outside.update);
+    gradient_norm_.begin();
+    for (const ParameterData& data : program_.parameters)
+      if (!data.frozen) gradient_norm_.add(data.gradient.as<float>());
+    result.gradient_norm = gradient_norm_.norm(runtime_.parallel);
+    update(order, result.gradient_norm);
+    return result;
+  }
+
+  double evaluate(Plan& plan, const Batch& batch) override {
+    program_.forward(plan, batch_pointers(batch));
+    return program_.loss(plan);
+  }
+
+ private:
+  // One micro-step; returns its loss.
+  double forward_backward(const Batch& batch) {
+    Plan& plan = program_.plan(batch_types(batch), Phase::train);
+    program_.forward(plan, batch_pointers(batch));
+    const double loss = program_.loss(plan);
+    if (!std::isfinite(loss)) refuse_loss(runtime_.step, loss, first_bad_node(plan, batch_pointers(batch)));
+    program_.backward(plan, 1.0f / static_cast<float>(runtime_.micro_steps));
+    return loss;
+  }
+
+  // Runs the forward pass once more and names the first node that writes Inf or NaN; the loss itself at the
+  // latest.
+  std::string first_bad_node(Plan& plan, const BatchPointers& inputs) {
+    std::string name;
+    program_.after_node = [&](const Plan& of, const Node& node) {
+      if (name.empty() && !writes_finite(of, node)) name = node.name;
+    };
+    try {
+      program_.forward(plan, inputs);
+    } catch (...) {  // an integer edge met it first and says so itself
+      program_.after_node = {};
+      throw;
+    }
+    program_.after_node = {};
+    return name;
+  }
+
+  bool writes_finite(const Plan& plan, const Node& node) const {
+    for (ValueId id : writes(node)) {
+      const Value& value = plan.graph.value(id);
+      const DType type = value.type.dtype;
+      if (value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16)) continue;
+      const kernels::FloatSource values(program_.value(plan, id), kernel_type(type));
+      for (std::int64_t i = 0; i < value.type.shape.elements(); ++i)
+        if (!std::isfinite(values[i])) return false;
+    }
+    return true;
+  }
+
+  void update(const StepOrder& order, double norm) {
+    if (!std::isfinite(norm)) refuse_gradients(runtime_.step, norm, program_.parameters);
+    const double scale = order.clip_norm > 0 ? clip_factor(norm, order.clip_norm) : 1;
+    updates_.clear();
+    for (ParameterData& data : program_.parameters)
+      updates_.push_back({.value = data.value.as<float>().data(),
+                          .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
+                          .rate_factor = order.rate_factor(data.layer),
+                          .row_factor = program_.factors_of_maxima(data),
+                          .maxima = &data.maxima});
+    program_.weights_changed();
+    optimizer_.step(updates_, {order.learning_rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
+  }
+
+  Program& program_;
+  Runtime& runtime_;
+  Optimizer& optimizer_;
+  GradientNorm gradient_norm_;
+  std::vector<ParameterUpdate> updates_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepRunner> make_cpu_steps(const StepRunnerParts& parts) {
+  return std::make_unique<CpuSteps>(parts);
+}
+
+}  // namespace octavo

@@ -1,0 +1,64 @@
+// What runs the steps of a program: the CPU, or a device that holds parameters and optimizer state.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "exec/program.h"
+#include "optim/optimizer.h"
+
+namespace octavo {
+
+/// One training step: its batches, one for each micro-step, and the rates of its update.
+struct StepOrder {
+  std::function<const Batch&()> next_batch;
+  double learning_rate = 0;
+  double clip_norm = 0;                         ///< largest gradient norm; 0: any
+  std::function<float(int layer)> rate_factor;  ///< of a layer's weights; -1: of all else
+};
+
+struct StepResult {
+  double loss = 0;           ///< mean over the micro-steps
+  double gradient_norm = 0;  ///< before clipping
+};
+
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  virtual std::string device() const = 0;  ///< "cpu", "cuda"
+
+  /// Forward, backward and update. Errc::numeric, weights unchanged, when a loss or gradient is not finite.
+  virtual StepResult train(const StepOrder& order) = 0;
+  /// Forward alone: the loss of one batch, whose outputs Program then has.
+  virtual double evaluate(Plan& plan, const Batch& batch) = 0;
+
+  /// Makes parameters, states and optimizer state of the program those of the device, and the other way.
+  virtual void fetch() {}
+  virtual void store() {}
+};
+
+struct StepRunnerParts {
+  const Config& config;
+  Program& program;
+  Optimizer& optimizer;
+};
+
+/// The runner that `train.device` names. Errc::resource when this build or machine has none.
+std::unique_ptr<StepRunner> make_step_runner(const StepRunnerParts& parts);
+
+using StepRunnerFactory = std::unique_ptr<StepRunner> (*)(const StepRunnerParts&);
+/// Makes a device known, in place of the one that was.
+void register_step_runner(const std::string& device, StepRunnerFactory factory);
+
+/// Names and types of a batch, as Program::plan wants them.
+BatchTypes batch_types(const Batch& batch);
+BatchPointers batch_pointers(const Batch& batch);
+
+/// Errc::numeric with what to do.
+[[noreturn]] void refuse_loss(std::int64_t step, double loss, const std::string& first_bad_node);
+[[noreturn]] void refuse_gradients(std::int64_t step, double norm,
+                                   const std::vector<ParameterData>& parameters);
+
+}  // namespace octavo

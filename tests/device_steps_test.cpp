@@ -1,0 +1,225 @@
+// Whole trainings on the device beside the same on the CPU: on the host's runtime, with the CPU's bits.
+#include <cuda_runtime_api.h>
+#include <bit>
+#include <cmath>
+
+#include "cli_support.h"
+#include "device/cuda_steps.h"
+#include "support/catch.h"
+#include "train/engine.h"
+
+using namespace octavo;
+using namespace octavo::testing;
+
+namespace {
+
+using Overrides = std::vector<std::string>;
+
+// Every op that the device has, sizes that are no multiples of anything.
+constexpr const char* every_op = R"(
+inputs: {image: [H, W, C], label: []}
+body:
+  - {name: stem, op: conv2d, out: 20, kernel: 3, pad: 1, bias: true}
+  - {name: bn1, op: batch_norm}
+  - {name: act1, op: relu6}
+  - {name: pool1, op: max_pool, kernel: 3, stride: 2, pad: 1}
+  - {name: deep, op: conv2d, out: 20, kernel: 3, pad: 1, groups: 20}
+  - {name: bn2, op: batch_norm}
+  - {name: act2, op: relu, from: bn2}
+  - {name: narrow, op: conv2d, out: 12, kernel: 1, from: act2}
+  - {name: sides, op: conv2d, out: 8, kernel: 3, pad: 1, groups: 2, from: pool1}
+  - {name: bn3, op: batch_norm, from: sides}
+  - {name: joined, op: concat, from: [narrow, bn3]}
+  - {name: sum, op: add, from: [joined, pool1]}
+  - {name: act3, op: relu}
+  - {name: pool2, op: avg_pool, kernel: 2}
+  - {name: flat, op: flatten}
+  - {name: drop, op: dropout, p: 0.3}
+  - {name: fc1, op: linear, out: 24}
+  - {name: act4, op: relu}
+  - {name: head, op: linear, out: 10}
+  - {name: loss, op: softmax_cross_entropy, label_smoothing: 0.1, from: [head, label]}
+outputs: {logits: head}
+losses: {loss: loss}
+)";
+
+Config config_of(const TemporaryFolder& folder, const Overrides& overrides) {
+  write_text(folder / "a.yaml", tiny_config());
+  write_text(folder / "every_op.yaml", every_op);
+  return Config::load((folder / "a.yaml").string(), overrides, catalog());
+}
+
+Overrides with(Overrides overrides, const Overrides& more) {
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return overrides;
+}
+
+std::unique_ptr<Engine> engine_of(const TemporaryFolder& folder, const Overrides& overrides,
+                                  const std::string& device) {
+  register_step_runner("cuda", device::make_cuda_steps);
+  return std::make_unique<Engine>(
+      config_of(folder, with({"precision.keep_fp32=[]", "train.device=" + device}, overrides)));
+}
+
+void require_equal(const NamedTensors& a, const NamedTensors& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    INFO(a[i].name);
+    const auto x = a[i].tensor.as<float>(), y = b[i].tensor.as<float>();
+    CHECK(std::equal(x.begin(), x.end(), y.begin(), y.end(), [](float v, float w) {
+      return std::bit_cast<std::uint32_t>(v) == std::bit_cast<std::uint32_t>(w);
+    }));
+  }
+}
+
+// Steps of both, then all that a checkpoint holds.
+void require_equal_steps(Engine& cpu, Engine& gpu, int steps) {
+  for (int i = 0; i < steps; ++i) {
+    const StepReport a = cpu.step(), b = gpu.step();
+    INFO("step " << i);
+    CHECK(a.loss == b.loss);
+    CHECK(a.gradient_norm == b.gradient_norm);
+  }
+  const EvalReport a = cpu.evaluate(), b = gpu.evaluate();
+  CHECK(a.loss == b.loss);
+  CHECK(a.metric == b.metric);
+  const CheckpointContent x = cpu.state(), y = gpu.state();
+  CHECK(x.state.at("precision").dump() == y.state.at("precision").dump());
+  require_equal(x.model, y.model);
+  require_equal(x.optimizer, y.optimizer);
+}
+
+void require_equal_training(const Overrides& overrides, int steps) {
+  const TemporaryFolder folder;
+  const auto cpu = engine_of(folder, overrides, "cpu"), gpu = engine_of(folder, overrides, "cuda");
+  require_equal_steps(*cpu, *gpu, steps);
+  CHECK(cpu->macs().integer == gpu->macs().integer);
+  CHECK(cpu->macs().all == gpu->macs().all);
+}
+
+// What step `step` or one before it says.
+std::string error_of(Engine& engine, int steps = 1) {
+  try {
+    for (int i = 0; i < steps; ++i) engine.step();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("training a residual network on the device is training it on the CPU") {
+  const std::string policy =
+      GENERATE("unified_int8", "int8_minmax", "distribution_adaptive", "adaptive_precision", "auto");
+  INFO(policy);
+  require_equal_training({"precision=" + policy}, 5);
+}
+
+TEST_CASE("every op of the device") {
+  const std::string policy = GENERATE("unified_int8", "distribution_adaptive", "auto"),
+                    edges = GENERATE("fp32", "bf16");
+  INFO(policy << " " << edges);
+  require_equal_training(
+      {"model.file=every_op.yaml", "data.batch=10", "precision=" + policy, "precision.edges=" + edges}, 3);
+}
+
+TEST_CASE("scales per row, folded scales, powers of two and wide integers on the device") {
+  const Overrides options =
+      GENERATE(Overrides{"precision=int8_minmax", "precision.options.scales=row"},
+               Overrides{"precision=distribution_adaptive", "precision.options.fold=true"},
+               Overrides{"precision=dfp16"}, Overrides{"precision=auto", "precision.bits.gradient=16"},
+               Overrides{"precision=unified_int8", "precision.products.grad_weight=int16"});
+  INFO(options[0] << " " << options.back());
+  require_equal_training(with({"model.file=every_op.yaml", "data.batch=10"}, options), 3);
+}
+
+TEST_CASE("accumulation, clipping and recomputation on the device") {
+  const Overrides options =
+      GENERATE(Overrides{"gradient.accumulate=3", "gradient.clip_norm=0.5", "precision=auto"},
+               Overrides{"train.recompute=[net.*]", "precision=unified_int8", "precision.edges=bf16"},
+               Overrides{"gradient.accumulate=2", "optimizer.momentum=0", "precision=distribution_adaptive"});
+  INFO(options[0]);
+  require_equal_training(with({"data.batch=8"}, options), 3);
+}
+
+TEST_CASE("a checkpoint of the CPU goes on on the device, and the other way") {
+  const std::string from = GENERATE("cpu", "cuda"), to = from == "cpu" ? "cuda" : "cpu";
+  const TemporaryFolder folder;
+  const Overrides overrides{"precision=auto"};
+  const auto first = engine_of(folder, overrides, from);
+  for (int i = 0; i < 3; ++i) first->step();
+  const auto second = engine_of(folder, overrides, to);
+  second->load_state(first->state());
+  const bool forth = from == "cpu";
+  require_equal_steps(forth ? *first : *second, forth ? *second : *first, 2);
+}
+
+TEST_CASE("steps with the passes of the step before are launched as one graph") {
+  const TemporaryFolder folder;
+  const auto engine = engine_of(folder, {"precision=unified_int8"}, "cuda");
+  cuda_host_graph_launches = 0;
+  for (int i = 0; i < 5; ++i) engine->step();
+  CHECK(cuda_host_graph_launches ==
+        3);  // the first looks at histograms, the second is the first with held ranges
+}
+
+TEST_CASE("what is not finite is told as on the CPU, and no weight changes") {
+  const TemporaryFolder folder;
+  const std::string bad = GENERATE("", "stem.weight", "bn1.bias", "head.bias");
+  INFO(bad);
+  const Overrides overrides{"precision=auto", "optimizer.lr=1000", "model.file=every_op.yaml"};
+  const auto message = [&](Engine& engine) {
+    engine.step();
+    CheckpointContent before = engine.state();
+    for (NamedTensor& entry : before.model) {
+      entry.tensor = entry.tensor.clone();
+      if (entry.name == bad) entry.tensor.as<float>()[0] = NAN;
+    }
+    for (NamedTensor& entry : before.optimizer) entry.tensor = entry.tensor.clone();
+    engine.load_state(before);
+    std::string text = error_of(engine);
+    for (int i = 0; i < 3 && bad.empty() && text.empty(); ++i) {
+      before = engine.state();
+      for (NamedTensor& entry : before.optimizer) entry.tensor = entry.tensor.clone();
+      text = error_of(engine);
+    }
+    require_equal(before.optimizer, engine.state().optimizer);
+    return text;
+  };
+  const std::string text = message(*engine_of(folder, overrides, "cpu"));
+  CHECK_THAT(text, ContainsSubstring(bad.empty() ? "the norm of the gradients is inf" : "Inf or NaN"));
+  CHECK(message(*engine_of(folder, overrides, "cuda")) == text);
+}
+
+TEST_CASE("a label beyond the classes is told as on the CPU") {
+  const TemporaryFolder folder;
+  const Overrides overrides{"precision=auto", "model.with.classes=2"};
+  const std::string text = error_of(*engine_of(folder, overrides, "cpu"));
+  CHECK_THAT(text, ContainsSubstring("outside the model's 2 classes"));
+  CHECK(error_of(*engine_of(folder, overrides, "cuda")) == text);
+}
+
+TEST_CASE("the device names what it does not have") {
+  const TemporaryFolder folder;
+  const auto error = [&](const Overrides& overrides) -> std::string {
+    try {
+      return error_of(*engine_of(folder, overrides, "cuda"));
+    } catch (const Error& failure) {
+      return failure.what();
+    }
+  };
+  CHECK_THAT(error({"precision=dorefa"}),
+             ContainsSubstring("have no kernels on the device; use another policy"));
+  CHECK_THAT(error({"optimizer.type=fixed_point", "optimizer.momentum=0.5"}),
+             ContainsSubstring("'fixed_point' has no kernels on the device"));
+  CHECK_THAT(error({"model.with.norm=range_batch_norm"}),
+             ContainsSubstring("'range_batch_norm' has no kernels"));
+  cuda_host_largest_block = 1000000;
+  const std::string full = error({"data.batch=64"});
+  cuda_host_largest_block = SIZE_MAX;
+  CHECK_THAT(full, ContainsSubstring("the device has no") &&
+                       ContainsSubstring("for activations and gradients") &&
+                       ContainsSubstring("parameters, gradients and optimizer state: ") &&
+                       ContainsSubstring("lower data.batch"));
+}
