@@ -222,10 +222,10 @@ std::int64_t ConvPlan::b_bytes() const {
                                                                 : WeightCopy::grad_input);
 }
 
-std::string describe_conv(const ConvShape& s, Product product) {
+std::string describe_conv(const ConvShape& s, Product product, const char* kernel) {
   std::ostringstream text;
-  text << "cuda/conv_s8 " << product_name(product) << " of X " << s.n << "x" << s.h << "x" << s.w << "x"
-       << s.c << ", W " << s.k << "x" << s.r << "x" << s.s << "x" << s.c / std::max<std::int64_t>(s.groups, 1)
+  text << kernel << " " << product_name(product) << " of X " << s.n << "x" << s.h << "x" << s.w << "x" << s.c
+       << ", W " << s.k << "x" << s.r << "x" << s.s << "x" << s.c / std::max<std::int64_t>(s.groups, 1)
        << ", Y " << s.ho << "x" << s.wo << ", " << s.groups << " groups: ";
   return text.str();
 }

@@ -71,7 +71,7 @@ ImageLayout y_layout(const ConvShape& shape);
 WeightLayout weight_layout(const ConvShape& shape);
 
 /// "cuda/conv_s8 forward of X ..., W ..., Y ...: ", the beginning of every message.
-std::string describe_conv(const ConvShape& shape, Product product);
+std::string describe_conv(const ConvShape& shape, Product product, const char* kernel = "cuda/conv_s8");
 /// Empty, or why the kernels cannot do it and what to change.
 std::string refuse_conv(const ConvShape& shape, Product product, const ConvOptions& options);
 /// Throws std::invalid_argument with the text of refuse_conv.
