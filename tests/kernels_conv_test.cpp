@@ -239,6 +239,25 @@ TEST_CASE("views store what the byte map says") {
         std::vector<std::uint8_t>{1, 254, 0, 3, 0, 0, 0, 0, 252, 0, 5, 250, 0, 0, 0, 0});
 }
 
+TEST_CASE("views of the GPU store what the byte map says, and keep every element") {
+  const std::vector<std::int8_t> plain = {1, -2, 3, -4, 5, -6, 7, -8};
+  const auto stored = [&](const View& view) {
+    std::vector<std::int8_t> bytes(static_cast<std::size_t>(view.bytes()), 9), back(plain.size());
+    write_view(plain.data(), view, bytes.data());
+    read_view(bytes.data(), view, back.data());
+    CHECK(back == plain);
+    return bytes;
+  };
+  const View pixels{
+      .layout = Layout::pixels, .n = 1, .h = 1, .w = 2, .c = 4, .channel_pitch = 3, .groups = 2};
+  CHECK(stored(pixels) == std::vector<std::int8_t>{1, -2, 0, 3, -4, 0, 5, -6, 0, 7, -8, 0});
+  View batch{.layout = Layout::batch, .n = 2, .h = 1, .w = 2, .c = 2, .pitch = 2, .plane = 3};
+  CHECK(stored(batch) == std::vector<std::int8_t>{1, 5, 0, 3, 7, 0, -2, -6, 0, -4, -8, 0});
+  batch = {.layout = Layout::batch, .n = 1, .h = 1, .w = 4, .c = 2, .pitch = 1, .plane = 5};  // rows
+  CHECK(stored(batch) == std::vector<std::int8_t>{1, 3, 5, 7, 0, -2, -4, -6, -8, 0});
+  CHECK(plane_stride(batch) == 256);
+}
+
 TEST_CASE("merged views take the larger border") {
   View into{.layout = Layout::rows, .n = 1, .h = 4, .w = 4, .c = 3, .top = 1, .right = 2, .channel_pitch = 4};
   View other = into;

@@ -218,6 +218,9 @@ void write_view(const ChainPlan& plan, std::int64_t index, const ChainTile& tile
     case Layout::quads:
       write_quads(plan, view, position_table(plan, index), tile, zero, static_cast<std::int8_t*>(target));
       break;
+    case Layout::pixels:
+    case Layout::batch:  // plan_chain() refuses them
+      break;
   }
 }
 

@@ -173,9 +173,12 @@ void check_quantize(const Quantize& q) {
   if (q.grid == Grid::flagged && (q.planes < 2 || qmax < 128 || qmax % 128 != 0))
     throw std::logic_error("quantize: flagged integers take several planes and a multiple of 128 as limit");
   if (q.is_unsigned && q.planes != 1) throw std::logic_error("quantize: unsigned integers have one plane");
-  for (const View& view : q.views)
+  for (const View& view : q.views) {
     if (view.zero != (q.is_unsigned ? 0 : 128))
       throw std::logic_error("quantize: a view takes byte " + std::to_string(view.zero) + " for 0");
+    if (view.layout == Layout::pixels || view.layout == Layout::batch)
+      throw std::logic_error("quantize: a view in a layout of the GPU");
+  }
   if (!(q.qmax >= 0 && q.qmax <= static_cast<float>(q.is_unsigned ? 255 : largest_integer(q.planes))))
     throw std::logic_error("quantize: integers up to " + std::to_string(q.qmax) + " need more than " +
                            std::to_string(q.planes) + " planes");

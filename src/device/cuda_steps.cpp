@@ -74,9 +74,9 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   // Multiprocessors of the device.
   static int find_device() {
     int count = 0, device = 0, processors = 0;
-    check(cudaGetDeviceCount(&count), "train.device: cuda: ");
+    check(cudaGetDeviceCount(&count), "train.device: cuda");
     require(count > 0, Errc::resource, "train.device: cuda: no GPU; use train.device=cpu");
-    check(cudaGetDevice(&device), "train.device: cuda: ");
+    check(cudaGetDevice(&device), "train.device: cuda");
     check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
           "train.device: cuda: ");
     return processors;

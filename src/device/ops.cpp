@@ -52,8 +52,6 @@ void require_ops(const Graph& graph) {
     if (find_op(node.op->type) == nullptr) refuse(node);
     for (const Node& member : node.chain)
       if (!runs_in_chains(member.op->type)) refuse(member);
-    for (std::size_t i = 0; i < node.products.size(); ++i)
-      if (node.products[i].used && !node.products[i].integer) refuse(node);
   }
 }
 

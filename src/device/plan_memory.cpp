@@ -42,6 +42,16 @@ Mirror mirror_of(Memory& memory, const std::string& purpose, const LayOut& lay_o
   return mirror;
 }
 
+/// What `plan` returns; a refusal names the node.
+template <class Make>
+auto planned(const Node& node, const Make& plan) {
+  try {
+    return plan();
+  } catch (const std::invalid_argument& refused) {
+    throw Error(Errc::config, label(node) + refused.what());
+  }
+}
+
 template <class Visit>
 void each_product(const Plan& plan, const Visit& visit) {
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
@@ -230,8 +240,15 @@ void PlanMemory::plan_products(const Program& program, const Plan& plan, int pro
   each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
     const ProductPlan& product = node.products[which];
     ProductMemory& to = products_[i][which];
-    if (!product.integer) return;
     const auto kind = static_cast<Product>(which);
+    if (!product.integer) {
+      const auto phase =
+          plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
+      to.f32 = planned(node, [&] {
+        return kernels::cuda::plan_conv_f32(product.shape, kind, {.phase = phase, .processors = processors});
+      });
+      return;
+    }
     ConvOptions options{.a_planes = product.a_planes,
                         .b_planes = product.b_planes,
                         .a_unsigned = program.slots[product.a_slot].format.unsigned_ok,
@@ -239,14 +256,11 @@ void PlanMemory::plan_products(const Program& program, const Plan& plan, int pro
     if (kind == Product::grad_weight && by_class(program.slots[product.b_slot]))
       options.sample_classes = kernels::most_halves_below + 1;
     options = kernels::cuda::options_for(kernels::cuda::active_family(), options);
-    try {
-      if (product.shape.depthwise())
-        to.depthwise = kernels::cuda::plan_depthwise(product.shape, kind, options);
-      else
-        to.conv = kernels::cuda::plan_conv(product.shape, kind, options);
-    } catch (const std::invalid_argument& refused) {
-      fail(Errc::config, label(node), refused.what());
-    }
+    if (product.shape.depthwise())
+      to.depthwise =
+          planned(node, [&] { return kernels::cuda::plan_depthwise(product.shape, kind, options); });
+    else
+      to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
   });
 }
 

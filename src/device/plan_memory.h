@@ -6,6 +6,7 @@
 #include <deque>
 #include <optional>
 
+#include "cuda/conv_f32.h"
 #include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
 #include "cuda/loss.h"
@@ -34,7 +35,8 @@ struct WeightMemory {
 struct ProductMemory {
   std::optional<kernels::cuda::ConvPlan> conv;
   std::optional<kernels::cuda::DepthwisePlan> depthwise;
-  const WeightMemory* weights = nullptr;  // forward, grad_input
+  std::optional<kernels::cuda::ConvF32Plan> f32;  // else one of the others
+  const WeightMemory* weights = nullptr;          // forward, grad_input
 
   const kernels::cuda::ConvPlan& plan() const { return depthwise ? depthwise->conv : *conv; }
   kernels::cuda::ImageLayout x() const { return depthwise ? depthwise->x() : conv->x(); }

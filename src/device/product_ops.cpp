@@ -44,31 +44,36 @@ void set_scales(Run& run, LayerProduct which, const ProductPlan& product, ConvAr
       by_class ? b_format.channel_factors : b_format.granularity != ScaleGranularity::tensor;
 }
 
-void multiply(Run& run, std::size_t index, LayerProduct which, const float* bias, kernels::FloatTarget out,
-              bool accumulate) {
-  const Node& node = run.plan.graph.nodes[index];
-  const auto p = static_cast<std::size_t>(which);
-  const ProductPlan& product = node.products[p];
-  const ProductMemory& memory = run.memory.product(index, p);
+void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, const ProductMemory& memory,
+                      ConvArgs args) {
   const bool by_class = memory.plan().by_class();
   if (product.fold == Fold::scales) quantize_weights(run, *memory.weights);
-  Operands operands{run.address(product.a), nullptr};
-  if (by_class)
-    operands = turn(run, product, memory);
-  else
-    operands.b = which == LayerProduct::grad_weight ? run.address(product.b) : memory.weights->copy;
-  ConvArgs args{.a = operands.a,
-                .b = operands.b,
-                .a_planes = product.a_planes,
-                .b_planes = product.b_planes,
-                .bias = bias,
-                .out = out,
-                .accumulate = accumulate};
+  const Operands operands =
+      by_class ? turn(run, product, memory)
+               : Operands{run.address(product.a),
+                          which == LayerProduct::grad_weight ? run.address(product.b) : memory.weights->copy};
+  args.a = operands.a, args.b = operands.b;
+  args.a_planes = product.a_planes, args.b_planes = product.b_planes;
   set_scales(run, which, product, args);
   const kernels::cuda::SampleOrder* order = by_class ? run.memory.slot(product.b_slot).order : nullptr;
   if (memory.depthwise) return run_depthwise(*memory.depthwise, args, run.stream, order);
   args.scratch = run.scratch.take<std::byte>(memory.plan().workspace_bytes());
   run_conv(*memory.conv, args, run.stream, order);
+}
+
+/// `a` and `b`: the operands in float, which an integer product does not have.
+void multiply(Run& run, std::size_t index, LayerProduct which, ValueId a, const float* b, ConvArgs args) {
+  const auto p = static_cast<std::size_t>(which);
+  const ProductMemory& memory = run.memory.product(index, p);
+  if (!memory.f32) return multiply_integer(run, which, run.plan.graph.nodes[index].products[p], memory, args);
+  run_conv_f32(*memory.f32,
+               {.a = static_cast<const float*>(run.address(a)),
+                .b = b,
+                .bias = args.bias,
+                .out = args.out.as<float>(),
+                .accumulate = args.accumulate,
+                .scratch = run.scratch.take<std::byte>(memory.f32->workspace_bytes())},
+               run.stream);
 }
 
 void bias_gradient(Run& run, const Node& node) {
@@ -85,16 +90,20 @@ void bias_gradient(Run& run, const Node& node) {
 
 void product_forward(Run& run, std::size_t index) {
   const Node& node = run.plan.graph.nodes[index];
-  multiply(run, index, LayerProduct::forward, run.parameter(node, 1), run.floats(node.outputs[0]), false);
+  multiply(run, index, LayerProduct::forward, node.inputs[0], run.parameter(node, 0),
+           {.bias = run.parameter(node, 1), .out = run.floats(node.outputs[0])});
 }
 
 void product_backward(Run& run, std::size_t index) {
   const Node& node = run.plan.graph.nodes[index];
+  const ValueId g = node.grad_outputs[0];
   if (float* gradient = run.gradient(node, 0))
-    multiply(run, index, LayerProduct::grad_weight, nullptr, gradient, run.accumulates(node, 0));
+    multiply(run, index, LayerProduct::grad_weight, node.inputs[0], static_cast<const float*>(run.address(g)),
+             {.out = gradient, .accumulate = run.accumulates(node, 0)});
   bias_gradient(run, node);
   if (const kernels::FloatTarget gradient = run.floats(node.grad_inputs[0]))
-    multiply(run, index, LayerProduct::grad_input, nullptr, gradient, node.accumulate);
+    multiply(run, index, LayerProduct::grad_input, g, run.parameter(node, 0),
+             {.out = gradient, .accumulate = node.accumulate});
 }
 
 }  // namespace octavo::device
