@@ -204,6 +204,39 @@ TEST_CASE("an error reaches the consumer with the sample, and the batch can be a
   }
 }
 
+TEST_CASE("the next batch can be looked at while this one is used") {
+  const auto data = std::make_shared<Patterns>(83);
+  const std::vector<Copy> expected = [&] {
+    Loader reference(data, options_with(1));
+    return take(reference, 25);
+  }();
+  for (int workers : {1, 3}) {
+    LoaderOptions options = options_with(workers);
+    options.ready = workers;
+    Loader loader(data, options);
+    for (std::size_t i = 0; i + 1 < expected.size(); ++i) {
+      const Batch& now = loader.next();
+      const LoaderCursor cursor = loader.cursor();
+      const Batch* after = loader.peek();
+      REQUIRE(after != nullptr);
+      CHECK(copy_of(*after) == expected[i + 1]);
+      CHECK(loader.peek() == after);
+      CHECK(loader.cursor() == cursor);
+      CHECK(copy_of(now) == expected[i]);
+    }
+  }
+  Loader alone(data, options_with(0));
+  CHECK(alone.peek() == nullptr);
+  data->failing = 5;
+  data->failures = 1;
+  LoaderOptions options = options_with(1);
+  options.shuffle = false;
+  Loader broken(data, options);
+  CHECK(broken.peek() == nullptr);
+  CHECK_THAT(next_error(broken, Errc::data), ContainsSubstring("train sample 5"));
+  CHECK(broken.peek() != nullptr);
+}
+
 TEST_CASE("a foreign exception becomes an error of the data") {
   const auto data = std::make_shared<Patterns>(20);
   data->throws_foreign = 2;

@@ -1,15 +1,18 @@
-// Whole trainings on the device beside the same on the CPU: on the host's runtime, with the CPU's bits.
-#include <cuda_runtime_api.h>
+// Whole trainings on the device beside the same on the CPU. On the host's runtime all bits are the CPU's. On
+// a GPU the exponentials of softmax may differ in their last bit, and with them roundings of gradients: one
+// step, close.
 #include <bit>
 #include <cmath>
 
 #include "cli_support.h"
 #include "device/cuda_steps.h"
 #include "support/catch.h"
+#include "support/cuda_device.h"
 #include "train/engine.h"
 
 using namespace octavo;
 using namespace octavo::testing;
+using kernels::test::on_host;
 
 namespace {
 
@@ -72,18 +75,41 @@ void require_equal(const NamedTensors& a, const NamedTensors& b) {
   }
 }
 
+double relative_distance(std::span<const float> from, std::span<const float> to) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const double v = from[i], w = to[i];
+    difference += (v - w) * (v - w), size += v * v;
+  }
+  return std::sqrt(difference / size);
+}
+
+// Of one step from equal states: the momentum is the gradient.
+void require_close(const CheckpointContent& a, const CheckpointContent& b) {
+  for (std::size_t i = 0; i < a.optimizer.size(); ++i) {
+    if (a.optimizer[i].name == "stem.bias.momentum") continue;  // batch norm follows: rounding alone
+    INFO(a.optimizer[i].name);
+    CHECK(relative_distance(a.optimizer[i].tensor.as<float>(), b.optimizer[i].tensor.as<float>()) < 1e-3);
+  }
+  for (std::size_t i = 0; i < a.model.size(); ++i) {
+    INFO(a.model[i].name);
+    CHECK(relative_distance(a.model[i].tensor.as<float>(), b.model[i].tensor.as<float>()) < 1e-3);
+  }
+}
+
 // Steps of both, then all that a checkpoint holds.
 void require_equal_steps(Engine& cpu, Engine& gpu, int steps) {
-  for (int i = 0; i < steps; ++i) {
+  for (int i = 0; i < (on_host ? steps : 1); ++i) {
     const StepReport a = cpu.step(), b = gpu.step();
     INFO("step " << i);
-    CHECK(a.loss == b.loss);
-    CHECK(a.gradient_norm == b.gradient_norm);
+    CHECK(std::fabs(b.loss - a.loss) <= (on_host ? 0 : 1e-6) * a.loss);
+    CHECK(std::fabs(b.gradient_norm - a.gradient_norm) <= (on_host ? 0 : 1e-4) * a.gradient_norm);
   }
+  const CheckpointContent x = cpu.state(), y = gpu.state();
+  if (!on_host) return require_close(x, y);
   const EvalReport a = cpu.evaluate(), b = gpu.evaluate();
   CHECK(a.loss == b.loss);
   CHECK(a.metric == b.metric);
-  const CheckpointContent x = cpu.state(), y = gpu.state();
   CHECK(x.state.at("precision").dump() == y.state.at("precision").dump());
   require_equal(x.model, y.model);
   require_equal(x.optimizer, y.optimizer);
@@ -95,15 +121,6 @@ void require_equal_training(const Overrides& overrides, int steps) {
   require_equal_steps(*cpu, *gpu, steps);
   CHECK(cpu->macs().integer == gpu->macs().integer);
   CHECK(cpu->macs().all == gpu->macs().all);
-}
-
-double relative_distance(std::span<const float> from, std::span<const float> to) {
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const double v = from[i], w = to[i];
-    difference += (v - w) * (v - w), size += v * v;
-  }
-  return std::sqrt(difference / size);
 }
 
 // What the first step that fails says.
@@ -152,6 +169,31 @@ TEST_CASE("accumulation, clipping and recomputation on the device") {
   require_equal_training(with({"data.batch=8"}, options), 3);
 }
 
+TEST_CASE("networks of the zoo on the device", OCTAVO_LARGE) {
+  register_step_runner("cuda", device::make_cuda_steps);
+  struct Network {
+    const char *config, *sizes;
+  };
+  const Network network = GENERATE(
+      Network{"cifar10_resnet20", "data.size=32"}, Network{"cifar10_mobilenetv2", "model.with.width=0.5"},
+      Network{"cifar10_inception_v3", "data.size=32"}, Network{"mnist_lenet", "data.size=28"},
+      Network{"imagenet_resnet18", "data.size=64"}, Network{"imagenet_resnet50", "data.size=32"},
+      Network{"imagenet_mobilenetv2", "data.size=64"}, Network{"imagenet_alexnet", "data.size=64"},
+      Network{"imagenet_vgg16", "data.size=32"});
+  const std::string policy = GENERATE("unified_int8", "auto");
+  const auto engine = [&](const std::string& device) {
+    const Overrides overrides{
+        "data.set=shapes",       "data.classes=0",         "data.size=32",    network.sizes,
+        "data.batch=2",          "data.samples=32",        "data.augment=[]", "precision=" + policy,
+        "precision.edges=bf16",  "precision.keep_fp32=[]", "train.steps=10",  "optimizer.lr=1e-3",
+        "train.device=" + device};
+    return std::make_unique<Engine>(Config::load(
+        std::string(OCTAVO_SOURCE_DIR) + "/configs/" + network.config + ".yaml", overrides, catalog()));
+  };
+  INFO(network.config << " " << policy);
+  require_equal_steps(*engine("cpu"), *engine("cuda"), 2);
+}
+
 TEST_CASE("layers in float on the device are those of the CPU but for rounding") {
   const std::string policy = GENERATE("fp32", "unified_int8", "auto");
   INFO(policy);
@@ -186,14 +228,27 @@ TEST_CASE("a checkpoint of the CPU goes on on the device, and the other way") {
   require_equal_steps(forth ? *first : *second, forth ? *second : *first, 2);
 }
 
+TEST_CASE("two trainings on the device are the same") {
+  const TemporaryFolder folder;
+  const Overrides overrides{"precision=auto", "precision.edges=bf16", "model.file=every_op.yaml"};
+  const auto one = engine_of(folder, overrides, "cuda"), two = engine_of(folder, overrides, "cuda");
+  for (int i = 0; i < 6; ++i) {
+    one->step();
+    CHECK(two->step().loss > 0);
+  }
+  require_equal(one->state().model, two->state().model);
+  require_equal(one->state().optimizer, two->state().optimizer);
+}
+
+#if OCTAVO_ARCH > 0  // only the host's runtime can tell
 TEST_CASE("steps with the passes of the step before are launched as one graph") {
   const TemporaryFolder folder;
   const auto engine = engine_of(folder, {"precision=unified_int8"}, "cuda");
-  cuda_host_graph_launches = 0;
+  const int before = cuda_host_graph_launches;
   for (int i = 0; i < 5; ++i) engine->step();
-  CHECK(cuda_host_graph_launches ==
-        3);  // the first looks at histograms, the second is the first with held ranges
+  CHECK(cuda_host_graph_launches == before + 3);  // the first looks at histograms, the second holds ranges
 }
+#endif
 
 TEST_CASE("what is not finite is told as on the CPU, and no weight changes") {
   const TemporaryFolder folder;
@@ -246,6 +301,7 @@ TEST_CASE("the device names what it does not have") {
              ContainsSubstring("'fixed_point' has no kernels on the device"));
   CHECK_THAT(error({"model.with.norm=range_batch_norm"}),
              ContainsSubstring("'range_batch_norm' has no kernels"));
+#if OCTAVO_ARCH > 0  // only the host's runtime can be short of memory
   cuda_host_largest_block = 1000000;
   const std::string full = error({"data.batch=64"});
   cuda_host_largest_block = SIZE_MAX;
@@ -253,4 +309,5 @@ TEST_CASE("the device names what it does not have") {
                        ContainsSubstring("for activations and gradients") &&
                        ContainsSubstring("parameters, gradients and optimizer state: ") &&
                        ContainsSubstring("lower data.batch"));
+#endif
 }

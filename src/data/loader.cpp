@@ -109,7 +109,9 @@ struct Loader::Impl {
   void read(const Batch& batch, std::int64_t sample, Workspace& workspace) const;
   void fill(Batch& batch, Workspace& workspace) const;
   void allocate(Batch& batch) const;
+  Slot& wait_for_next();  // filled, or with its error
   const Batch& next();
+  const Batch* peek();
   void seek(LoaderCursor cursor);
   Slot& slot(std::int64_t ticket) { return slots[static_cast<std::size_t>(ticket) % slots.size()]; }
 
@@ -280,7 +282,7 @@ void Loader::Impl::fill(Batch& batch, Workspace& workspace) const {
   }
 }
 
-const Batch& Loader::Impl::next() {
+Slot& Loader::Impl::wait_for_next() {
   const std::int64_t ahead = threads.empty() ? 1 : options.ready;
   while (dispatched < handed_out + ahead) {
     dispatch();
@@ -293,6 +295,17 @@ const Batch& Loader::Impl::next() {
     std::unique_lock lock(mutex);
     batch_there.wait(lock, [&] { return target.ready; });
   }
+  return target;
+}
+
+const Batch* Loader::Impl::peek() {
+  if (threads.empty()) return nullptr;
+  const Slot& target = wait_for_next();
+  return target.error ? nullptr : target.batch;
+}
+
+const Batch& Loader::Impl::next() {
+  const Slot& target = wait_for_next();
   if (const std::exception_ptr error = target.error) {
     seek(upcoming);
     std::rethrow_exception(error);
@@ -324,6 +337,7 @@ const Dataset& Loader::data() const { return *impl_->data; }
 std::int64_t Loader::batches_per_epoch() const { return impl_->per_epoch; }
 int Loader::workers() const { return static_cast<int>(impl_->threads.size()); }
 const Batch& Loader::next() { return impl_->next(); }
+const Batch* Loader::peek() { return impl_->peek(); }
 LoaderCursor Loader::cursor() const { return impl_->upcoming; }
 void Loader::seek(LoaderCursor cursor) { impl_->seek(cursor); }
 

@@ -56,6 +56,9 @@ class Loader {
   /// The next batch, valid until the next call of next() or seek(). Throws what reading threw, with the
   /// sample's index in front; the batch stays the next one, so that a call may be repeated.
   const Batch& next();
+  /// The batch that next() will give, once it is ready, valid as long; null where no thread prepares it or
+  /// next() will throw.
+  const Batch* peek();
   LoaderCursor cursor() const;  // of the batch that next() gives
   void seek(LoaderCursor cursor);
 

@@ -25,7 +25,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   explicit CudaSteps(const StepRunnerParts& parts)
       : program_(parts.program),
         runtime_(parts.program.runtime()),
-        processors_(find_device()),
+        properties_(find_device()),
         parameters_(memory_, parts.config, parts.program, parts.optimizer),
         scratch_(memory_) {
     require(parts.config.settings().plan.empty(), Errc::config,
@@ -43,6 +43,8 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   }
 
   std::string device() const override { return "cuda"; }
+  std::string device_name() const override { return properties_.name; }
+  std::int64_t device_peak_bytes() const override { return memory_.peak_bytes(); }
   void fetch() override { parameters_.fetch(); }
   void store() override {
     parameters_.store();
@@ -64,22 +66,21 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     PlanMemory& of = memory_of(plan);
     write_settings(program_, of, Phase::eval, nullptr);
     const Segment segment{false, of.weights_version != weights_version_, false};
-    run(plan, of, batch, segment, nullptr);
-    require_labels(plan.graph, of);
+    run(plan, of, batch, segment, nullptr, {});
+    require_labels(plan.graph, of, batch);
     for (const bool gradients : {false, true}) require_finite(program_, of, gradients);
     return loss_of(of);
   }
 
  private:
-  // Multiprocessors of the device.
-  static int find_device() {
-    int count = 0, device = 0, processors = 0;
+  static cudaDeviceProp find_device() {
+    int count = 0, device = 0;
     check(cudaGetDeviceCount(&count), "train.device: cuda");
     require(count > 0, Errc::resource, "train.device: cuda: no GPU; use train.device=cpu");
+    cudaDeviceProp properties{};
     check(cudaGetDevice(&device), "train.device: cuda");
-    check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
-          "train.device: cuda: ");
-    return processors;
+    check(cudaGetDeviceProperties(&properties, device), "train.device: cuda");
+    return properties;
   }
 
   void reserve(std::int64_t bytes) override {
@@ -96,7 +97,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   PlanMemory& memory_of(Plan& plan) {
     if (!plan.device) {
       require_ops(plan.graph);
-      plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, processors_);
+      plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, properties_.multiProcessorCount);
     }
     return static_cast<PlanMemory&>(*plan.device);
   }
@@ -108,8 +109,8 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     write_settings(program_, of, Phase::train, &order);
     const std::unique_ptr<Statistics> statistics = Statistics::make(memory_, program_, of);
     const Segment segment{true, of.weights_version != weights_version_, last};
-    run(plan, of, batch, segment, statistics.get());
-    require_labels(plan.graph, of);
+    run(plan, of, batch, segment, statistics.get(), order.peek_batch);
+    require_labels(plan.graph, of, batch);
     require_finite(program_, of, false);
     const double loss = loss_of(of);
     if (!std::isfinite(loss)) refuse_loss(runtime_.step, loss, first_bad_node(plan, of));
@@ -130,15 +131,12 @@ class CudaSteps final : public StepRunner, private ValueMemory {
 
   /// One launch of a graph where these passes ran before; kernel by kernel the first time and where the host
   /// takes part.
-  void run(Plan& plan, PlanMemory& of, const Batch& batch, const Segment& segment, Statistics* statistics) {
-    for (const InputMemory& input : of.inputs) {
-      const Value& value = plan.graph.value(input.value);
-      std::memcpy(of.batch.host(input.data), batch[value.name].data(),
-                  static_cast<std::size_t>(value.type.bytes()));
-    }
+  void run(Plan& plan, PlanMemory& of, const Batch& batch, const Segment& segment, Statistics* statistics,
+           const std::function<const Batch*()>& peek) {
     Run now{program_, plan, of, parameters_, scratch_, statistics, stream_};
     const std::string passes = concat(describe_passes(program_, of), segment.training, segment.weights,
                                       segment.update, runtime_.micro_step > 0, arena_.data());
+    of.feed.put(batch, copies_, stream_);
     if (statistics != nullptr) {
       enqueue(now, segment);
       of.steps.forget_last();
@@ -146,6 +144,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
       of.steps.run(passes, stream_, [&] { enqueue(now, segment); });
     }
     if (segment.weights) of.weights_version = weights_version_;
+    if (const Batch* next = peek ? peek() : nullptr) of.feed.prefetch(*next, copies_);
     check(cudaStreamSynchronize(stream_), "a step on the device");
   }
 
@@ -153,7 +152,6 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     PlanMemory& of = now.memory;
     const Graph& graph = now.plan.graph;
     of.settings.to_device(stream_);
-    of.batch.to_device(stream_);
     of.report.clear(stream_);
     check(cudaMemsetAsync(of.bad_samples, 0xFF, of.losses.size() * sizeof(unsigned), stream_), "clearing");
     if (of.draw_count > 0)
@@ -216,10 +214,11 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   Program& program_;
   Runtime& runtime_;
   Memory memory_;
-  int processors_;
+  cudaDeviceProp properties_;
   Parameters parameters_;
   Scratch scratch_;
   Block arena_;
+  CopyStream copies_;
   cudaStream_t stream_ = nullptr;
   std::int64_t weights_version_ = 0;  // of the parameters
 };

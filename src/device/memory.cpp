@@ -27,11 +27,16 @@ void* Memory::take(const std::string& purpose, std::int64_t bytes) {
   }
   check(error, "memory for " + purpose);
   held_.push_back({purpose, bytes, data});
+  bytes_ += bytes;
+  peak_ = std::max(peak_, bytes_);
   return data;
 }
 
 void Memory::give_back(const void* data) {
-  std::erase_if(held_, [=](const Held& held) { return held.data == data; });
+  const auto at =
+      std::find_if(held_.begin(), held_.end(), [=](const Held& held) { return held.data == data; });
+  bytes_ -= at->bytes;
+  held_.erase(at);
   static_cast<void>(cudaFree(const_cast<void*>(data)));
 }
 

@@ -19,6 +19,7 @@ class Memory {
   /// Errc::resource with table() when the device has no more.
   void* take(const std::string& purpose, std::int64_t bytes);
   void give_back(const void* data);
+  std::int64_t peak_bytes() const { return peak_; }
   /// What holds memory, a line each, the largest first.
   std::string table() const;
 
@@ -29,6 +30,7 @@ class Memory {
     const void* data;
   };
   std::vector<Held> held_;
+  std::int64_t bytes_ = 0, peak_ = 0;
 };
 
 /// One block of it, or none.

@@ -12,6 +12,7 @@ class Mirror {
       : device_(memory, purpose, bytes), host_(bytes) {}
 
   Region region() const { return Region(device_.data()); }
+  const std::byte* data() const { return device_.data(); }
   /// The host's twin of an address inside.
   template <class T>
   T* host(const T* of_device) const {

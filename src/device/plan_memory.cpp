@@ -61,22 +61,16 @@ void each_product(const Plan& plan, const Visit& visit) {
 
 }  // namespace
 
-PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) {
+PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) : feed(memory, plan) {
   find_slots(program, plan);
   find_weights(program, plan);
   find_streams(program, plan);
   for (const Loss& loss : plan.graph.losses) losses.push_back({loss.value, loss.seed, loss.weight});
-  for (const ValueId id : plan.graph.inputs) inputs.push_back({id});
   settings =
       mirror_of(memory, "settings of a step", [&](Region& region) { lay_out_settings(program, region); });
   report = mirror_of(memory, "counts of a step", [&](Region& region) { lay_out_report(region); });
   scales_ = block_of(memory, "scales", [&](Region& region) { lay_out_scales(program, region); });
   weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(region); });
-  batch = mirror_of(memory, "batch", [&](Region& region) {
-    for (InputMemory& input : inputs)
-      input.data = region.take<std::byte>(plan.graph.value(input.value).type.bytes());
-  });
-  for (const InputMemory& input : inputs) plan.external[static_cast<std::size_t>(input.value)] = input.data;
   for (SlotMemory& of : slots) of.draws = draws(stream_of(program.slots[of.index].key));
   std::vector<DrawStream> streams;
   for (const auto& [stream, draw] : streams_) streams.push_back(draw);

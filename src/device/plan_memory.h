@@ -12,6 +12,7 @@
 #include "cuda/loss.h"
 #include "cuda/slots.h"
 #include "cuda/update.h"
+#include "device/batch_feed.h"
 #include "device/captured_steps.h"
 #include "device/mirror.h"
 #include "device/slots.h"
@@ -51,11 +52,6 @@ struct LossMemory {
   unsigned* bad_sample = nullptr;
 };
 
-struct InputMemory {
-  ValueId value = no_value;
-  std::byte* data = nullptr;
-};
-
 class PlanMemory final : public DevicePlan {
  public:
   PlanMemory(Memory& memory, Program& program, Plan& plan, int processors);
@@ -69,9 +65,9 @@ class PlanMemory final : public DevicePlan {
   std::deque<SlotMemory> slots;
   std::deque<WeightMemory> weights;
   std::vector<LossMemory> losses;
-  std::vector<InputMemory> inputs;
   std::int64_t weights_version = -1;  // of the parameters that the copies hold
   CapturedSteps steps;
+  BatchFeed feed;
   MacCount macs;  // of one run
 
   // Set by the host before a micro-step.
@@ -79,8 +75,6 @@ class PlanMemory final : public DevicePlan {
   kernels::cuda::StepCounter* counter = nullptr;
   kernels::cuda::StepScalars* step = nullptr;
   double* rate_factors = nullptr;
-  // The batch.
-  Mirror batch;
   // Counted by the device, read by the host.
   Mirror report;
   kernels::cuda::QuantizeCounts* counts = nullptr;

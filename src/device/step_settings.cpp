@@ -70,17 +70,14 @@ std::string describe_passes(const Program& program, const PlanMemory& plan) {
   return text;
 }
 
-void require_labels(const Graph& graph, const PlanMemory& plan) {
+void require_labels(const Graph& graph, const PlanMemory& plan, const Batch& batch) {
   for (const LossMemory& loss : plan.losses) {
     const unsigned bad = *plan.report.host(loss.bad_sample);
     if (bad == kernels::cuda::no_bad_sample) continue;
     for (const Node& node : graph.nodes) {
       if (node.pass != Pass::forward || node.outputs.empty() || node.outputs[0] != loss.value) continue;
-      const auto is_label = [&](const InputMemory& input) {
-        return input.value == graph.root(node.inputs[1]);
-      };
-      const auto input = std::find_if(plan.inputs.begin(), plan.inputs.end(), is_label);
-      const auto* labels = reinterpret_cast<const std::int64_t*>(plan.batch.host(input->data));
+      const Value& input = graph.value(graph.root(node.inputs[1]));
+      const auto labels = batch[input.name].as<std::int64_t>();
       fail(Errc::data, "label ", labels[bad], " of sample ", bad, " in the batch is outside the model's ",
            node.signature->inputs[0].shape[1], " classes");
     }

@@ -13,7 +13,7 @@ void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepO
 std::string describe_passes(const Program& program, const PlanMemory& plan);
 
 /// Errc::data for labels beyond the classes, Errc::numeric for Inf and NaN in gradients or in all else.
-void require_labels(const Graph& graph, const PlanMemory& plan);
+void require_labels(const Graph& graph, const PlanMemory& plan, const Batch& batch);
 void require_finite(Program& program, const PlanMemory& plan, bool gradients);
 
 /// The weighted loss of the micro-step.

@@ -14,6 +14,7 @@ class CpuSteps final : public StepRunner {
       : program_(parts.program), runtime_(parts.program.runtime()), optimizer_(parts.optimizer) {}
 
   std::string device() const override { return "cpu"; }
+  std::string device_name() const override { return "CPU"; }
 
   StepResult train(const StepOrder& order) override {
     StepResult result;

@@ -113,6 +113,7 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
   }
   const StepResult result =
       runner_->train({.next_batch = [this]() -> const Batch& { return next_batch(); },
+                      .peek_batch = [this] { return train_data_->peek(); },
                       .learning_rate = report.learning_rate,
                       .clip_norm = config_.gradient().clip_norm,
                       .rate_factor = [this](int layer) { return controller_->learning_rate_factor(layer); }});

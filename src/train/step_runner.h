@@ -14,6 +14,7 @@ namespace octavo {
 /// One training step: its batches, one for each micro-step, and the rates of its update.
 struct StepOrder {
   std::function<const Batch&()> next_batch;
+  std::function<const Batch*()> peek_batch;  ///< the one after it, or null
   double learning_rate = 0;
   double clip_norm = 0;                         ///< largest gradient norm; 0: any
   std::function<float(int layer)> rate_factor;  ///< of a layer's weights; -1: of all else
@@ -27,7 +28,10 @@ struct StepResult {
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
-  virtual std::string device() const = 0;  ///< "cpu", "cuda"
+  virtual std::string device() const = 0;       ///< "cpu", "cuda"
+  virtual std::string device_name() const = 0;  ///< "NVIDIA H200"
+  /// Most memory held there at once; 0 on the CPU, whose memory is that of the process.
+  virtual std::int64_t device_peak_bytes() const { return 0; }
 
   /// Forward, backward and update. Errc::numeric, weights unchanged, when a loss or gradient is not finite.
   virtual StepResult train(const StepOrder& order) = 0;

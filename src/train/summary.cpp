@@ -168,6 +168,10 @@ nlohmann::ordered_json run_summary(Engine& engine, const EvalReport& last, const
       {"samples_per_second",
        median > 0 ? static_cast<double>(config.data().batch * config.gradient().accumulate) / median : 0},
       {"peak_bytes", peak_resident_bytes()}};
+  if (const std::int64_t bytes = engine.runner().device_peak_bytes(); bytes > 0) {
+    summary["device_name"] = engine.runner().device_name();
+    summary["device_peak_bytes"] = bytes;
+  }
   nlohmann::ordered_json in_float = nlohmann::ordered_json::array();
   each_product(
       engine.training_plan(), engine.program(),

@@ -94,7 +94,14 @@ Json describe(Measured& measured, const BenchArguments& arguments) {
 }
 
 Json measure(const BenchArguments& arguments) {
-  Measured ours(arguments.config.load());
+  const Config config = arguments.config.load();
+  if (config.train().device != "cpu")
+    throw Error(
+        Errc::config,
+        "octavo bench takes the CPU's steps apart; what a step takes on a device stands in the summary.json "
+        "of octavo train --device " +
+            config.train().device + " --steps N");
+  Measured ours(config);
   std::unique_ptr<Measured> fp32;
   ThreadPool& pool = ours.engine.program().runtime().pool;
   Peaks peaks;

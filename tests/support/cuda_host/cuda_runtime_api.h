@@ -58,9 +58,12 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = 4;
+struct cudaDeviceProp {
+  char name[256];
+  int multiProcessorCount;
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"the host", 4};
   return cudaSuccess;
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -73,6 +76,19 @@ inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   return cudaSuccess;
 }
 
+/// Work runs at once, so that every event has happened.
+using cudaEvent_t = int*;
+enum { cudaEventDisableTiming = 2 };
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new int(0);
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+
 /// A stream holds what it is told while it is captured; a graph is that list.
 using CudaWork = std::vector<std::function<void()>>;
 struct CudaHostStream {
@@ -80,6 +96,8 @@ struct CudaHostStream {
   CudaWork noted;
 };
 using cudaStream_t = CudaHostStream*;
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 using cudaGraph_t = CudaWork*;
 using cudaGraphExec_t = CudaWork*;
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };

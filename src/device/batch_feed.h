@@ -1,0 +1,51 @@
+// The way of batches to the device: pinned memory, a copy while the step before computes, inputs of a plan.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "device/mirror.h"
+#include "exec/plan.h"
+
+namespace octavo::device {
+
+/// A stream for copies, and what orders it beside the stream of steps.
+class CopyStream {
+ public:
+  CopyStream();
+  CopyStream(const CopyStream&) = delete;
+  CopyStream& operator=(const CopyStream&) = delete;
+  ~CopyStream();
+
+  cudaStream_t stream = nullptr;
+  cudaEvent_t copied = nullptr;  // the staged batch is on the device
+  cudaEvent_t taken = nullptr;   // and in the inputs, so that the next one may follow
+};
+
+/// The inputs of one plan.
+class BatchFeed {
+ public:
+  BatchFeed(Memory& memory, Plan& plan);
+
+  /// Puts the batch into the inputs, on `steps`; copies it first unless prefetch() has.
+  void put(const Batch& batch, CopyStream& copies, cudaStream_t steps);
+  /// Begins to copy the next batch while `steps` computes; a batch of another size is left to put().
+  void prefetch(const Batch& batch, CopyStream& copies);
+
+ private:
+  struct Input {
+    std::string name;
+    ValueId value;
+    std::int64_t bytes;
+    std::byte *data, *staged;
+  };
+  void stage(const Batch& batch, CopyStream& copies);
+
+  std::vector<Input> inputs_;
+  Block block_;
+  Mirror staged_;
+  LoaderCursor position_{-1, -1};  // of the staged batch
+};
+
+}  // namespace octavo::device
