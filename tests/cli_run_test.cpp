@@ -242,12 +242,13 @@ TEST_CASE("a run folder that vanishes ends with 5 after the last step") {
 TEST_CASE("a metric that is not a number does not break saving") {
   TemporaryFolder folder;
   std::string model = "inputs: {image: [H, W, C], label: []}\nbody:\n  - {name: flat, op: flatten}\n";
-  for (int i = 0; i < 8; ++i) model += "  - {name: fc" + std::to_string(i) + ", op: linear, out: 10}\n";
+  for (int i = 0; i < 14; ++i) model += "  - {name: fc" + std::to_string(i) + ", op: linear, out: 10}\n";
   model +=
-      "  - {name: loss, op: softmax_cross_entropy, from: [fc7, label]}\noutputs: {scores: fc7}\nlosses: {l: "
+      "  - {name: loss, op: softmax_cross_entropy, from: [fc13, label]}\noutputs: {scores: fc13}\nlosses: "
+      "{l: "
       "loss}\n";
   write_text(folder / "m.yaml", model);
-  std::string config = tiny_config("fp32", 2);
+  std::string config = tiny_config("fp32", 1);
   config.replace(0, config.find('\n'), "model: {file: m.yaml}");
   write_text(folder / "a.yaml", config);
   octavo_good(folder, {"train", "a.yaml", "optimizer.lr=1000", "train.eval_every=1 steps", "--out", "run"});

@@ -26,6 +26,26 @@ class Residual(nn.Module):
         return F.relu(y, inplace=True)
 
 
+class Bottleneck(nn.Module):
+    """1x1, 3x3 with the stride, 1x1 to four times the width; 1x1 convolution + batch norm as shortcut where the shape
+    changes."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        outputs = 4 * width
+        self.body = nn.Sequential(*convolution_norm(inputs, width, 1, activation=nn.ReLU),
+                                  *convolution_norm(width, width, 3, stride, activation=nn.ReLU),
+                                  *convolution_norm(width, outputs, 1, activation=None))
+        self.shortcut = None
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(*convolution_norm(inputs, outputs, 1, stride, activation=None))
+
+    def forward(self, x):
+        y = self.body(x)
+        y += x if self.shortcut is None else self.shortcut(x)
+        return F.relu(y, inplace=True)
+
+
 def convolution_norm(inputs, outputs, kernel, stride=1, groups=1, activation=nn.ReLU6):
     layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
               nn.BatchNorm2d(outputs)]
@@ -79,6 +99,15 @@ def resnet18(classes=1000):
     return classifier(layers, channels, classes)
 
 
+def resnet50(classes=1000):
+    layers, channels = convolution_norm(3, 64, 7, 2, activation=nn.ReLU) + [nn.MaxPool2d(3, 2, 1)], 64
+    for width, count, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for index in range(count):
+            layers.append(Bottleneck(channels, width, stride if index == 0 else 1))
+            channels = 4 * width
+    return classifier(layers, channels, classes)
+
+
 def fully_connected(inputs, hidden, classes, first_dropout):
     """ReLU and dropout between three linear layers; AlexNet drops before the first, VGG behind the second."""
     dropout = [nn.Dropout(), nn.Dropout()]
@@ -125,6 +154,7 @@ NETWORKS = {
     "resnet20": Network(lambda: resnet_cifar(20), 32, 10, 128, "cifar10_resnet20.yaml"),
     "mobilenetv2": Network(lambda: mobilenetv2(1, 1, 0, 10), 32, 10, 128, "cifar10_mobilenetv2.yaml"),
     "resnet18": Network(resnet18, 224, 1000, 16, "imagenet_resnet18.yaml", DRAWN),
+    "resnet50": Network(resnet50, 224, 1000, 16, "imagenet_resnet50.yaml", DRAWN),
     "vgg16": Network(vgg16, 224, 1000, 4, "imagenet_vgg16.yaml", DRAWN),
     "alexnet": Network(alexnet, 224, 1000, 32, "imagenet_alexnet.yaml", DRAWN),
     "mobilenetv2_224": Network(lambda: mobilenetv2(2, 2, 0.2, 1000), 224, 1000, 16, "imagenet_mobilenetv2.yaml", DRAWN),

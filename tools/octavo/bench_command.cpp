@@ -94,14 +94,13 @@ Json describe(Measured& measured, const BenchArguments& arguments) {
 }
 
 Json measure(const BenchArguments& arguments) {
-  const Config config = arguments.config.load();
-  if (config.train().device != "cpu")
-    throw Error(
-        Errc::config,
-        "octavo bench takes the CPU's steps apart; what a step takes on a device stands in the summary.json "
-        "of octavo train --device " +
-            config.train().device + " --steps N");
-  Measured ours(config);
+  const Config loaded = arguments.config.load();
+  if (const std::string& device = loaded.train().device; device != "cpu")
+    throw Error(Errc::config,
+                "octavo bench takes steps of the CPU apart; what a step takes on a device stands in the "
+                "summary.json of octavo train --device " +
+                    device + " --steps N");
+  Measured ours(loaded);
   std::unique_ptr<Measured> fp32;
   ThreadPool& pool = ours.engine.program().runtime().pool;
   Peaks peaks;
