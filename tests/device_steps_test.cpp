@@ -182,11 +182,21 @@ TEST_CASE("networks of the zoo on the device", OCTAVO_LARGE) {
       Network{"imagenet_vgg16", "data.size=32"});
   const std::string policy = GENERATE("unified_int8", "auto");
   const auto engine = [&](const std::string& device) {
-    const Overrides overrides{
-        "data.set=shapes",       "data.classes=0",         "data.size=32",    network.sizes,
-        "data.batch=2",          "data.samples=32",        "data.augment=[]", "precision=" + policy,
-        "precision.edges=bf16",  "precision.keep_fp32=[]", "train.steps=10",  "optimizer.lr=1e-3",
-        "train.device=" + device};
+    const Overrides overrides{"data.set=shapes",
+                              "data.classes=0",
+                              "data.size=32",
+                              network.sizes,
+                              "data.batch=2",
+                              "data.samples=32",
+                              "data.augment=[]",
+                              "precision=" + policy,
+                              "precision.edges=bf16",
+                              "precision.keep_fp32=[]",
+                              "train.steps=10",
+                              "schedule.type=constant",
+                              "schedule.warmup=0 steps",
+                              "optimizer.lr=1e-3",
+                              "train.device=" + device};
     return std::make_unique<Engine>(Config::load(
         std::string(OCTAVO_SOURCE_DIR) + "/configs/" + network.config + ".yaml", overrides, catalog()));
   };

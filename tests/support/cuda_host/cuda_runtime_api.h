@@ -4,6 +4,7 @@
 // path.
 #pragma once
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -76,11 +77,17 @@ inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   return cudaSuccess;
 }
 
-/// Work runs at once, so that every event has happened.
-using cudaEvent_t = int*;
+/// Work runs at once, so that every event has happened when it is recorded.
+using CudaHostClock = std::chrono::steady_clock;
+using cudaEvent_t = CudaHostClock::time_point*;
 enum { cudaEventDisableTiming = 2 };
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new int(0);
+inline cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = new CudaHostClock::time_point;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
+inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  *ms = std::chrono::duration<float, std::milli>(*end - *begin).count();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -96,7 +103,10 @@ struct CudaHostStream {
   CudaWork noted;
 };
 using cudaStream_t = CudaHostStream*;
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  *event = CudaHostClock::now();
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 using cudaGraph_t = CudaWork*;
 using cudaGraphExec_t = CudaWork*;
