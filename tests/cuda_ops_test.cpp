@@ -294,9 +294,8 @@ TEST_CASE("cuda: the source of SGD gives the CPU's bits and maxima, clipped by t
       cuda::StepScalars scalars{.learning_rate = 0.1, .clip_norm = clip};
       launch(static_cast<unsigned>(chunks.size()), cuda::norm_threads,
              [&] { cuda::norm_chunks_kernel(chunks.data(), sums.data()); });
-      launch(1, 32, [&] {
-        if (threadIdx.x == 0) cuda::finish_norm_kernel(sums.data(), static_cast<int>(sums.size()), &scalars);
-      });
+      launch(1, cuda::norm_threads,
+             [&] { cuda::finish_norm_kernel(sums.data(), static_cast<int>(sums.size()), &scalars); });
       std::vector<std::uint32_t> row_max(static_cast<std::size_t>(rows)),
           column_max(static_cast<std::size_t>(shape.back()));
       const cuda::SgdUpdate run{.value = found.data(),
@@ -333,9 +332,7 @@ TEST_CASE("cuda: with Inf or NaN in a gradient no weight changes") {
     const double rate_factor = 1;
     cuda::StepScalars scalars{.learning_rate = 0.1, .clip_norm = 5};
     launch(1, cuda::norm_threads, [&] { cuda::norm_chunks_kernel(&chunk, &sum); });
-    launch(1, 32, [&] {
-      if (threadIdx.x == 0) cuda::finish_norm_kernel(&sum, 1, &scalars);
-    });
+    launch(1, cuda::norm_threads, [&] { cuda::finish_norm_kernel(&sum, 1, &scalars); });
     const cuda::SgdUpdate run{.value = w.data(),
                               .gradient = gradient.data(),
                               .velocity = velocity.data(),
@@ -366,13 +363,28 @@ TEST_CASE("cuda: the norm over chunks of several parameters is the CPU's") {
   cuda::StepScalars scalars;
   launch(static_cast<unsigned>(chunks.size()), cuda::norm_threads,
          [&] { cuda::norm_chunks_kernel(chunks.data(), sums.data()); });
-  launch(1, 32, [&] {
-    if (threadIdx.x == 0) cuda::finish_norm_kernel(sums.data(), static_cast<int>(sums.size()), &scalars);
-  });
+  launch(1, cuda::norm_threads,
+         [&] { cuda::finish_norm_kernel(sums.data(), static_cast<int>(sums.size()), &scalars); });
   ThreadPool pool(1);
   CHECK(scalars.gradient_norm ==
         norm.norm([&](std::int64_t count, const auto& body) { pool.run(count, body); }));
   CHECK(scalars.gradient_scale == 1);
+}
+
+TEST_CASE("cuda: the norm adds more chunks than a block has threads in their order") {
+  for (const std::size_t count : {0U, 1U, 255U, 256U, 257U, 700U, 1024U}) {
+    const std::vector<float> drawn = tied_floats(static_cast<std::int64_t>(count), 4);
+    std::vector<double> sums;
+    double total = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      sums.push_back(std::fabs(drawn[i]) * (i % 3 == 0 ? 1e8 : 1e-8));
+      total += sums.back();
+    }
+    cuda::StepScalars scalars;
+    launch(1, cuda::norm_threads,
+           [&] { cuda::finish_norm_kernel(sums.data(), static_cast<int>(count), &scalars); });
+    CHECK(scalars.gradient_norm == std::sqrt(total));
+  }
 }
 
 TEST_CASE("cuda: the source of column sums gives the CPU's bits") {

@@ -27,7 +27,7 @@ void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars
     check_pointer(sums, "sums", what, alignof(double));
     launch(norm_chunks_kernel, {static_cast<unsigned>(count), norm_threads, stream}, what, chunks, sums);
   }
-  launch(finish_norm_kernel, {1, 1, stream}, what, sums, count, step);
+  launch(finish_norm_kernel, {1, norm_threads, stream}, what, sums, count, step);
 }
 
 void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream) {

@@ -27,9 +27,19 @@ static __global__ void __launch_bounds__(norm_threads)
   sums[blockIdx.x] = sum;
 }
 
-static __global__ void finish_norm_kernel(const double* sums, int chunks, StepScalars* step) {
+static __global__ void __launch_bounds__(norm_threads)
+    finish_norm_kernel(const double* sums, int chunks, StepScalars* step) {
+  __shared__ double next[norm_threads];  // all threads fetch, one adds in order
   double total = 0;
-  for (int i = 0; i < chunks; ++i) total += sums[i];
+  for (int first = 0; first < chunks; first += norm_threads) {
+    const int i = first + static_cast<int>(threadIdx.x);
+    __syncthreads();
+    next[threadIdx.x] = i < chunks ? sums[i] : 0.0;
+    __syncthreads();
+    if (threadIdx.x == 0)
+      for (int j = 0; j < norm_threads && first + j < chunks; ++j) total += next[j];
+  }
+  if (threadIdx.x != 0) return;
   step->gradient_norm = sqrt(total);
   step->gradient_scale = clip_scale(step->gradient_norm, step->clip_norm);
 }
