@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 
 #include "core/check.h"
 #include "exec/quantize.h"
@@ -11,31 +10,10 @@
 namespace octavo::device {
 namespace {
 
-// As choose_scale() of src/exec/quantize.cpp. Weights have no frozen range: evaluation takes theirs as
-// training does.
-Ranges choose_ranges(const Slot& slot, Phase phase, std::span<float> ranges) {
-  const bool training = phase == Phase::train || slot.operand == Operand::weight;
-  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
-  const bool held = training && slot.mode == ScaleMode::held;
-  const std::size_t count = ranges.size();
-  if (slot.format.fixed_clip > 0)
-    std::fill(ranges.begin(), ranges.end(), slot.format.fixed_clip);
-  else if (!training && (shared || slot.frozen_clip.size() == count))
-    for (std::size_t i = 0; i < count; ++i) ranges[i] = slot.frozen_clip[shared ? 0 : i];
-  else if (held && slot.format.granularity == ScaleGranularity::tensor)
-    ranges[0] = slot.clip;
-  else if (held && slot.channel_clip.size() == count)
-    std::copy(slot.channel_clip.begin(), slot.channel_clip.end(), ranges.begin());
-  else
-    return Ranges::maxima;
-  return Ranges::given;
-}
-
 void write_slot(Slot& slot, const Mirror& settings, SlotMemory& of, Phase phase) {
-  of.source =
-      choose_ranges(slot, phase, {settings.host(of.ranges), static_cast<std::size_t>(of.ranges_count)});
-  const bool capped = slot.mode == ScaleMode::held && slot.clip > 0;
-  *settings.host(of.cap) = capped ? slot.clip : std::numeric_limits<float>::max();
+  const std::span<float> ranges(settings.host(of.ranges), static_cast<std::size_t>(of.ranges_count));
+  of.source = given_ranges(slot, phase, ranges) ? Ranges::given : Ranges::maxima;
+  *settings.host(of.cap) = sample_cap(slot);
   if (of.factor == nullptr) return;
   const std::span<const float> factors = channel_factors(slot, of.channels);
   float *factor = settings.host(of.factor), *inverse = settings.host(of.inverse_factor);

@@ -11,18 +11,9 @@ void choose_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, Pha
   const std::size_t count = scale_count(slot.format.granularity, chain);
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
-  // A range per sample would make a batch of one differ from others: evaluation then has one range for all
-  // samples.
-  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
-  const bool held = phase == Phase::train && slot.mode == ScaleMode::held;
-  if (slot.format.fixed_clip > 0) {
-    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.format.fixed_clip);
-  } else if (phase == Phase::eval && (shared || slot.frozen_clip.size() == count)) {
-    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.frozen_clip[shared ? 0 : i]);
-  } else if (held && slot.format.granularity == ScaleGranularity::tensor) {
-    set_scale(slot, 0, slot.clip);
-  } else if (held && slot.channel_clip.size() == count) {
-    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, slot.channel_clip[i]);
+  const std::span<float> ranges = runtime.memory.take<float>(count);
+  if (given_ranges(slot, phase, ranges)) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, ranges[i]);
   } else if (!sample_maxima.empty() && !slot.look_again) {
     slot.max_bits.assign(sample_maxima.begin(), sample_maxima.end());
     scales_from_maxima(slot, runtime);

@@ -37,6 +37,33 @@ std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chai
   return static_cast<std::size_t>(has_sample_scales(granularity) ? chain.n : chain.c);
 }
 
+bool given_ranges(const Slot& slot, Phase phase, std::span<float> ranges) {
+  const bool training = phase == Phase::train || slot.operand == Operand::weight;
+  // A range per sample would make a batch of one differ from others: evaluation then has one range for all
+  // samples.
+  const bool shared = has_sample_scales(slot.format.granularity) && slot.frozen_clip.size() == 1;
+  const bool held = training && slot.mode == ScaleMode::held;
+  if (slot.format.fixed_clip > 0)
+    std::fill(ranges.begin(), ranges.end(), slot.format.fixed_clip);
+  else if (!training && shared)
+    std::fill(ranges.begin(), ranges.end(), slot.frozen_clip[0]);
+  else if (!training && slot.frozen_clip.size() == ranges.size())
+    std::copy(slot.frozen_clip.begin(), slot.frozen_clip.end(), ranges.begin());
+  else if (held && slot.format.granularity == ScaleGranularity::tensor)
+    ranges[0] = slot.clip;
+  else if (held && slot.channel_clip.size() == ranges.size())
+    std::copy(slot.channel_clip.begin(), slot.channel_clip.end(), ranges.begin());
+  else
+    return false;
+  return true;
+}
+
+float sample_cap(const Slot& slot) {
+  const bool capped =
+      slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
+  return capped ? slot.clip : std::numeric_limits<float>::max();
+}
+
 // Without a range all values are as good as 0 and any scale does, but for integers without a zero: a scale of
 // 0 makes the values 0.
 void set_scale(Slot& slot, std::size_t index, float range) {
@@ -92,10 +119,7 @@ void run(Runtime& runtime, kernels::Chain& chain) {
 }
 
 void scales_from_maxima(Slot& slot, Runtime& runtime) {
-  // A held range cannot be each sample's: it is the most that any of them covers.
-  const bool capped =
-      slot.mode == ScaleMode::held && slot.clip > 0 && has_sample_scales(slot.format.granularity);
-  const float most = capped ? slot.clip : std::numeric_limits<float>::max();
+  const float most = sample_cap(slot);
   const std::span<float> ranges = runtime.memory.take<float>(slot.max_bits.size());
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     refuse_non_finite(slot, runtime, slot.max_bits[i]);

@@ -72,10 +72,9 @@ void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& cha
   slot.scale.resize(count);
   slot.inverse_scale.resize(count);
   const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
-  if (slot.format.fixed_clip > 0 ||
-      (slot.mode == ScaleMode::held && slot.format.granularity == ScaleGranularity::tensor)) {
-    for (std::size_t i = 0; i < count; ++i)
-      set_scale(slot, i, slot.format.fixed_clip > 0 ? slot.format.fixed_clip : slot.clip);
+  const std::span<float> ranges = runtime.memory.take<float>(count);
+  if (given_ranges(slot, Phase::train, ranges)) {
+    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, ranges[i]);
     return;
   }
   if (filters.factor == nullptr && (by_channel || filters.row_max.empty()))
