@@ -1,4 +1,4 @@
-// The octavo program as a child process, and the smallest configuration that trains.
+// The octavo program as a child process.
 #pragma once
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 
 #include "support/catch.h"
 #include "support/temporary_folder.h"
+#include "support/tiny_config.h"
 
 namespace octavo::testing {
 
@@ -77,16 +78,6 @@ inline Outcome octavo_good(const TemporaryFolder& folder, const std::vector<std:
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
   return outcome;
-}
-
-inline const std::string models = std::string(OCTAVO_SOURCE_DIR) + "/models/";
-
-/// 8x8 images, 4 steps an epoch, a few milliseconds a step.
-inline std::string tiny_config(const std::string& policy = "unified_int8", int steps = 12) {
-  return "model: {file: " + models + "resnet8.yaml, with: {width: 16}}\n" +
-         "data: {set: shapes, size: 8, samples: 64, batch: 16}\n" + "optimizer: {lr: 0.05, momentum: 0.9}\n" +
-         "train: {steps: " + std::to_string(steps) + ", seed: 3, threads: 2, eval_every: 4 steps, " +
-         "checkpoint_every: 4 steps}\n" + "precision: {policy: " + policy + "}\n";
 }
 
 inline std::vector<nlohmann::json> json_lines(const std::filesystem::path& path) {

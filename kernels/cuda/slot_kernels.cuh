@@ -4,6 +4,7 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #endif  // else a test that runs this source on the host brings its own
+#include "loss_rows.h"
 #include "slot_scales.h"
 
 namespace octavo::kernels::cuda {
@@ -91,7 +92,7 @@ static __global__ void __launch_bounds__(slot_threads)
 /// One block.
 static __global__ void __launch_bounds__(slot_threads)
     guard_step_kernel(const __grid_constant__ StepGuard pass) {
-  constexpr unsigned infinity_bits = 0x7F800000u, no_bad_sample = ~0u;
+  constexpr unsigned infinity_bits = 0x7F800000u;
   bool bad = false;
   for (int i = static_cast<int>(threadIdx.x); i < pass.slots; i += slot_threads)
     bad = bad || pass.counts[i].max_bits >= infinity_bits;

@@ -32,6 +32,8 @@ BatchFeed::BatchFeed(Memory& memory, Plan& plan) {
   }
 }
 
+BatchFeed::~BatchFeed() { static_cast<void>(cudaDeviceSynchronize()); }
+
 // The pinned memory is free once the copy before has ended.
 void BatchFeed::stage(const Batch& batch, CopyStream& copies) {
   check(cudaEventSynchronize(copies.copied), "a batch");

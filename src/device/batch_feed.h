@@ -27,6 +27,9 @@ class CopyStream {
 class BatchFeed {
  public:
   BatchFeed(Memory& memory, Plan& plan);
+  BatchFeed(const BatchFeed&) = delete;
+  BatchFeed& operator=(const BatchFeed&) = delete;
+  ~BatchFeed();  // waits for a copy under way
 
   /// Puts the batch into the inputs, on `steps`; copies it first unless prefetch() has.
   void put(const Batch& batch, CopyStream& copies, cudaStream_t steps);

@@ -1,5 +1,8 @@
 #include "device/captured_steps.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "device/memory.h"
 
 namespace octavo::device {
@@ -8,7 +11,7 @@ namespace {
 constexpr std::size_t most_graphs = 8;
 
 cudaGraphExec_t capture(cudaStream_t stream, FunctionRef<void()> enqueue) {
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture of a step");
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture of a step");
   cudaGraph_t graph = nullptr;
   try {
     enqueue();
@@ -27,20 +30,30 @@ cudaGraphExec_t capture(cudaStream_t stream, FunctionRef<void()> enqueue) {
 
 }  // namespace
 
-void CapturedSteps::run(const std::string& passes, cudaStream_t stream, FunctionRef<void()> enqueue) {
-  auto known = graphs_.find(passes);
-  if (known == graphs_.end() && passes == last_) {
-    if (graphs_.size() >= most_graphs) clear();
-    known = graphs_.emplace(passes, capture(stream, enqueue)).first;
-  }
-  last_ = passes;
-  if (known == graphs_.end()) return enqueue();
-  check(cudaGraphLaunch(known->second, stream), "a step as a graph");
+CapturedSteps::CapturedSteps() {
+  const char* asked = std::getenv("OCTAVO_CUDA_GRAPHS");
+  enabled_ = asked == nullptr || std::string(asked) != "0";
 }
 
-void CapturedSteps::clear() {
-  for (const auto& [passes, graph] : graphs_) static_cast<void>(cudaGraphExecDestroy(graph));
-  graphs_.clear();
+CapturedSteps::~CapturedSteps() {
+  for (const Graph& kept : graphs_) static_cast<void>(cudaGraphExecDestroy(kept.graph));
+}
+
+void CapturedSteps::run(const std::string& passes, cudaStream_t stream, FunctionRef<void()> enqueue) {
+  if (!enabled_ || seen_.insert(passes).second) return enqueue();
+  auto known =
+      std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph& kept) { return kept.passes == passes; });
+  if (known == graphs_.end()) {
+    if (graphs_.size() >= most_graphs) {
+      check(cudaGraphExecDestroy(graphs_.back().graph), "graph of a step");
+      graphs_.pop_back();
+    }
+    graphs_.push_front({passes, capture(stream, enqueue)});
+    known = graphs_.begin();
+  }
+  graphs_.splice(graphs_.begin(), graphs_, known);
+  ++launches_;
+  check(cudaGraphLaunch(known->graph, stream), "a step as a graph");
 }
 
 }  // namespace octavo::device

@@ -3,7 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include <map>
+#include <list>
+#include <set>
 #include <string>
 
 #include "function_ref.h"
@@ -12,22 +13,26 @@ namespace octavo::device {
 
 class CapturedSteps {
  public:
-  CapturedSteps() = default;
+  CapturedSteps();
   CapturedSteps(const CapturedSteps&) = delete;
   CapturedSteps& operator=(const CapturedSteps&) = delete;
-  ~CapturedSteps() { clear(); }
+  ~CapturedSteps();
 
   /// Launches what `enqueue` puts on the stream: by itself the first time, so that all memory it takes is
-  /// there and every kernel loaded; captured the second time in a row, and again as a graph from then on.
+  /// there and every kernel is loaded, then captured, and as a graph from then on. OCTAVO_CUDA_GRAPHS=0:
+  /// always by itself.
   void run(const std::string& passes, cudaStream_t stream, FunctionRef<void()> enqueue);
-  /// The next step follows one with other launches.
-  void forget_last() { last_.clear(); }
-  std::size_t size() const { return graphs_.size(); }
+  int launches() const { return launches_; }  ///< of graphs
 
  private:
-  void clear();
-  std::map<std::string, cudaGraphExec_t> graphs_;
-  std::string last_;
+  struct Graph {
+    std::string passes;
+    cudaGraphExec_t graph;
+  };
+  bool enabled_;
+  std::set<std::string> seen_;  // passes that ran by themselves
+  std::list<Graph> graphs_;     // the one used last first
+  int launches_ = 0;
 };
 
 }  // namespace octavo::device

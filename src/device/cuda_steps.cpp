@@ -1,7 +1,6 @@
 #include "device/cuda_steps.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "core/check.h"
 #include "core/timed.h"
@@ -30,9 +29,9 @@ class CudaSteps final : public StepRunner, private ValueMemory {
         scratch_(memory_) {
     require(parts.config.settings().plan.empty(), Errc::config,
             "plan: a kernel plan is for the CPU; leave it out with train.device=cuda");
+    check(cudaStreamCreate(&stream_), "a stream");
     program_.kernel_choice = kernel_choice();
     program_.value_memory = this;
-    check(cudaStreamCreate(&stream_), "a stream");
   }
   CudaSteps(const CudaSteps&) = delete;
   CudaSteps& operator=(const CudaSteps&) = delete;
@@ -74,33 +73,32 @@ class CudaSteps final : public StepRunner, private ValueMemory {
 
  private:
   static cudaDeviceProp find_device() {
-    int count = 0, device = 0;
-    check(cudaGetDeviceCount(&count), "train.device: cuda");
-    require(count > 0, Errc::resource, "train.device: cuda: no GPU; use train.device=cpu");
+    int device = 0;
     cudaDeviceProp properties{};
     check(cudaGetDevice(&device), "train.device: cuda");
     check(cudaGetDeviceProperties(&properties, device), "train.device: cuda");
     return properties;
   }
 
-  void reserve(std::int64_t bytes) override {
-    if (arena_.bytes() >= bytes) return;
-    arena_ = Block();
-    arena_ = Block(memory_, "activations and gradients", bytes);
+  void place(Plan& plan) override {
+    require_ops(plan.graph);
+    for (Node& node : plan.graph.nodes)
+      for (ProductPlan& product : node.products)
+        if (product.used && !product.integer) product.kernel = "cuda/conv_f32";
+    if (arena_.bytes() < plan.arena_bytes) {
+      arena_ = Block();
+      arena_ = Block(memory_, "activations and gradients", plan.arena_bytes);
+    }
+    plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, properties_.multiProcessorCount);
   }
   void* arena() const override { return arena_.data(); }
+
   void read(void* to, const void* from, std::int64_t bytes) const override {
     check(cudaMemcpy(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost),
           "a value of the device");
   }
 
-  PlanMemory& memory_of(Plan& plan) {
-    if (!plan.device) {
-      require_ops(plan.graph);
-      plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, properties_.multiProcessorCount);
-    }
-    return static_cast<PlanMemory&>(*plan.device);
-  }
+  static PlanMemory& memory_of(Plan& plan) { return static_cast<PlanMemory&>(*plan.device); }
 
   double micro_step(const StepOrder& order, bool last, StepResult& result) {
     const Batch& batch = order.next_batch();
@@ -137,15 +135,22 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     const std::string passes = concat(describe_passes(program_, of), segment.training, segment.weights,
                                       segment.update, runtime_.micro_step > 0, arena_.data());
     of.feed.put(batch, copies_, stream_);
-    if (statistics != nullptr) {
+    if (statistics != nullptr)
       enqueue(now, segment);
-      of.steps.forget_last();
-    } else {
+    else
       of.steps.run(passes, stream_, [&] { enqueue(now, segment); });
-    }
     if (segment.weights) of.weights_version = weights_version_;
-    if (const Batch* next = peek ? peek() : nullptr) of.feed.prefetch(*next, copies_);
+    prefetch(of, peek);
     check(cudaStreamSynchronize(stream_), "a step on the device");
+  }
+
+  void prefetch(PlanMemory& of, const std::function<const Batch*()>& peek) {
+    const Batch* next = nullptr;
+    if (peek) {
+      const Timed timed(runtime_.outside.loader);
+      next = peek();
+    }
+    if (next != nullptr) of.feed.prefetch(*next, copies_);
   }
 
   void enqueue(Run& now, const Segment& segment) {
@@ -186,29 +191,15 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     check(cudaMemcpyAsync(to, from, sizeof(float), cudaMemcpyDeviceToDevice, stream_), "a loss");
   }
 
-  // Runs the forward pass once more, node by node.
+  // Runs the forward pass once more, node by node, as the CPU's first_bad_node() does.
   std::string first_bad_node(Plan& plan, PlanMemory& of) {
     Run now{program_, plan, of, parameters_, scratch_, nullptr, stream_};
     for (std::size_t i = 0; i < plan.graph.first_backward; ++i) {
       run_node(now, i);
       check(cudaStreamSynchronize(stream_), "a node on the device");
-      if (!writes_finite(plan, plan.graph.nodes[i])) return plan.graph.nodes[i].name;
+      if (!writes_finite(program_, plan, plan.graph.nodes[i])) return plan.graph.nodes[i].name;
     }
     return "the loss";
-  }
-
-  bool writes_finite(const Plan& plan, const Node& node) const {
-    for (const ValueId id : writes(node)) {
-      const Value& value = plan.graph.value(id);
-      const DType type = value.type.dtype;
-      if (value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16)) continue;
-      Tensor copy = Tensor::empty(value.type.shape, type);
-      program_.read_value(plan, id, copy.data());
-      const kernels::FloatSource values(copy.data(), kernel_type(type));
-      for (std::int64_t i = 0; i < value.type.shape.elements(); ++i)
-        if (!std::isfinite(values[i])) return false;
-    }
-    return true;
   }
 
   Program& program_;

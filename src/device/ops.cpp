@@ -38,6 +38,19 @@ bool runs_in_chains(const std::string& type) {
          std::find(pointwise.begin(), pointwise.end(), type) != pointwise.end();
 }
 
+// Of a chain, with the factors and statistics of its tail.
+int most_steps(const Node& node) {
+  int steps = node.views.empty() ? 0 : 3;
+  for (std::size_t i = 0; i < node.chain.size(); ++i) {
+    const std::string& type = node.chain[i].op->type;
+    steps += type == "add" ? std::max(1, static_cast<int>(node.chain[i].inputs.size()) - 1)
+             : type.starts_with("relu") ? 2
+                                        : 1;
+    if (node.chain_store[i] != no_value) ++steps;
+  }
+  return steps;
+}
+
 }  // namespace
 
 const DeviceOp* find_op(const std::string& type) { return find(ops, type); }
@@ -52,6 +65,9 @@ void require_ops(const Graph& graph) {
     if (find_op(node.op->type) == nullptr) refuse(node);
     for (const Node& member : node.chain)
       if (!runs_in_chains(member.op->type)) refuse(member);
+    require(most_steps(node) <= kernels::cuda::most_chain_steps, Errc::config, label(node),
+            "train.device: a chain of ", most_steps(node), " steps; the device takes ",
+            kernels::cuda::most_chain_steps, ", use train.device=cpu");
   }
 }
 
@@ -62,8 +78,8 @@ void run_node(Run& run, std::size_t index) {
   const DeviceOp& op = *find_op(node.op->type);
   try {
     (node.pass == Pass::forward ? op.forward : op.backward)(run, index);
-  } catch (const Error&) {
-    throw;
+  } catch (const Error& error) {
+    throw Error(error.code(), label(node) + error.what());
   } catch (const std::invalid_argument& error) {
     throw Error(Errc::config, label(node) + error.what());
   } catch (const std::exception& error) {

@@ -18,13 +18,12 @@ class Parameters {
   float* value(int parameter) const { return all_[static_cast<std::size_t>(parameter)].value; }
   float* gradient(int parameter) const { return all_[static_cast<std::size_t>(parameter)].gradient; }
   float* state(int index) const { return states_[static_cast<std::size_t>(index)]; }
-  int count() const { return static_cast<int>(all_.size()); }
 
   void store();  ///< host to device
   void fetch();  ///< device to host, with the optimizer's state
   void fetch_gradients();
 
-  /// gradient_norm(), then `guard`, then the step of all parameters. rate_factors: one per parameter, of the
+  /// The norm of all gradients, and the step of all parameters. rate_factors: one per parameter, of the
   /// device.
   void launch_norm(kernels::cuda::StepScalars* step, cudaStream_t stream) const;
   void launch_update(const kernels::cuda::StepScalars* step, const double* rate_factors,

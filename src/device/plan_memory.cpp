@@ -62,7 +62,7 @@ void each_product(const Plan& plan, const Visit& visit) {
 }  // namespace
 
 PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) : feed(memory, plan) {
-  find_slots(program, plan);
+  find_slots(plan);
   find_weights(program, plan);
   find_streams(program, plan);
   for (const Loss& loss : plan.graph.losses) losses.push_back({loss.value, loss.seed, loss.weight});
@@ -88,22 +88,33 @@ SlotMemory& PlanMemory::slot(int index) {
   return *found;
 }
 
-SlotMemory& PlanMemory::add_slot(const Program&, int index) {
+SlotMemory& PlanMemory::add_slot(int index) {
   for (SlotMemory& known : slots)
     if (known.index == index) return known;
   slots.push_back({.index = index});
   return slots.back();
 }
 
-void PlanMemory::find_slots(const Program& program, const Plan& plan) {
+void PlanMemory::find_slots(const Plan& plan) {
   for (const Value& value : plan.graph.values) {
     if (value.kind != ValueKind::view) continue;
-    SlotMemory& of = add_slot(program, value.slot);
+    SlotMemory& of = add_slot(value.slot);
     of.samples = value.view.n, of.channels = value.view.c;
     of.elements = value.view.n * value.view.h * value.view.w * value.view.c;
   }
   for (const Node& node : plan.graph.nodes)
     if (!node.views.empty() && node.counted) ++slot(plan.graph.value(node.views[0]).slot).passes;
+}
+
+// Rows of a linear layer are a batch of places; else there is one for each sample.
+void PlanMemory::note_places(const Node& node, const ProductPlan& product, const Program& program) {
+  if (!by_class(program.slots[product.b_slot])) return;
+  SlotMemory& of = slot(product.b_slot);
+  const std::int64_t places = kernels::cuda::rows_as_batch(product.shape).n;
+  require(of.places == 0 || of.places == places, Errc::config, label(node),
+          "train.device: layers that share a gradient by sample class have ", of.places, " and ", places,
+          " samples; use another policy or train.device=cpu");
+  of.places = places;
 }
 
 void PlanMemory::find_weights(const Program& program, const Plan& plan) {
@@ -113,14 +124,15 @@ void PlanMemory::find_weights(const Program& program, const Plan& plan) {
     macs.all[which] += product.shape.macs();
     if (!product.integer) return;
     macs.integer[which] += product.shape.macs();
-    if (which == static_cast<std::size_t>(LayerProduct::grad_weight)) return;
+    if (which == static_cast<std::size_t>(LayerProduct::grad_weight))
+      return note_places(node, product, program);
     using kernels::cuda::WeightCopy;
     const kernels::ConvShape shape = kernels::cuda::rows_as_batch(product.shape);
     const Slot& slot = program.slots[product.b_slot];
     WeightMemory copy{.parameter = node.parameters[0],
-                      .slot = &add_slot(program, product.b_slot),
+                      .slot = &add_slot(product.b_slot),
                       .fold = product.fold,
-                      .gradient = product.fold == Fold::none ? nullptr : &add_slot(program, product.a_slot),
+                      .gradient = product.fold == Fold::none ? nullptr : &add_slot(product.a_slot),
                       .layout = kernels::cuda::weight_layout(shape)};
     copy.kind = shape.depthwise() ? WeightCopy::depthwise
                 : which == 0      ? WeightCopy::forward
@@ -215,13 +227,12 @@ void PlanMemory::lay_out_scales(const Program& program, Region& region) {
     of.inverse = region.take<float>(of.ranges_count);
     of.max_bits = region.take<std::uint32_t>(of.ranges_count);
     if (!by_class(slot)) continue;
-    const std::int64_t places = of.samples == 1 ? of.elements / of.channels : of.samples;
     of.sample_class = region.take<std::uint8_t>(of.samples);
     of.class_scale = region.take<float>(1);
     of.order = region.take<kernels::cuda::SampleOrder>(1);
-    of.entries = region.take<std::int32_t>(
-        std::int64_t{kernels::cuda::most_segments(static_cast<int>(places), kernels::most_halves_below + 1)} *
-        kernels::cuda::segment_bytes);
+    of.entries = region.take<std::int32_t>(std::int64_t{kernels::cuda::most_segments(
+                                               static_cast<int>(of.places), kernels::most_halves_below + 1)} *
+                                           kernels::cuda::segment_bytes);
     if (slot.format.channel_factors) of.channel_scale = region.take<float>(of.channels);
   }
 }

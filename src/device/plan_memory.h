@@ -57,7 +57,6 @@ class PlanMemory final : public DevicePlan {
   PlanMemory(Memory& memory, Program& program, Plan& plan, int processors);
 
   SlotMemory& slot(int index);
-  /// Of a node that runs a second time: those of the first.
   ProductMemory& product(std::size_t node, std::size_t which) { return products_[node][which]; }
   /// Draws of a slot or node; null where it draws nothing.
   const kernels::cuda::Draws* draws(std::uint64_t stream) const;
@@ -87,11 +86,12 @@ class PlanMemory final : public DevicePlan {
   int draw_count = 0;
 
  private:
-  void find_slots(const Program& program, const Plan& plan);
+  void find_slots(const Plan& plan);
   void find_weights(const Program& program, const Plan& plan);
   void find_streams(const Program& program, const Plan& plan);
   void plan_products(const Program& program, const Plan& plan, int processors);
-  SlotMemory& add_slot(const Program& program, int index);
+  SlotMemory& add_slot(int index);
+  void note_places(const Node& node, const ProductPlan& product, const Program& program);
   void lay_out_settings(const Program& program, Region& region);
   void lay_out_report(Region& region);
   void lay_out_scales(const Program& program, Region& region);

@@ -68,8 +68,10 @@ void require_format(const SlotFormat& format) {
   require(format.grid == IntegerGrid::every && !format.tanh, Errc::config,
           "train.device: integers of this kind (", format_name(format),
           ") have no kernels on the device; use another policy or train.device=cpu");
-  require(format.granularity != ScaleGranularity::sample_class || format.fixed_clip == 0, Errc::config,
-          "train.device: sample classes of a fixed range have no kernels on the device");
+  require(format.granularity != ScaleGranularity::sample_class ||
+              (format.fixed_clip == 0 && !format.power_of_two),
+          Errc::config,
+          "train.device: sample classes of a fixed range or of powers of two have no kernels on the device");
 }
 
 }  // namespace

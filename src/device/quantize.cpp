@@ -42,9 +42,8 @@ void scales_from_maxima(const Run& run, const SlotMemory& of) {
   const Slot& slot = run.slot(of);
   const bool by_sample = has_sample_scales(slot.format.granularity);
   if (slot.format.granularity == ScaleGranularity::sample_class) {
-    const std::int64_t places = of.samples == 1 ? of.elements / of.channels : of.samples;
     kernels::cuda::order_samples({.samples = static_cast<int>(of.samples),
-                                  .places = static_cast<int>(places),
+                                  .places = static_cast<int>(of.places),
                                   .classes = kernels::most_halves_below + 1,
                                   .max_bits = of.max_bits,
                                   .cap = of.cap,

@@ -20,8 +20,9 @@ struct SlotMemory {
   int index = 0;                                         // in the program's table
   std::int64_t samples = 1, channels = 1, elements = 0;  // of the edge; elements of one micro-step
   std::int64_t ranges_count = 1;                         // scales
-  int passes = 0;                                        // of a micro-step that count
-  bool each_micro_step = false;                          // weights: quantized anew in each
+  std::int64_t places = 0;       // sample classes: of the batch copies, before classes are known
+  int passes = 0;                // of a micro-step that count
+  bool each_micro_step = false;  // weights: quantized anew in each
 
   // Set by the host before a step.
   Ranges source = Ranges::maxima;

@@ -20,8 +20,6 @@ void write_slot(Slot& slot, const Mirror& settings, SlotMemory& of, Phase phase)
   for (const float f : factors) *factor++ = f, *inverse++ = 1.0f / f;
 }
 
-bool is_gradient(const Slot& slot) { return slot.operand == Operand::gradient; }
-
 }  // namespace
 
 void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order) {
@@ -63,11 +61,12 @@ void require_labels(const Graph& graph, const PlanMemory& plan, const Batch& bat
 }
 
 void require_finite(Program& program, const PlanMemory& plan, bool gradients) {
-  for (const SlotMemory& of : plan.slots) {
-    const Slot& slot = program.slots[of.index];
-    if (is_gradient(slot) == gradients)
-      refuse_non_finite(slot, program.runtime(), plan.report.host(of.counts)->max_bits);
-  }
+  // In the order of a step: weights first.
+  for (const Operand operand : {Operand::weight, Operand::activation, Operand::gradient})
+    for (const SlotMemory& of : plan.slots)
+      if (const Slot& slot = program.slots[of.index];
+          slot.operand == operand && (operand == Operand::gradient) == gradients)
+        refuse_non_finite(slot, program.runtime(), plan.report.host(of.counts)->max_bits);
 }
 
 float loss_of(const PlanMemory& plan) {

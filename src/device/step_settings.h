@@ -9,7 +9,7 @@ namespace octavo::device {
 /// Fills plan.settings; `order`: null in evaluation.
 void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order);
 
-/// Which passes a step with these settings has; two with equal texts are the same launches.
+/// Where the slots' ranges come from: with what the caller does beside, what decides the launches of a step.
 std::string describe_passes(const Program& program, const PlanMemory& plan);
 
 /// Errc::data for labels beyond the classes, Errc::numeric for Inf and NaN in gradients or in all else.

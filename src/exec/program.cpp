@@ -113,7 +113,8 @@ Plan& Program::plan(const BatchTypes& inputs, Phase phase) {
   recompute(made->graph, recomputed);
   place_values(*made);
   if (value_memory != nullptr) {
-    value_memory->reserve(made->arena_bytes);
+    made->runs.resize(made->graph.nodes.size());
+    value_memory->place(*made);
     plans_.push_back({inputs, phase, std::move(made)});
     return *plans_.back().plan;
   }

@@ -38,7 +38,9 @@ struct StateData {
 class ValueMemory {
  public:
   virtual ~ValueMemory() = default;
-  virtual void reserve(std::int64_t bytes) = 0;  // at least; may move all
+  /// Makes room for a plan, whose offsets are set, and names the kernels of its float products; arena() may
+  /// move. Errc::config for what the device cannot run, Errc::resource without memory.
+  virtual void place(Plan& plan) = 0;
   virtual void* arena() const = 0;
   virtual void read(void* to, const void* from, std::int64_t bytes) const = 0;
 };

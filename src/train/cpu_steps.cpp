@@ -51,7 +51,7 @@ class CpuSteps final : public StepRunner {
   std::string first_bad_node(Plan& plan, const BatchPointers& inputs) {
     std::string name;
     program_.after_node = [&](const Plan& of, const Node& node) {
-      if (name.empty() && !writes_finite(of, node)) name = node.name;
+      if (name.empty() && !writes_finite(program_, of, node)) name = node.name;
     };
     try {
       program_.forward(plan, inputs);
@@ -61,18 +61,6 @@ class CpuSteps final : public StepRunner {
     }
     program_.after_node = {};
     return name;
-  }
-
-  bool writes_finite(const Plan& plan, const Node& node) const {
-    for (ValueId id : writes(node)) {
-      const Value& value = plan.graph.value(id);
-      const DType type = value.type.dtype;
-      if (value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16)) continue;
-      const kernels::FloatSource values(program_.value(plan, id), kernel_type(type));
-      for (std::int64_t i = 0; i < value.type.shape.elements(); ++i)
-        if (!std::isfinite(values[i])) return false;
-    }
-    return true;
   }
 
   void update(const StepOrder& order, double norm) {

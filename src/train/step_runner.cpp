@@ -50,6 +50,20 @@ BatchPointers batch_pointers(const Batch& batch) {
   return pointers;
 }
 
+bool writes_finite(const Program& program, const Plan& plan, const Node& node) {
+  for (const ValueId id : writes(node)) {
+    const Value& value = plan.graph.value(id);
+    const DType type = value.type.dtype;
+    if (value.kind == ValueKind::view || (type != DType::f32 && type != DType::bf16)) continue;
+    Tensor copy = Tensor::empty(value.type.shape, type);
+    program.read_value(plan, id, copy.data());
+    const kernels::FloatSource values(copy.data(), kernel_type(type));
+    for (std::int64_t i = 0; i < value.type.shape.elements(); ++i)
+      if (!std::isfinite(values[i])) return false;
+  }
+  return true;
+}
+
 void refuse_loss(std::int64_t step, double loss, const std::string& first_bad_node) {
   fail(Errc::numeric, "step ", step, ": the loss is ", loss, ", Inf or NaN comes first from '",
        first_bad_node, "'; weights are those before this step. Lower optimizer.lr or add gradient.clip_norm");

@@ -60,6 +60,9 @@ void register_step_runner(const std::string& device, StepRunnerFactory factory);
 BatchTypes batch_types(const Batch& batch);
 BatchPointers batch_pointers(const Batch& batch);
 
+/// No value in float that the node writes is Inf or NaN.
+bool writes_finite(const Program& program, const Plan& plan, const Node& node);
+
 /// Errc::numeric with what to do.
 [[noreturn]] void refuse_loss(std::int64_t step, double loss, const std::string& first_bad_node);
 [[noreturn]] void refuse_gradients(std::int64_t step, double norm,

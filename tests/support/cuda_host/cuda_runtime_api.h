@@ -1,17 +1,21 @@
 // What the CUDA backend and its tests call of the CUDA runtime, done by the host: memory is the host's, a
-// launch runs its blocks on fibers (support/cuda_fibers.h) at once, or is noted where its stream is being
-// captured. Kernel sources and host functions compile with g++ when this folder comes first in the include
-// path.
+// launch runs its blocks on fibers (support/cuda_fibers.h). What is told to a stream waits until something
+// waits for it, as late as CUDA may be, or is noted while the stream is captured; the null stream waits for
+// all others and works at once. What CUDA refuses during a capture is refused. Memory begins as 0xFF. Kernel
+// sources and host functions compile with g++ when this folder comes first in the include path.
 #pragma once
 
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "support/cuda_fibers.h"
@@ -26,35 +30,86 @@ enum cudaError_t {
   cudaErrorUnsupportedPtxVersion,
   cudaErrorInsufficientDriver,
   cudaErrorNoDevice,
-  cudaErrorIllegalAddress
+  cudaErrorIllegalAddress,
+  cudaErrorStreamCaptureUnsupported
 };
 inline const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaSuccess ? "cudaSuccess" : "error";
 }
 inline const char* cudaGetErrorString(cudaError_t) { return "of the host"; }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+using CudaHostClock = std::chrono::steady_clock;
+using CudaWork = std::vector<std::function<void()>>;
+struct CudaHostStream {
+  bool capturing = false;
+  CudaWork noted;                          // while it is captured
+  std::deque<std::function<void()>> late;  // told, not done
+  long long told = 0, done = 0;
+};
+struct CudaHostEvent {
+  CudaHostClock::time_point time;
+  CudaHostStream* stream = nullptr;
+  long long position = 0;  // of the stream's work
+};
+struct CudaHostState {
+  std::set<CudaHostStream*> streams;
+  int captures = 0;
+  cudaError_t last_error = cudaSuccess;
+  int graph_launches = 0;
+  std::size_t largest_block = SIZE_MAX;  // what a device without memory is made of
+};
+inline CudaHostState cuda_host;
+
+inline void cuda_host_finish(CudaHostStream* stream, long long position) {
+  while (cuda_host.streams.count(stream) > 0 && stream->done < position) {
+    const std::function<void()> work = std::move(stream->late.front());
+    stream->late.pop_front();
+    ++stream->done;
+    work();
+  }
+}
+inline void cuda_host_finish() {
+  for (CudaHostStream* stream : std::set(cuda_host.streams)) cuda_host_finish(stream, stream->told);
+}
+/// The error of a call that a capture forbids.
+inline cudaError_t cuda_host_outside_capture() {
+  return cuda_host.captures > 0 ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+inline cudaError_t cudaGetLastError() { return std::exchange(cuda_host.last_error, cudaSuccess); }
+inline cudaError_t cudaDeviceSynchronize() {
+  if (cuda_host.captures == 0) cuda_host_finish();
+  return cuda_host_outside_capture();
+}
 inline cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
 
-inline std::size_t cuda_host_largest_block = SIZE_MAX;  // what a device without memory is made of
 inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
-  if (bytes > cuda_host_largest_block) return cudaErrorMemoryAllocation;
-  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  return *data != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+  if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  if (bytes > cuda_host.largest_block) return cudaErrorMemoryAllocation;
+  const std::size_t whole = (bytes + 255) / 256 * 256;
+  *data = std::aligned_alloc(256, whole);
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xFF, whole);
+  return cudaSuccess;
 }
 template <class T>
 cudaError_t cudaMalloc(T** data, std::size_t bytes) {
   return cudaMalloc(reinterpret_cast<void**>(data), bytes);
 }
 inline cudaError_t cudaFree(void* data) {
+  if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  cuda_host_finish();
   std::free(data);
   return cudaSuccess;
 }
 inline cudaError_t cudaMallocHost(void** data, std::size_t bytes) { return cudaMalloc(data, bytes); }
-inline cudaError_t cudaFreeHost(void* data) { return cudaFree(data); }
+inline cudaError_t cudaFreeHost(void* data) {
+  std::free(data);
+  return cuda_host_outside_capture();
+}
 inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
@@ -69,64 +124,80 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
+  if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  cuda_host_finish();
   if (bytes > 0) std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
 inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
+  if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  cuda_host_finish();
   std::memset(to, value, bytes);
   return cudaSuccess;
 }
 
-/// Work runs at once, so that every event has happened when it is recorded.
-using CudaHostClock = std::chrono::steady_clock;
-using cudaEvent_t = CudaHostClock::time_point*;
+using cudaStream_t = CudaHostStream*;
+inline void cuda_host_run(cudaStream_t stream, std::function<void()> work) {
+  if (stream == nullptr) {
+    cuda_host.last_error = cuda_host_outside_capture();
+    cuda_host_finish();
+    work();
+  } else if (stream->capturing) {
+    stream->noted.push_back(std::move(work));
+  } else {
+    stream->late.push_back(std::move(work));
+    ++stream->told;
+  }
+}
+
+using cudaEvent_t = CudaHostEvent*;
 enum { cudaEventDisableTiming = 2 };
 inline cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CudaHostClock::time_point;
+  *event = new CudaHostEvent;
   return cudaSuccess;
 }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
 inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
-  *ms = std::chrono::duration<float, std::milli>(*end - *begin).count();
+  *ms = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-
-/// A stream holds what it is told while it is captured; a graph is that list.
-using CudaWork = std::vector<std::function<void()>>;
-struct CudaHostStream {
-  bool capturing = false;
-  CudaWork noted;
-};
-using cudaStream_t = CudaHostStream*;
-inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  *event = CudaHostClock::now();
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (stream == nullptr) cuda_host_finish();
+  *event = {CudaHostClock::now(), stream, stream != nullptr ? stream->told : 0};
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-using cudaGraph_t = CudaWork*;
-using cudaGraphExec_t = CudaWork*;
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
-
-inline void cuda_host_run(cudaStream_t stream, std::function<void()> work) {
-  if (stream != nullptr && stream->capturing)
-    stream->noted.push_back(std::move(work));
-  else
-    work();
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (cuda_host.captures == 0) cuda_host_finish(event->stream, event->position);
+  return cuda_host_outside_capture();
 }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  cuda_host_run(stream, [of = *event] { cuda_host_finish(of.stream, of.position); });
+  return cudaSuccess;
+}
+
 inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   *stream = new CudaHostStream;
+  cuda_host.streams.insert(*stream);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  if (stream == nullptr)
+    cuda_host_finish();
+  else
+    cuda_host_finish(stream, stream->told);
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  cuda_host_finish(stream, stream->told);
+  cuda_host.streams.erase(stream);
   delete stream;
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   cuda_host_run(stream, [=] { std::memset(to, value, bytes); });
   return cudaSuccess;
@@ -146,13 +217,18 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void*
   });
   return cudaSuccess;
 }
+using cudaGraph_t = CudaWork*;
+using cudaGraphExec_t = CudaWork*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capturing = true;
   stream->noted.clear();
+  ++cuda_host.captures;
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   stream->capturing = false;
+  --cuda_host.captures;
   *graph = new CudaWork(std::move(stream->noted));
   return cudaSuccess;
 }
@@ -160,10 +236,11 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   *exec = new CudaWork(*graph);
   return cudaSuccess;
 }
-inline int cuda_host_graph_launches = 0;  // so far
-inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
-  ++cuda_host_graph_launches;
-  for (const std::function<void()>& work : *exec) work();
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  ++cuda_host.graph_launches;
+  cuda_host_run(stream, [all = *exec] {
+    for (const std::function<void()>& work : all) work();
+  });
   return cudaSuccess;
 }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
