@@ -163,7 +163,8 @@ TEST_CASE("scales per row, folded scales, powers of two and wide integers on the
       GENERATE(Overrides{"precision=int8_minmax", "precision.options.scales=row"},
                Overrides{"precision=distribution_adaptive", "precision.options.fold=true"},
                Overrides{"precision=dfp16"}, Overrides{"precision=auto", "precision.bits.gradient=16"},
-               Overrides{"precision=unified_int8", "precision.products.grad_weight=int16"});
+               Overrides{"precision=unified_int8", "precision.products.grad_weight=int16"},
+               Overrides{"precision=int8_minmax", "precision.options.gradient_rounding=nearest"});
   INFO(options[0] << " " << options.back());
   require_equal_training(with({"model.file=every_op.yaml", "data.batch=10"}, options), 3);
 }
@@ -237,6 +238,19 @@ TEST_CASE("layers in float on the device are those of the CPU but for rounding",
   }
   CHECK(cpu->macs().integer == gpu->macs().integer);
   CHECK(cpu->macs().all == gpu->macs().all);
+}
+
+TEST_CASE("products switched off one by one on the device", "[training]") {
+  const std::string product = GENERATE("forward", "grad_input", "grad_weight");
+  INFO(product);
+  const TemporaryFolder folder;
+  const Overrides overrides{"model.file=every_op.yaml", "data.batch=10", "precision=auto",
+                            "precision.products." + product + "=fp32"};
+  const auto cpu = engine_of(folder, overrides, "cpu"), gpu = engine_of(folder, overrides, "cuda");
+  const StepReport a = cpu->step(), b = gpu->step();
+  CHECK(std::fabs(b.loss - a.loss) <= 1e-6 * a.loss);
+  require_close_gradients(*cpu, *gpu, a.gradient_norm, 1e-3);
+  CHECK(cpu->macs().integer == gpu->macs().integer);
 }
 
 TEST_CASE("the precision plan names the device's kernels") {

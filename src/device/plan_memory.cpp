@@ -63,7 +63,7 @@ void each_product(const Plan& plan, const Visit& visit) {
 
 PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) : feed(memory, plan) {
   find_slots(plan);
-  find_weights(program, plan);
+  find_products(program, plan);
   find_streams(program, plan);
   for (const Loss& loss : plan.graph.losses) losses.push_back({loss.value, loss.seed, loss.weight});
   settings =
@@ -117,7 +117,7 @@ void PlanMemory::note_places(const Node& node, const ProductPlan& product, const
   of.places = places;
 }
 
-void PlanMemory::find_weights(const Program& program, const Plan& plan) {
+void PlanMemory::find_products(const Program& program, const Plan& plan) {
   products_.resize(plan.graph.nodes.size());
   each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
     const ProductPlan& product = node.products[which];
@@ -125,37 +125,48 @@ void PlanMemory::find_weights(const Program& program, const Plan& plan) {
     if (!product.integer) return;
     macs.integer[which] += product.shape.macs();
     if (which == static_cast<std::size_t>(LayerProduct::grad_weight))
-      return note_places(node, product, program);
-    using kernels::cuda::WeightCopy;
-    const kernels::ConvShape shape = kernels::cuda::rows_as_batch(product.shape);
-    const Slot& slot = program.slots[product.b_slot];
-    WeightMemory copy{.parameter = node.parameters[0],
-                      .slot = &add_slot(product.b_slot),
-                      .fold = product.fold,
-                      .gradient = product.fold == Fold::none ? nullptr : &add_slot(product.a_slot),
-                      .layout = kernels::cuda::weight_layout(shape)};
-    copy.kind = shape.depthwise() ? WeightCopy::depthwise
-                : which == 0      ? WeightCopy::forward
-                                  : WeightCopy::grad_input;
-    if (slot.format.granularity == ScaleGranularity::channel)
-      copy.axis = which == 0 || shape.depthwise() ? WeightAxis::filter : WeightAxis::input;
-    copy.slot->channels = copy.axis == WeightAxis::filter ? copy.layout.k : copy.layout.c;
-    copy.slot->elements = shape.k * shape.r * shape.s * (shape.c / shape.groups);
-    const std::int64_t plane = copy.layout.bytes(copy.kind);
-    copy.bytes = kernels::cuda::plane_bytes(plane) * product.b_planes;
-    const auto known = std::find_if(weights.begin(), weights.end(), [&](const WeightMemory& other) {
-      return other.parameter == copy.parameter && other.slot == copy.slot && other.kind == copy.kind &&
-             other.fold != Fold::scales && other.layout.groups == copy.layout.groups;
-    });
-    const bool shared = known != weights.end() && copy.fold != Fold::scales;
-    if (!shared) {
-      copy.first = copy.slot->passes == 0;
-      copy.slot->passes = 1;
-      copy.slot->each_micro_step = copy.fold == Fold::scales;
-      weights.push_back(copy);
-    }
-    products_[i][which].weights = shared ? &*known : &weights.back();
+      note_places(node, product, program);
+    else
+      products_[i][which].weights = &add_weights(weights_of(program, node, which));
   });
+  for (SlotMemory& of : slots)
+    if (of.places == 0) of.places = of.samples;
+}
+
+WeightMemory PlanMemory::weights_of(const Program& program, const Node& node, std::size_t which) {
+  using kernels::cuda::WeightCopy;
+  const ProductPlan& product = node.products[which];
+  const kernels::ConvShape shape = kernels::cuda::rows_as_batch(product.shape);
+  const bool forward = which == static_cast<std::size_t>(LayerProduct::forward);
+  WeightMemory copy{.parameter = node.parameters[0],
+                    .slot = &add_slot(product.b_slot),
+                    .fold = product.fold,
+                    .gradient = product.fold == Fold::none ? nullptr : &add_slot(product.a_slot),
+                    .layout = kernels::cuda::weight_layout(shape)};
+  copy.kind = shape.depthwise() ? WeightCopy::depthwise
+              : forward         ? WeightCopy::forward
+                                : WeightCopy::grad_input;
+  if (program.slots[product.b_slot].format.granularity == ScaleGranularity::channel)
+    copy.axis = forward || shape.depthwise() ? WeightAxis::filter : WeightAxis::input;
+  copy.slot->channels = copy.axis == WeightAxis::filter ? copy.layout.k : copy.layout.c;
+  copy.slot->elements = shape.k * shape.r * shape.s * (shape.c / shape.groups);
+  copy.bytes = kernels::cuda::plane_bytes(copy.layout.bytes(copy.kind)) * product.b_planes;
+  return copy;
+}
+
+// Products share a copy where its scales do not come from one product's gradient.
+const WeightMemory& PlanMemory::add_weights(WeightMemory copy) {
+  const auto serves = [&](const WeightMemory& known) {
+    return known.parameter == copy.parameter && known.slot == copy.slot && known.kind == copy.kind &&
+           known.layout.groups == copy.layout.groups && known.fold != Fold::scales;
+  };
+  const auto known = std::find_if(weights.begin(), weights.end(), serves);
+  if (copy.fold != Fold::scales && known != weights.end()) return *known;
+  copy.first = copy.slot->passes == 0;
+  copy.slot->passes = 1;
+  copy.slot->each_micro_step = copy.fold == Fold::scales;
+  weights.push_back(copy);
+  return weights.back();
 }
 
 void PlanMemory::find_streams(const Program& program, const Plan& plan) {

@@ -87,7 +87,9 @@ class PlanMemory final : public DevicePlan {
 
  private:
   void find_slots(const Plan& plan);
-  void find_weights(const Program& program, const Plan& plan);
+  void find_products(const Program& program, const Plan& plan);
+  WeightMemory weights_of(const Program& program, const Node& node, std::size_t which);
+  const WeightMemory& add_weights(WeightMemory copy);
   void find_streams(const Program& program, const Plan& plan);
   void plan_products(const Program& program, const Plan& plan, int processors);
   SlotMemory& add_slot(int index);
