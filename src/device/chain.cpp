@@ -96,8 +96,7 @@ DeviceChain::Sums DeviceChain::sums(kernels::FloatSource x, const float* pivot, 
   if (looked != nullptr) steps.push_back({.kind = StepKind::scale_shift, .a = looked});
   ChainPass whole = pass(steps, true);
   if (looked != nullptr) {
-    check(cudaMemsetAsync(tail_->max_bits, 0, static_cast<std::size_t>(tail_->ranges_count) * 4, run_.stream),
-          "clearing of maxima");
+    clear_maxima(run_, *tail_);
     whole.max_bits = tail_->max_bits;
     whole.max_granularity = kernels::Granularity::sample;
     bounded_step_ = builder_.chain().steps.size();

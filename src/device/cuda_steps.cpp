@@ -158,6 +158,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     const Graph& graph = now.plan.graph;
     of.settings.to_device(stream_);
     of.report.clear(stream_);
+    of.clear_maxima(stream_);
     check(cudaMemsetAsync(of.bad_samples, 0xFF, of.losses.size() * sizeof(unsigned), stream_), "clearing");
     if (of.draw_count > 0)
       kernels::cuda::set_draws(of.counter, of.draw_streams, of.draw_count, of.all_draws, stream_);

@@ -43,7 +43,7 @@ int most_steps(const Node& node) {
   int steps = node.views.empty() ? 0 : 3;
   for (std::size_t i = 0; i < node.chain.size(); ++i) {
     const std::string& type = node.chain[i].op->type;
-    steps += type == "add" ? std::max(1, static_cast<int>(node.chain[i].inputs.size()) - 1)
+    steps += type == "add"              ? std::max(1, static_cast<int>(node.chain[i].inputs.size()) - 1)
              : type.starts_with("relu") ? 2
                                         : 1;
     if (node.chain_store[i] != no_value) ++steps;

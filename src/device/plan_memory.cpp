@@ -70,6 +70,9 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int process
       mirror_of(memory, "settings of a step", [&](Region& region) { lay_out_settings(program, region); });
   report = mirror_of(memory, "counts of a step", [&](Region& region) { lay_out_report(region); });
   scales_ = block_of(memory, "scales", [&](Region& region) { lay_out_scales(program, region); });
+  maxima_ = block_of(memory, "scales", [&](Region& region) {
+    for (SlotMemory& of : slots) of.max_bits = region.take<std::uint32_t>(of.ranges_count);
+  });
   weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(region); });
   for (SlotMemory& of : slots) of.draws = draws(stream_of(program.slots[of.index].key));
   std::vector<DrawStream> streams;
@@ -79,6 +82,12 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int process
                      streams.size() * sizeof(DrawStream), cudaMemcpyHostToDevice),
           "streams of random numbers");
   plan_products(program, plan, processors);
+}
+
+void PlanMemory::clear_maxima(cudaStream_t stream) {
+  check(cudaMemsetAsync(maxima_.data(), 0, static_cast<std::size_t>(maxima_.bytes()), stream),
+        "clearing of maxima");
+  for (SlotMemory& of : slots) of.maxima_fresh = true;
 }
 
 SlotMemory& PlanMemory::slot(int index) {
@@ -236,7 +245,7 @@ void PlanMemory::lay_out_scales(const Program& program, Region& region) {
     const Slot& slot = program.slots[of.index];
     of.scale = region.take<float>(of.ranges_count);
     of.inverse = region.take<float>(of.ranges_count);
-    of.max_bits = region.take<std::uint32_t>(of.ranges_count);
+
     if (!by_class(slot)) continue;
     of.sample_class = region.take<std::uint8_t>(of.samples);
     of.class_scale = region.take<float>(1);

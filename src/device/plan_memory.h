@@ -58,6 +58,8 @@ class PlanMemory final : public DevicePlan {
 
   SlotMemory& slot(int index);
   ProductMemory& product(std::size_t node, std::size_t which) { return products_[node][which]; }
+  /// Zeros for the maxima of all slots, as a step begins.
+  void clear_maxima(cudaStream_t stream);
   /// Draws of a slot or node; null where it draws nothing.
   const kernels::cuda::Draws* draws(std::uint64_t stream) const;
 
@@ -102,7 +104,7 @@ class PlanMemory final : public DevicePlan {
   std::vector<std::array<ProductMemory, 3>> products_;
   std::map<std::uint64_t, kernels::cuda::DrawStream> streams_;
   std::map<std::uint64_t, int> stream_index_;
-  Block scales_, weights_;
+  Block scales_, maxima_, weights_;
 };
 
 }  // namespace octavo::device

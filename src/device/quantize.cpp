@@ -32,11 +32,6 @@ kernels::Granularity granularity_of(const Slot& slot, std::int64_t samples) {
   return samples == 1 ? kernels::Granularity::tensor : kernels::Granularity::sample;
 }
 
-void clear(std::uint32_t* words, std::int64_t count, cudaStream_t stream) {
-  check(cudaMemsetAsync(words, 0, static_cast<std::size_t>(count) * sizeof(std::uint32_t), stream),
-        "clearing of maxima");
-}
-
 // Scales from slot.max_bits.
 void scales_from_maxima(const Run& run, const SlotMemory& of) {
   const Slot& slot = run.slot(of);
@@ -90,6 +85,15 @@ void given_scales(const Run& run, const SlotMemory& of) {
 
 }  // namespace
 
+void clear_maxima(const Run& run, SlotMemory& of) {
+  if (of.maxima_fresh) {
+    of.maxima_fresh = false;
+    return;
+  }
+  const auto bytes = static_cast<std::size_t>(of.ranges_count) * sizeof(std::uint32_t);
+  check(cudaMemsetAsync(of.max_bits, 0, bytes, run.stream), "clearing of maxima");
+}
+
 // v = v / factor[c] at the end: in the vectors of a last combine(), else a step of its own.
 void DeviceChain::multiply_factors(Steps& steps) {
   if (tail_->inverse_factor == nullptr) return;
@@ -113,7 +117,7 @@ void DeviceChain::make_scales(const Steps& steps) {
   const Slot& slot = run_.slot(*tail_);
   if (tail_->source == Ranges::given) return given_scales(run_, *tail_);
   if (!knows_samples() || slot.look_again) {
-    clear(tail_->max_bits, tail_->ranges_count, run_.stream);
+    clear_maxima(run_, *tail_);
     ChainPass looking = pass(steps, true);
     looking.max_bits = tail_->max_bits;
     looking.max_granularity = granularity_of(slot, tail_->samples);
@@ -161,7 +165,7 @@ void DeviceChain::quantize(const Node& node, Steps steps) {
 }
 
 void quantize_weights(Run& run, const WeightMemory& copy) {
-  const SlotMemory& of = *copy.slot;
+  SlotMemory& of = *copy.slot;
   const Slot& slot = run.slot(of);
   const float* const factor = copy.fold == Fold::factors  ? copy.gradient->factor
                               : copy.fold == Fold::scales ? copy.gradient->scale
@@ -172,7 +176,7 @@ void quantize_weights(Run& run, const WeightMemory& copy) {
   } else if (of.source == Ranges::given) {
     given_scales(run, of);
   } else {
-    clear(of.max_bits, of.ranges_count, run.stream);
+    clear_maxima(run, of);
     kernels::cuda::find_ranges({copy.layout, copy.axis, weights, factor, of.max_bits}, run.stream);
     scales_from_maxima(run, of);
   }

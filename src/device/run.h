@@ -45,6 +45,9 @@ struct Run {
 /// Launches the kernels of one node. Errors name the node.
 void run_node(Run& run, std::size_t index);
 
+/// Makes a slot's maxima zeros where the step has raised them already.
+void clear_maxima(const Run& run, SlotMemory& of);
+
 /// Integer copies of all weights, from the parameters as they are.
 void quantize_weights(Run& run);
 /// One of them, at the time of its product: Fold::scales.

@@ -31,6 +31,7 @@ struct SlotMemory {
 
   float *scale = nullptr, *inverse = nullptr;
   std::uint32_t* max_bits = nullptr;  // as many as scales
+  bool maxima_fresh = false;          // they are zeros, as the step begins
   std::uint8_t* sample_class = nullptr;
   float *class_scale = nullptr, *channel_scale = nullptr;
   kernels::cuda::SampleOrder* order = nullptr;
