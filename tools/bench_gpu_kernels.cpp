@@ -12,8 +12,10 @@
 #include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
 #include "cuda/pointers.h"
+#include "layer_shape.h"
 
 using namespace octavo::kernels;
+using octavo::square;
 namespace cu = octavo::kernels::cuda;
 using Json = nlohmann::ordered_json;
 
@@ -24,15 +26,6 @@ struct Layer {
   ConvShape shape;
 };
 
-ConvShape square(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k, std::int64_t kernel,
-                 std::int64_t stride = 1, std::int64_t groups = 1) {
-  ConvShape shape{.n = n, .h = size, .w = size, .c = c, .k = k, .r = kernel, .s = kernel};
-  shape.stride_h = shape.stride_w = stride;
-  shape.pad_h = shape.pad_w = kernel / 2;
-  shape.groups = groups;
-  shape.ho = shape.wo = (size + 2 * (kernel / 2) - kernel) / stride + 1;
-  return shape;
-}
 ConvShape linear(std::int64_t rows, std::int64_t c, std::int64_t k) {
   return {.w = rows, .c = c, .k = k, .wo = rows};
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench_kernels.h"
+#include "layer_shape.h"
 #include "peaks.h"
 #include "time_conv_s8.h"
 
@@ -19,16 +20,6 @@ struct Layer {
   std::string network, name;
   ConvShape shape;
 };
-
-ConvShape square(std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k, std::int64_t kernel,
-                 std::int64_t stride = 1, std::int64_t groups = 1) {
-  ConvShape shape{.n = n, .h = size, .w = size, .c = c, .k = k, .r = kernel, .s = kernel};
-  shape.stride_h = shape.stride_w = stride;
-  shape.pad_h = shape.pad_w = kernel / 2;
-  shape.groups = groups;
-  shape.ho = shape.wo = (size + 2 * (kernel / 2) - kernel) / stride + 1;
-  return shape;
-}
 
 std::vector<Layer> layers() {
   ConvShape head{.n = 1, .h = 1, .w = 128, .c = 64, .k = 10, .ho = 1, .wo = 128};

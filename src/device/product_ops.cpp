@@ -4,8 +4,6 @@
 namespace octavo::device {
 
 using kernels::ConvArgs;
-using kernels::Product;
-using kernels::cuda::ConvPlan;
 
 namespace {
 

@@ -32,10 +32,20 @@ kernels::Granularity granularity_of(const Slot& slot, std::int64_t samples) {
   return samples == 1 ? kernels::Granularity::tensor : kernels::Granularity::sample;
 }
 
-// Scales from slot.max_bits.
+// Without the ranges.
+kernels::cuda::SlotScales slot_scales(const Run& run, const SlotMemory& of) {
+  const Slot& slot = run.slot(of);
+  return {.count = static_cast<int>(of.ranges_count),
+          .qmax = qmax_of(slot),
+          .power_of_two = slot.format.power_of_two,
+          .scale = of.scale,
+          .inverse = of.inverse,
+          .largest = of.largest};
+}
+
+// Scales from of.max_bits.
 void scales_from_maxima(const Run& run, const SlotMemory& of) {
   const Slot& slot = run.slot(of);
-  const bool by_sample = has_sample_scales(slot.format.granularity);
   if (slot.format.granularity == ScaleGranularity::sample_class) {
     kernels::cuda::order_samples({.samples = static_cast<int>(of.samples),
                                   .places = static_cast<int>(of.places),
@@ -60,27 +70,16 @@ void scales_from_maxima(const Run& run, const SlotMemory& of) {
                                        .channel_scale = of.channel_scale},
                                       run.stream);
   }
-  kernels::cuda::make_scales({.count = static_cast<int>(of.ranges_count),
-                              .max_bits = of.max_bits,
-                              .cap = by_sample ? of.cap : nullptr,
-                              .qmax = qmax_of(slot),
-                              .power_of_two = slot.format.power_of_two,
-                              .scale = of.scale,
-                              .inverse = of.inverse,
-                              .largest = of.largest},
-                             run.stream);
+  kernels::cuda::SlotScales pass = slot_scales(run, of);
+  pass.max_bits = of.max_bits;
+  if (has_sample_scales(slot.format.granularity)) pass.cap = of.cap;
+  kernels::cuda::make_scales(pass, run.stream);
 }
 
 void given_scales(const Run& run, const SlotMemory& of) {
-  const Slot& slot = run.slot(of);
-  kernels::cuda::make_scales({.count = static_cast<int>(of.ranges_count),
-                              .ranges = of.ranges,
-                              .qmax = qmax_of(slot),
-                              .power_of_two = slot.format.power_of_two,
-                              .scale = of.scale,
-                              .inverse = of.inverse,
-                              .largest = of.largest},
-                             run.stream);
+  kernels::cuda::SlotScales pass = slot_scales(run, of);
+  pass.ranges = of.ranges;
+  kernels::cuda::make_scales(pass, run.stream);
 }
 
 }  // namespace
