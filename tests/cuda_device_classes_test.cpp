@@ -1,5 +1,4 @@
 // Weight gradients with sample classes on a device against kernels/ref.
-#include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
 #include "cuda/quantize.h"
 #include "support/cuda_device.h"
@@ -82,7 +81,7 @@ TEST_CASE("weight gradients with sample classes give the reference's integers") 
     ConvShape shape = i % 2 == 0 ? draw_shape(generator) : conv(1, 14, 14, 64, 96, 3, 3, 1, 1);
     shape.n = std::uniform_int_distribution<int>(1, i % 2 == 0 ? 40 : 128)(generator);
     const auto classes = draw_classes(shape.n, 24, generator);
-    for (cu::Family family : all_families) {
+    for (cu::Family family : families()) {
       cu::ConvOptions options{.a_planes = 1 + (i % 5 == 0), .a_unsigned = i % 5 == 1, .sample_classes = 24};
       options.least_splits = 1 + i % 4;
       if (i % 3 > 0) options.tile = all_tiles[static_cast<std::size_t>(i % 3)];

@@ -1,6 +1,5 @@
 // Every kernel of the CUDA backend on a device against kernels/ref: equal integers, bit-equal floats.
 #include "support/cuda_device.h"
-#include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
 
 using namespace octavo::kernels;
@@ -97,11 +96,11 @@ void check_floats(const ConvShape& shape, Product product, cu::Family family,
 TEST_CASE("the three products give the reference's integers", OCTAVO_LARGE) {
   std::mt19937 generator(1);
   for (const ConvShape& shape : shapes())
-    for (cu::Family family : all_families)
+    for (cu::Family family : families())
       for (Product product : all_products) check_sums(shape, product, family, {});
   for (int i = 0; i < 60; ++i) {
     const ConvShape shape = draw_shape(generator);
-    for (cu::Family family : all_families)
+    for (cu::Family family : families())
       for (Product product : all_products)
         for (int splits : {1, 2, 3})
           check_sums(shape, product, family, {.processors = i % 2 ? 132 : 1, .least_splits = splits});
@@ -114,11 +113,12 @@ TEST_CASE("every tile, larger layers", OCTAVO_LARGE) {
          {conv(16, 14, 14, 64, 96, 3, 3, 1, 1), conv(32, 15, 15, 80, 200, 3, 3, 2, 1), linear(300, 260, 190)})
       for (Product product : all_products)
         for (int splits : {1, 3})
-          check_sums(shape, product, cu::Family::mma, {.tile = tile, .least_splits = splits});
+          for (cu::Family family : matrix_families())
+            check_sums(shape, product, family, {.tile = tile, .least_splits = splits});
 }
 
 TEST_CASE("unsigned activations, several planes and long sums") {
-  for (cu::Family family : all_families) {
+  for (cu::Family family : families()) {
     for (const ConvShape& shape : shapes())
       for (Product product : {Product::forward, Product::grad_weight})
         check_sums(shape, product, family, {.a_unsigned = true});
@@ -181,7 +181,7 @@ TEST_CASE("depthwise products give the reference's floats") {
 TEST_CASE("scales, bias, accumulation and bfloat16 give the reference's floats", OCTAVO_LARGE) {
   for (const ConvShape& shape : shapes())
     for (Product product : all_products)
-      for (cu::Family family : all_families)
+      for (cu::Family family : families())
         for (int splits : {1, 3}) check_floats(shape, product, family, {.least_splits = splits});
 }
 
@@ -191,8 +191,40 @@ TEST_CASE("every tile stores the reference's floats", OCTAVO_LARGE) {
          {conv(2, 12, 12, 140, 150, 1, 1), conv(4, 10, 9, 20, 130, 3, 3, 2, 1), uneven()})
       for (Product product : all_products)
         for (int splits : {1, 3})
-          check_floats(shape, product, cu::Family::mma, {.tile = tile, .least_splits = splits});
+          for (cu::Family family : matrix_families())
+            check_floats(shape, product, family, {.tile = tile, .least_splits = splits});
 }
+
+TEST_CASE("wgmma gives the reference's integers where the device has it") {
+  const std::string refused = cu::refuse_family(cu::Family::wgmma);
+  if (!refused.empty()) {
+    WARN("wgmma is left out of every test: " << refused);
+    return;
+  }
+  for (cu::TileKind tile :
+       {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small, cu::TileKind::broad})
+    for (Product product : all_products)
+      check_sums(conv(3, 9, 8, 70, 290, 3, 3, 2, 1), product, cu::Family::wgmma, {.tile = tile});
+}
+
+#if OCTAVO_ARCH > 0
+TEST_CASE("wgmma is refused where it cannot run") {
+  DeviceProduct device(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, cu::Family::wgmma, {});
+  const auto refused = [&](const std::string& why) {
+    CHECK_THROWS_WITH(device.sums(), ContainsSubstring("forward of X 2x5x5x16") && ContainsSubstring(why));
+    CHECK(families().size() == 2);
+  };
+  for (int capability : {7, 8, 10, 12}) {
+    cuda_host_capability = capability;
+    refused("capability 9.0, and this one has " + std::to_string(capability) + ".x; choose mma");
+  }
+  cuda_host_capability = 9;
+  cuda_host_static_shared = 0;
+  refused("this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real");
+  cuda_host_static_shared = 1024;
+  CHECK(families().size() == 3);
+}
+#endif
 
 TEST_CASE("OCTAVO_CUDA_KERNELS chooses the family of a product") {
   const ConvShape shape = conv(2, 9, 9, 32, 32, 3, 3, 1, 1);

@@ -53,6 +53,34 @@ TEST_CASE("cuda: fragment maps cover their matrices once") {
   CHECK(cu::MmaM8N8K16::c(6, 1) == cu::Place{1, 5});
 }
 
+TEST_CASE("cuda: descriptors and sums of warpgroups are those of the PTX tables") {
+  std::set<std::pair<int, int>> sums;
+  for (int thread = 0; thread < 128; ++thread)
+    for (int reg = 0; reg < 64; ++reg) {
+      const cu::Place p = cu::WgmmaM64K32::c(thread, reg);
+      sums.emplace(p.row, p.column);
+      // As the warps of a tile hold them.
+      const cu::Place of_warp = cu::MmaM16N8K32::c(thread % 32, reg % 4);
+      CHECK(p ==
+            cu::Place{cu::warp_row<cu::WideGroups>(thread / 32) + of_warp.row, reg / 4 * 8 + of_warp.column});
+    }
+  CHECK((sums.size() == 64 * 128 && sums.rbegin()->first == 63));
+  CHECK(cu::WgmmaM64K32::c(37, 6) == cu::Place{25, 10});
+  CHECK(cu::WgmmaM64K32::c(127, 63) == cu::Place{63, 127});
+  CHECK(cu::matrix_descriptor(0x12340) == 0x8000002000011234);
+  for (std::uint32_t start : {0U, 512U, 16384U * 6 + 8192})
+    for (int row = 0; row < 128; ++row)
+      for (int k = 0; k < 2; ++k)
+        for (int segment = 0; segment < 2; ++segment)
+          CHECK(matrix_segment(cu::at_step(cu::matrix_descriptor(start), k), row, segment) ==
+                start + static_cast<unsigned>(cu::swizzled(row, 2 * k + segment)));
+  CHECK_THROWS_AS(matrix_segment(1ULL << 49, 0, 0), std::logic_error);
+  CHECK(cu::WideGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
+  CHECK(cu::NarrowGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
+  CHECK(cu::SmallGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
+  CHECK(cu::BroadGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
+}
+
 TEST_CASE("cuda: shared memory keeps segments apart, and ldmatrix and copies meet no bank twice") {
   std::set<int> places;
   for (int row = 0; row < 128; ++row)
@@ -79,14 +107,20 @@ TEST_CASE("cuda: shared memory keeps segments apart, and ldmatrix and copies mee
       }
 }
 
-TEST_CASE("cuda: results wait in shared memory apart, and are written and read without bank conflicts") {
-  using Shape = cu::NarrowTile;
+namespace {
+
+template <class Shape>
+void check_waiting_results() {
   std::set<int> words;
   constexpr int rows = cu::waiting_rows<Shape>;
   for (int row = 0; row < rows; ++row)
     for (int column = 0; column < Shape::n; ++column) words.insert(cu::result_word<Shape>(row, column));
   CHECK(static_cast<int>(words.size()) == rows * Shape::n);
   CHECK((*words.begin() == 0 && *words.rbegin() == rows * Shape::n - 1));
+  std::set<int> rows_of_tile;
+  for (int turn = 0; turn < Shape::warp_m / Shape::turn_rows; ++turn)
+    for (int place = 0; place < rows; ++place) rows_of_tile.insert(cu::waiting_row<Shape>(place, turn));
+  CHECK((static_cast<int>(rows_of_tile.size()) == Shape::m && *rows_of_tile.rbegin() == Shape::m - 1));
   const auto banks = [](auto word) {
     std::set<int> seen;
     for (int lane = 0; lane < 32; ++lane) seen.insert(word(lane) % 32);
@@ -105,6 +139,15 @@ TEST_CASE("cuda: results wait in shared memory apart, and are written and read w
   for (int row = 0; row < rows; row += 32)
     for (int column = 0; column < Shape::n; ++column)
       CHECK(banks([&](int lane) { return cu::result_word<Shape>(row + lane, column); }) == 32);
+}
+
+}  // namespace
+
+TEST_CASE("cuda: results wait in shared memory apart, and are written and read without bank conflicts") {
+  check_waiting_results<cu::NarrowTile>();
+  check_waiting_results<cu::WideGroups>();
+  check_waiting_results<cu::SmallGroups>();
+  check_waiting_results<cu::BroadGroups>();
 }
 
 TEST_CASE("cuda: blocks visit every tile once") {
@@ -145,10 +188,10 @@ TEST_CASE("cuda: the three products equal the reference over drawn shapes") {
     return static_cast<std::size_t>(std::uniform_int_distribution<int>(0, count - 1)(generator));
   };
   std::set<std::array<std::size_t, 3>> seen;  // product, tile or the plan's own, instruction
-  for (int i = 0; i < 90; ++i) {
+  for (int i = 0; i < 120; ++i) {
     const ConvShape shape = draw_shape(generator);
     for (std::size_t product = 0; product < 3; ++product) {
-      const std::size_t tile = draw(4), instruction = draw(3);
+      const std::size_t tile = draw(4), instruction = draw(4);
       cu::ConvOptions options{.processors = draw(2) == 0 ? 132 : 1,
                               .least_splits = 1 + static_cast<int>(draw(3))};
       if (tile < 3) options.tile = all_tiles[tile];
@@ -156,7 +199,7 @@ TEST_CASE("cuda: the three products equal the reference over drawn shapes") {
       seen.insert({product, tile, instruction});
     }
   }
-  CHECK(seen.size() == 3 * 4 * 3);
+  CHECK(seen.size() == 3 * 4 * 4);
 }
 
 TEST_CASE("cuda: several wide tiles along rows and filters") {
@@ -167,6 +210,8 @@ TEST_CASE("cuda: several wide tiles along rows and filters") {
     for (Instruction instruction : all_instructions)
       check(shape, product, {.tile = cu::TileKind::wide}, instruction);
   }
+  for (Product product : all_products)
+    check(conv(2, 12, 12, 140, 300, 1, 1), product, {.tile = cu::TileKind::broad}, Instruction::wgmma);
   check(conv(4, 10, 10, 20, 130, 3, 3, 1, 1), Product::forward,
         {.tile = cu::TileKind::wide, .least_splits = 2}, Instruction::m8n8k16);
 }
@@ -176,9 +221,9 @@ TEST_CASE("cuda: the shapes of the CPU's tests") {
   for (const ConvShape& shape : shapes()) {
     ++i;
     for (std::size_t product = 0; product < 3; ++product) {  // each meets each instruction
-      check(shape, all_products[product], {}, all_instructions[(i + product) % 3]);
+      check(shape, all_products[product], {}, all_instructions[(i + product) % 4]);
       if (all_products[product] != Product::grad_input)
-        check(shape, all_products[product], {.a_unsigned = true}, all_instructions[(i / 3 + product) % 3]);
+        check(shape, all_products[product], {.a_unsigned = true}, all_instructions[(i / 4 + product) % 4]);
     }
   }
 }
@@ -189,7 +234,7 @@ TEST_CASE("cuda: operands of several planes") {
     const ConvShape shape = draw_shape(generator);
     for (Product product : all_products)
       check(shape, product, {.a_planes = 1 + i % 3, .b_planes = 1 + i / 3 % 3, .least_splits = 1 + i % 2},
-            Instruction::m16n8k32);
+            i % 2 == 0 ? Instruction::m16n8k32 : Instruction::wgmma);
   }
 }
 
@@ -205,10 +250,10 @@ TEST_CASE("cuda: sums longer than int32 holds are cut, and the cut is invisible"
     PlainOperands operands = draw_operands(shape, product, 1, 1);
     for (Bytes* bytes : {&operands.a[0], &operands.b[0]}) std::fill(bytes->begin(), bytes->end(), -128);
     if (a_unsigned) std::fill(operands.a[0].begin(), operands.a[0].end(), -1);  // the byte of 255
-    const auto sums =
-        emulate(plan, device_a(plan, operands), device_b(plan, operands), Instruction::m16n8k32);
-    CHECK(first_difference(
-              sums, reference_sums(shape, product, operands, a_unsigned, plan.result_elements())) == none);
+    const auto expected = reference_sums(shape, product, operands, a_unsigned, plan.result_elements());
+    for (Instruction instruction : {Instruction::m16n8k32, Instruction::wgmma})
+      CHECK(first_difference(emulate(plan, device_a(plan, operands), device_b(plan, operands), instruction),
+                             expected) == none);
   }
 }
 
@@ -228,6 +273,35 @@ struct WrongResults : DeviceMaps {
 struct WrongQuarters : DeviceMaps {
   static cu::QuarterStep quarter(int i) { return {i % 2 * 2 + i / 2, i / 2, i / 2 * 2}; }
 };
+struct WrongCopies : DeviceMaps {
+  static int stored(int row, int segment) { return row * 64 + (segment ^ (row & 3)) * 16; }
+};
+constexpr std::uint64_t add_bits(std::uint64_t descriptor, int bit, std::int64_t units) {
+  return descriptor + (static_cast<std::uint64_t>(units) << bit);
+}
+struct WiderSwizzle : DeviceMaps {
+  static std::uint64_t descriptor(std::uint32_t address) {
+    return cu::matrix_descriptor(address) & ~(3ULL << 62) | 1ULL << 62;
+  }
+};
+struct NoSwizzle : DeviceMaps {
+  static std::uint64_t descriptor(std::uint32_t address) {
+    return cu::matrix_descriptor(address) & ~(3ULL << 62);
+  }
+};
+struct WrongDistance : DeviceMaps {
+  static std::uint64_t descriptor(std::uint32_t address) {
+    return add_bits(cu::matrix_descriptor(address), 32, -16);
+  }
+};
+struct WrongStart : DeviceMaps {
+  static std::uint64_t descriptor(std::uint32_t address) {
+    return add_bits(cu::matrix_descriptor(address), 0, 1);
+  }
+};
+struct WrongStep : DeviceMaps {
+  static std::uint64_t at_step(std::uint64_t descriptor, int k) { return cu::at_step(descriptor, 2 * k); }
+};
 struct LateCursor : DeviceMaps {
   static void advance(const cu::GemmClass& c, cu::Cursor& at, int by) { cu::advance(c, at, by - 1); }
 };
@@ -244,6 +318,14 @@ TEST_CASE("cuda: the emulation notices a wrong map") {
     CHECK_FALSE(matches<WrongResults>(shape, product, {}, Instruction::m8n8k16));
     CHECK_FALSE(matches<WrongQuarters>(shape, product, {}, Instruction::m8n8k16));
     CHECK_FALSE(matches<LateCursor>(shape, product, {}, Instruction::m16n8k32));
+    CHECK(matches(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WrongCopies>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WrongResults>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WiderSwizzle>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<NoSwizzle>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WrongDistance>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WrongStart>(shape, product, {}, Instruction::wgmma));
+    CHECK_FALSE(matches<WrongStep>(shape, product, {}, Instruction::wgmma));
   }
 }
 
@@ -328,8 +410,12 @@ TEST_CASE("cuda: OCTAVO_CUDA_KERNELS names the family") {
   setenv("OCTAVO_CUDA_KERNELS", "dp4a", 1);
   CHECK(cu::active_family() == cu::Family::dp4a);
   setenv("OCTAVO_CUDA_KERNELS", "wgmma", 1);
-  CHECK_THROWS_WITH(cu::active_family(), ContainsSubstring("wgmma is unknown; choose mma or dp4a"));
+  CHECK(cu::active_family() == cu::Family::wgmma);
+  setenv("OCTAVO_CUDA_KERNELS", "tma", 1);
+  CHECK_THROWS_WITH(cu::active_family(), ContainsSubstring("tma is unknown; choose mma, dp4a or wgmma"));
   setenv("OCTAVO_CUDA_KERNELS", kept.c_str(), 1);
   CHECK(cu::options_for(cu::Family::dp4a, {.tile = cu::TileKind::wide}).tile == cu::TileKind::small);
   CHECK(cu::options_for(cu::Family::mma, {.tile = cu::TileKind::wide}).tile == cu::TileKind::wide);
+  CHECK(cu::options_for(cu::Family::mma, {.tile = cu::TileKind::broad}).tile == cu::TileKind::wide);
+  CHECK(cu::options_for(cu::Family::wgmma, {.tile = cu::TileKind::broad}).tile == cu::TileKind::broad);
 }

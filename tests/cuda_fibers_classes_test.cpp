@@ -57,6 +57,12 @@ TEST_CASE("cuda: the kernels' sources with sample classes give the reference's i
     check_classes(shape, options, draw_classes(shape.n, below, generator), i % 4 == 3, i);
   }
   check_classes(linear(37, 20, 30), {.sample_classes = 24}, {5}, false, 0);
+#if OCTAVO_WGMMA
+  const ConvShape shape = conv(21, 5, 4, 20, 300, 3, 3, 2, 1);
+  for (unsigned seed = 0; seed < 4; ++seed)
+    check_classes(shape, {.sample_classes = 24, .tile = cu::TileKind::broad}, draw_classes(21, 24, generator),
+                  false, seed);
+#endif
 }
 
 namespace {

@@ -1,6 +1,6 @@
 // The CUDA kernels' sources themselves, run on the host by fibers: pipelines, barriers and waits included.
-// Built once for each form of the pipeline: OCTAVO_ARCH 800 (asynchronous copies) and 750 (copies through
-// registers).
+// Built once for each form of the pipeline: OCTAVO_ARCH 900 (warpgroups), 800 (asynchronous copies) and 750
+// (copies through registers).
 #include "support/cuda_products.h"
 
 using namespace octavo::kernels;
@@ -29,11 +29,25 @@ TEST_CASE("cuda: the kernels' sources give the reference's integers") {
       check(shape, product, {.tile = cu::TileKind::small, .least_splits = 1 + static_cast<int>(i) % 3},
             i % 4 == 3, i);
   }
-  for (cu::TileKind tile : {cu::TileKind::wide, cu::TileKind::narrow})
-    for (unsigned seed : {0U, 1U})
-      check(conv(3, 7, 7, 70, 70, 3, 3, 2, 1), seed == 0 ? Product::forward : Product::grad_weight,
-            {.tile = tile}, false, seed);
+  // More steps than stages, of every tile and with both kinds of delays.
+  for (cu::TileKind tile : all_tiles)
+    for (unsigned seed = 0; seed < 4; ++seed) {
+      check(conv(3, 7, 7, 70, 70, 3, 3, 2, 1), Product::forward, {.tile = tile}, false, seed);
+      check(conv(40, 5, 5, 20, 70, 3, 3, 1, 1), Product::grad_weight, {.tile = tile}, false, seed);
+    }
 }
+
+#if OCTAVO_WGMMA
+TEST_CASE("cuda: the broad tile's source gives the reference's integers") {
+  for (unsigned seed = 0; seed < 4; ++seed)
+    for (Product product : all_products)
+      check(conv(3, 7, 7, 70, 300, 3, 3, 2, 1), product,
+            {.a_unsigned = seed == 1 && product != Product::grad_input,
+             .tile = cu::TileKind::broad,
+             .least_splits = seed < 2 ? 1 : 2},
+            false, seed);
+}
+#endif
 
 TEST_CASE("cuda: the kernels' sources with unsigned operands and several planes") {
   const ConvShape shape = conv(3, 6, 5, 20, 24, 3, 3, 2, 1);

@@ -41,6 +41,7 @@ __device__ inline void multiply(int (&c)[4], const std::uint32_t (&a)[4], std::u
 
 /// Tensor cores: half a step, 32 bytes of the contraction.
 struct MatrixMath {
+  static constexpr bool compiled = true, by_warpgroup = false;
   template <bool a_unsigned, class Shape>
   __device__ static void multiply_half(const std::int8_t* stage, int half, WarpSums<Shape>& sums) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -64,6 +65,7 @@ struct MatrixMath {
 
 /// Dot products of four bytes: a check of MatrixMath by other instructions on the same tiles.
 struct DotMath {
+  static constexpr bool compiled = true, by_warpgroup = false;
   template <bool a_unsigned, class Shape>
   __device__ static void multiply_half(const std::int8_t* stage, int half, WarpSums<Shape>& sums) {
 #pragma unroll

@@ -116,7 +116,9 @@ TileKind tile_of(const ImplicitGemm& g, const ConvOptions& options) {
 
 TileGrid grid_of(const ImplicitGemm& g, TileKind tile) {
   const int m = tile == TileKind::small ? SmallTile::m : WideTile::m;
-  const int n = tile == TileKind::wide ? WideTile::n : NarrowTile::n;
+  const int n = tile == TileKind::broad  ? BroadGroups::n
+                : tile == TileKind::wide ? WideTile::n
+                                         : NarrowTile::n;
   return {narrow(ceil_div(g.class_rows, m)), narrow(ceil_div(g.filters, n)), g.classes(), g.groups};
 }
 
@@ -169,18 +171,23 @@ std::int64_t largest_operand(const ConvShape& s, Product product, int places) {
 
 }  // namespace
 
-const char* family_name(Family family) { return family == Family::mma ? "mma" : "dp4a"; }
+const char* family_name(Family family) {
+  if (family == Family::mma) return "mma";
+  return family == Family::dp4a ? "dp4a" : "wgmma";
+}
 
 Family active_family() {
   const char* value = std::getenv("OCTAVO_CUDA_KERNELS");
   const std::string name = value == nullptr ? "" : value;
-  if (name.empty() || name == "mma") return Family::mma;
-  if (name == "dp4a") return Family::dp4a;
-  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + name + " is unknown; choose mma or dp4a");
+  if (name.empty()) return Family::mma;
+  for (const Family family : all_families)
+    if (name == family_name(family)) return family;
+  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + name + " is unknown; choose mma, dp4a or wgmma");
 }
 
 ConvOptions options_for(Family family, ConvOptions options) {
   if (family == Family::dp4a) options.tile = TileKind::small;
+  if (family == Family::mma && options.tile == TileKind::broad) options.tile = TileKind::wide;
   return options;
 }
 

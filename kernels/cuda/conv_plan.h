@@ -2,6 +2,7 @@
 // Plain C++: tests use it without CUDA.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -15,10 +16,13 @@ namespace octavo::kernels::cuda {
 /// Products that an int32 holds: of signed bytes with -128 among them, and of unsigned A by signed B.
 constexpr std::int64_t longest_signed_sum = 131071, longest_unsigned_sum = 65793;
 
-enum class TileKind : std::uint8_t { wide, narrow, small };  // 128 x 128, 128 x 64, 64 x 64
+/// 128 x 128, 128 x 64, 64 x 64, and 128 x 256, which wgmma alone has and a plan takes only when told.
+enum class TileKind : std::uint8_t { wide, narrow, small, broad };
 
-/// Instructions of a convolution: mma of the tensor cores, or dot products of four bytes as a check of them.
-enum class Family : std::uint8_t { mma, dp4a };
+/// Instructions of a convolution: mma of the tensor cores, dot products of four bytes as a check of them, or
+/// wgmma, which compute capability 9.0 alone has.
+enum class Family : std::uint8_t { mma, dp4a, wgmma };
+inline constexpr std::array all_families = {Family::mma, Family::dp4a, Family::wgmma};
 const char* family_name(Family family);
 /// mma, or what OCTAVO_CUDA_KERNELS names; throws std::runtime_error for another word.
 Family active_family();
@@ -34,7 +38,7 @@ struct ConvOptions {
   int least_splits = 1;
 };
 
-/// Options of a plan for a family: dp4a has the small tile alone.
+/// Options of a plan for a family, with a tile that it has: dp4a the small one alone.
 ConvOptions options_for(Family family, ConvOptions options);
 
 /// One product of one convolution.

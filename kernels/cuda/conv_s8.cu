@@ -19,7 +19,7 @@ struct ConvKernel {
   TileKind tile;
   bool a_unsigned, by_class;
   Kernel kernel;
-  int threads, stage_bytes;
+  int threads, stage_bytes, stages;  // stages: 0 for what stages_of() says
 };
 
 template <class Shape, class Math, bool a_unsigned, bool by_class>
@@ -30,7 +30,8 @@ constexpr ConvKernel conv_kernel(Family family, TileKind tile) {
           by_class,
           conv_s8_kernel<Shape, Math, a_unsigned, by_class>,
           Shape::threads,
-          Shape::stage_bytes};
+          Shape::stage_bytes,
+          Math::by_warpgroup ? warpgroup_stages : 0};
 }
 
 template <bool a_unsigned, bool by_class>
@@ -39,6 +40,10 @@ constexpr std::array kernels_of = {
     conv_kernel<NarrowTile, MatrixMath, a_unsigned, by_class>(Family::mma, TileKind::narrow),
     conv_kernel<SmallTile, MatrixMath, a_unsigned, by_class>(Family::mma, TileKind::small),
     conv_kernel<SmallTile, DotMath, a_unsigned, by_class>(Family::dp4a, TileKind::small),
+    conv_kernel<BroadGroups, WarpgroupMath, a_unsigned, by_class>(Family::wgmma, TileKind::broad),
+    conv_kernel<WideGroups, WarpgroupMath, a_unsigned, by_class>(Family::wgmma, TileKind::wide),
+    conv_kernel<NarrowGroups, WarpgroupMath, a_unsigned, by_class>(Family::wgmma, TileKind::narrow),
+    conv_kernel<SmallGroups, WarpgroupMath, a_unsigned, by_class>(Family::wgmma, TileKind::small),
 };
 
 const ConvKernel& find_kernel(const ConvPlan& plan, Family family, const std::string& what) {
@@ -51,14 +56,35 @@ const ConvKernel& find_kernel(const ConvPlan& plan, Family family, const std::st
   throw std::invalid_argument(what + "no such tile in " + family_name(family) + "; plan with options_for()");
 }
 
-/// Stages as the code for this card was compiled: two where it has no asynchronous copies.
-int stages_of(Kernel kernel, const std::string& what) {
+cudaFuncAttributes attributes_of(Kernel kernel, const std::string& what) {
   cudaFuncAttributes attributes;
   check(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)), what, "kernel attributes");
-  return attributes.binaryVersion >= 80 ? async_stages : register_stages;
+  return attributes;
+}
+
+/// Stages as the code for this card was compiled: two where it has no asynchronous copies.
+int stages_of(const ConvKernel& kernel, const std::string& what) {
+  if (kernel.stages > 0) return kernel.stages;
+  return attributes_of(kernel.kernel, what).binaryVersion >= 80 ? async_stages : register_stages;
 }
 
 }  // namespace
+
+std::string refuse_family(Family family) {
+  if (family != Family::wgmma) return {};
+  const std::string what = "cuda/conv_s8: ";
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), what, "current device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), what, "capability");
+  if (major != 9)
+    return "wgmma needs a device of compute capability 9.0, and this one has " + std::to_string(major) +
+           ".x; choose mma";
+  // The kernels of another architecture, sm_90 without the a among them, are empty.
+  if (attributes_of(kernels_of<false, false>.back().kernel, what).sharedSizeBytes == 0)
+    return "this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real, or choose "
+           "mma";
+  return {};
+}
 
 void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream, const SampleOrder* order) {
   run_conv(plan, args, active_family(), stream, order);
@@ -69,6 +95,8 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
   const std::string& what = plan.name;
   check_arguments(plan, args, order);
   if (!plan.direct()) check_pointer(args.scratch, "scratch", what, alignof(std::int32_t));
+  const std::string refused = refuse_family(family);
+  if (!refused.empty()) throw std::invalid_argument(what + refused);
   const ConvKernel& chosen = find_kernel(plan, family, what);
   ConvRun run{.a = static_cast<const std::int8_t*>(args.a),
               .b = static_cast<const std::int8_t*>(args.b),
@@ -78,7 +106,7 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
               .order = order,
               .parts = plan.direct() ? nullptr : static_cast<std::int32_t*>(args.scratch),
               .epilogue = epilogue_of(plan, args)};
-  const int shared = chosen.stage_bytes * stages_of(chosen.kernel, what);
+  const int shared = chosen.stage_bytes * stages_of(chosen, what);
   check(cudaFuncSetAttribute(reinterpret_cast<const void*>(chosen.kernel),
                              cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
         what, "shared memory of the block");

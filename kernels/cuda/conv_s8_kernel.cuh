@@ -6,6 +6,7 @@
 #include "device_ops.cuh"
 #endif  // else a test that runs this source on the host brings its own
 #include "conv_math.cuh"
+#include "conv_wgmma.cuh"
 #include "store_results.cuh"
 
 namespace octavo::kernels::cuda {
@@ -94,8 +95,22 @@ struct Octave {
   template <class Sums>
   __device__ void before_step(Sums& sums) {
     if (!by_class || left-- > 0) return;
+    begin_range(sums);
+    --left;
+  }
+  /// The same before several steps: how many, at most `most`, until the next octave.
+  template <class Sums>
+  __device__ int before_steps(int most, Sums& sums) {
+    if (!by_class) return most;
+    if (left == 0) begin_range(sums);
+    const int count = left < most ? left : most;
+    left -= count;
+    return count;
+  }
+  template <class Sums>
+  __device__ void begin_range(Sums& sums) {
     const ClassRange next = order->range[++range];
-    left = contraction_steps(taps, next.segments) - 1;
+    left = contraction_steps(taps, next.segments);
     sums.shift(now - next.octave);
     now = next.octave;
   }
@@ -198,24 +213,18 @@ __device__ void run_sum(const ImplicitGemm& g, const ConvRun& run, const TileAt&
   WarpSums<Shape> sums;
   Octave<by_class> octave(g, run.order, sum.piece);
   copies.begin(run.order, sum.piece.range, sum.piece.skipped);
-  run_steps<Math, a_unsigned>(g, copies, dynamic_shared(), sum.piece.steps, octave, sums);
+  if constexpr (Math::by_warpgroup)
+    Math::template run_steps<a_unsigned>(g, copies, dynamic_shared(), sum.piece.steps, octave, sums);
+  else
+    run_steps<Math, a_unsigned>(g, copies, dynamic_shared(), sum.piece.steps, octave, sums);
   if (by_class) sums.shift(octave.now - sum.octave);
   const int pair = static_cast<int>(blockIdx.y) / g.splits;
   store_sums<by_class>(g, by_class ? plain_gemm_class(g) : gemm_class(g, at.which), run, at,
                        pair * g.sums + sum.number, sums);
 }
 
-#if OCTAVO_ARCH >= 800
-#define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads)
-#else  // without a number of blocks the compiler spills for a third one
-#define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads, 2)
-#endif
-
-/// Grid: x tiles of tile_at(), y parts. Shared memory: stages of Shape::stage_bytes.
 template <class Shape, class Math, bool a_unsigned, bool by_class>
-__global__ void OCTAVO_CONV_BOUNDS(Shape::threads)
-    conv_s8_kernel(const __grid_constant__ ImplicitGemm g, const __grid_constant__ TileGrid grid,
-                   const __grid_constant__ ConvRun run) {
+__device__ void run_block(const ImplicitGemm& g, const TileGrid& grid, const ConvRun& run) {
   const TileAt at = tile_at(grid, blockIdx.x);
   const GemmClass c = by_class ? plain_gemm_class(g) : gemm_class(g, at.which);
   if (std::int64_t{at.m} * Shape::m >= c.rows(g)) return;  // classes differ by a row or column of pixels
@@ -235,6 +244,21 @@ __global__ void OCTAVO_CONV_BOUNDS(Shape::threads)
     const BlockSum sum{{0, first, left < g.split_steps ? left : g.split_steps}, place.split, 0};
     run_sum<Math, a_unsigned>(g, run, at, sum, copies);
   }
+}
+
+#if OCTAVO_ARCH >= 800
+#define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads)
+#else  // without a number of blocks the compiler spills for a third one
+#define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads, 2)
+#endif
+
+/// Grid: x tiles of tile_at(), y parts. Shared memory: stages of Shape::stage_bytes. Empty where the code for
+/// this architecture has no such instructions.
+template <class Shape, class Math, bool a_unsigned, bool by_class>
+__global__ void OCTAVO_CONV_BOUNDS(Shape::threads)
+    conv_s8_kernel(const __grid_constant__ ImplicitGemm g, const __grid_constant__ TileGrid grid,
+                   const __grid_constant__ ConvRun run) {
+  if constexpr (Math::compiled) run_block<Shape, Math, a_unsigned, by_class>(g, grid, run);
 }
 
 }  // namespace octavo::kernels::cuda

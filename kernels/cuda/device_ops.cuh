@@ -4,12 +4,15 @@
 #include <cuda_runtime.h>
 
 #include "mma_s8.h"
+#if OCTAVO_WGMMA
+#include "wgmma_ops.cuh"
+#endif
 
 namespace octavo::kernels::cuda {
 
-/// The memory that a launch asks for.
+/// The memory that a launch asks for, from a multiple of wgmma_pattern_bytes on.
 __device__ inline std::int8_t* dynamic_shared() {
-  extern __shared__ __align__(128) std::int8_t bytes[];
+  extern __shared__ __align__(512) std::int8_t bytes[];
   return bytes;
 }
 

@@ -19,6 +19,13 @@
 #define OCTAVO_ARCH 0
 #endif
 
+/// Whether this is code for sm_90a, which alone has wgmma: neither sm_90 nor what comes after it has.
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || (!defined(__CUDACC__) && OCTAVO_ARCH == 900)
+#define OCTAVO_WGMMA 1
+#else
+#define OCTAVO_WGMMA 0
+#endif
+
 namespace octavo::kernels::cuda {
 
 /// The unit of every copy and of every row of an operand: 16 bytes of the contraction.

@@ -1,7 +1,7 @@
 // A thread block's tile of the product, and where its operands lie in shared memory.
 #pragma once
 
-#include "mma_s8.h"
+#include "wgmma_s8.h"
 
 namespace octavo::kernels::cuda {
 
@@ -21,14 +21,30 @@ struct Tile {
   static constexpr int a_copies = m / copy_rows, b_copies = n / copy_rows;
   static_assert(m % copy_rows == 0 && n % copy_rows == 0, "every thread copies whole rows' shares");
   static_assert(warp_m % 16 == 0 && warp_n % 16 == 0, "B is loaded in pairs of fragments");
+  /// Rows of a warp that wait in shared memory at a time, and stages that there are at least to wait in.
+  static constexpr int turn_rows = warp_m < 32 ? warp_m : 32, least_stages = 2;
+};
+
+/// For wgmma: each warp has sixteen rows and all columns, which is how four of them hold what they multiply.
+template <int tile_m, int tile_n>
+struct WarpgroupTile : Tile<tile_m, tile_n, tile_m / 16, 1> {
+  static constexpr int least_stages = 6, groups = tile_m / WgmmaM64K32::m;
+  static_assert(tile_m % WgmmaM64K32::m == 0, "whole warpgroups");
 };
 
 using WideTile = Tile<128, 128, 2, 2>;
 using NarrowTile = Tile<128, 64, 2, 2>;
 using SmallTile = Tile<64, 64, 2, 2>;
+using BroadGroups = WarpgroupTile<128, 256>;
+using WideGroups = WarpgroupTile<128, 128>;
+using NarrowGroups = WarpgroupTile<128, 64>;
+using SmallGroups = WarpgroupTile<64, 64>;
 
 constexpr int async_stages = 3;     // sm_80: copies run two steps ahead
 constexpr int register_stages = 2;  // sm_75: the next step waits in registers
+/// sm_90a: copies run four steps ahead, while products read two. Two blocks of the wide tile have room.
+constexpr int warpgroup_stages = 6;
+static_assert(WideTile::least_stages == register_stages && WideGroups::least_stages == warpgroup_stages);
 
 /// Byte of a segment in its tile. Rows are 64 bytes, two to a line of all banks; the exclusive or puts the
 /// same segment of eight consecutive rows into eight different groups of banks.
@@ -60,19 +76,19 @@ OCTAVO_HD constexpr TilePlace b_matrix_place(int lane, int row, int k_step) {
   return {row + lane % 8 + lane / 16 * 8, k_step * 2 + lane / 8 % 2};
 }
 
-/// Results wait in shared memory to be stored, 32 rows of each row of warps at a time.
+/// Results wait in shared memory to be stored, turn_rows of each row of warps at a time.
 template <class Shape>
-constexpr int waiting_rows = Shape::warps_m * 32;
+constexpr int waiting_rows = Shape::warps_m* Shape::turn_rows;
 /// The row of the tile that waits at row `place` in turn number `turn`.
 template <class Shape>
 OCTAVO_HD constexpr int waiting_row(int place, int turn) {
-  return place / 32 * Shape::warp_m + turn * 32 + place % 32;
+  return place / Shape::turn_rows * Shape::warp_m + turn * Shape::turn_rows + place % Shape::turn_rows;
 }
 /// Word of a result that waits. The exclusive or puts what a warp writes as fragments, a column of 32 rows
 /// and a row of 32 columns each into 32 banks.
 template <class Shape>
 OCTAVO_HD constexpr int result_word(int place, int column) {
-  static_assert(waiting_rows<Shape> * Shape::n * 4 <= register_stages * Shape::stage_bytes,
+  static_assert(waiting_rows<Shape> * Shape::n * 4 <= Shape::least_stages * Shape::stage_bytes,
                 "fits the stages");
   return place * Shape::n + (column ^ ((place & 3) << 3 | (place >> 2 & 7)));
 }

@@ -38,7 +38,7 @@ struct ResultTile {
 
   __device__ void store_columns(int turn) const {
 #pragma unroll 4
-    for (int i = threadIdx.x / 32; i < Shape::warps_m * Shape::n; i += warps) {
+    for (int i = threadIdx.x / 32; i < waiting_rows<Shape> / 32 * Shape::n; i += warps) {
       const int place = i / Shape::n * 32 + threadIdx.x % 32;
       store(place, waiting_row<Shape>(place, turn), i % Shape::n);
     }
@@ -53,20 +53,21 @@ struct ResultTile {
   static constexpr int warps = Shape::threads / 32;
 };
 
-/// 32 rows of each warp to where they wait.
+/// Rows of each warp to where they wait.
 template <int turn, class Shape>
 __device__ void place_sums(const WarpSums<Shape>& sums, std::int32_t* wait) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int first = warp / Shape::warps_n * 32, column = warp_column<Shape>(warp);
+  const int first = warp / Shape::warps_n * Shape::turn_rows, column = warp_column<Shape>(warp);
+  constexpr int fragments = Shape::turn_rows / MmaM16N8K32::m;
 #pragma unroll
-  for (int i = 0; i < 2; ++i)
+  for (int i = 0; i < fragments; ++i)
 #pragma unroll
     for (int j = 0; j < Shape::n_fragments; ++j)
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const Place at = MmaM16N8K32::c(lane, r);
         wait[result_word<Shape>(first + i * 16 + at.row, column + j * 8 + at.column)] =
-            sums.value[turn * 2 + i][j][r];
+            sums.value[turn * fragments + i][j][r];
       }
 }
 
@@ -77,7 +78,7 @@ __device__ void store_turns(const WarpSums<Shape>& sums, const ResultTile<Shape,
   place_sums<turn>(sums, wait);
   __syncthreads();
   tile.store_turn(turn);
-  if constexpr ((turn + 1) * 32 < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
+  if constexpr ((turn + 1) * Shape::turn_rows < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
 }
 
 /// All threads; results wait in the stages, which nobody reads any more.

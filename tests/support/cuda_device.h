@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/check.h"
+#include "cuda/conv_s8.h"
 #include "support/cuda_operands.h"
 
 // On the host, where OCTAVO_ARCH says which architecture is played and threads take turns, large tests wait
@@ -20,7 +21,18 @@ inline constexpr bool on_host = true;
 inline constexpr bool on_host = false;
 #endif
 
-inline constexpr std::array all_families = {cu::Family::mma, cu::Family::dp4a};
+/// Those that this device runs.
+inline std::vector<cu::Family> families() {
+  std::vector<cu::Family> those(cu::all_families.begin(), cu::all_families.end());
+  std::erase_if(those, [](cu::Family family) { return !cu::refuse_family(family).empty(); });
+  return those;
+}
+/// Those with every tile.
+inline std::vector<cu::Family> matrix_families() {
+  std::vector<cu::Family> those = families();
+  std::erase(those, cu::Family::dp4a);
+  return those;
+}
 
 /// Memory of the device with the bytes of a vector, or of poison.
 template <class T>

@@ -11,6 +11,7 @@
 #include "cuda/conv_plan.h"
 #include "cuda/shared_tile.h"
 #include "support/catch.h"
+#include "support/wgmma.h"
 
 namespace octavo::kernels::test {
 
@@ -25,12 +26,14 @@ struct DeviceMaps {
   static cu::TilePlace a_matrix(int lane, int row, int step) { return cu::a_matrix_place(lane, row, step); }
   static cu::TilePlace b_matrix(int lane, int row, int step) { return cu::b_matrix_place(lane, row, step); }
   static cu::Place c(int lane, int reg) { return cu::MmaM16N8K32::c(lane, reg); }
+  static std::uint64_t descriptor(std::uint32_t address) { return cu::matrix_descriptor(address); }
+  static std::uint64_t at_step(std::uint64_t descriptor, int k) { return cu::at_step(descriptor, k); }
   static cu::QuarterStep quarter(int i) { return cu::quarter_step(i); }
   static void advance(const cu::GemmClass& c, cu::Cursor& at, int by) { cu::advance(c, at, by); }
   static int octaves(int from, int to) { return from - to; }
 };
 
-enum class Instruction { m16n8k32, m8n8k16, dp4a };
+enum class Instruction { m16n8k32, m8n8k16, dp4a, wgmma };
 
 template <int count>
 using Registers = std::array<std::array<std::array<std::int8_t, 4>, count>, 32>;  // [lane][register][byte]
@@ -85,6 +88,11 @@ class BlockEmulation {
     begin_copies(first);
     for (int step = 0; step < count; ++step) {
       copy_step();
+      if (instruction == Instruction::wgmma) {
+        for (int group = 0; group < Shape::threads / cu::WgmmaM64K32::threads; ++group)
+          for (int k = 0; k < Shape::k_steps; ++k) multiply_group(group, k);
+        continue;
+      }
       for (int warp = 0; warp < Shape::threads / 32; ++warp)
         if (instruction == Instruction::dp4a)
           dot_products(warp);
@@ -109,6 +117,7 @@ class BlockEmulation {
   }
 
   static constexpr int warps = Shape::threads / 32;
+  static constexpr std::uint32_t stage_address = 3 * 512;  // a multiple of a pattern, as stages are
   using Sums = std::array<std::array<std::array<std::array<std::int32_t, 4>, 32>, Shape::n_fragments>,
                           Shape::m_fragments>;
 
@@ -228,6 +237,29 @@ class BlockEmulation {
       }
   }
 
+  /// One wgmma of warpgroup `group`: 64 rows from where its descriptor of A says by all columns of B.
+  void multiply_group(int group, int k) {
+    using Mma = cu::WgmmaM64K32;
+    const std::uint64_t a =
+        Maps::at_step(Maps::descriptor(stage_address + static_cast<std::uint32_t>(group * Mma::m * 64)), k);
+    const std::uint64_t b = Maps::at_step(Maps::descriptor(stage_address + Shape::a_bytes), k);
+    // Behind the stage, where a wrong descriptor reads, are other stages.
+    const auto segment = [&](std::uint64_t descriptor, int row, int number) {
+      static constexpr std::array<std::int8_t, 16> other = {77};
+      const std::uint32_t at = matrix_segment(descriptor, row, number) - stage_address;
+      return at <= Shape::stage_bytes - 16 ? &shared_[at] : other.data();
+    };
+    for (int thread = 0; thread < Mma::threads; ++thread)
+      for (int reg = 0; reg < Shape::n / 2; ++reg) {
+        const cu::Place p = Mma::c(thread, reg);
+        std::int32_t& sum = sums_[group * 4 + thread / 32][0][reg / 4][thread % 32][reg % 4];
+        for (int number = 0; number < Mma::k / 16; ++number) {
+          const std::int8_t *left = segment(a, p.row, number), *right = segment(b, p.column, number);
+          for (int t = 0; t < 16; ++t) sum += value_of(left[t]) * right[t];
+        }
+      }
+  }
+
   void dot_products(int warp) {
     visit_fragments(warp, [&](int row, int column, std::int32_t& sum) {
       for (int segment = 0; segment < Shape::row_segments; ++segment)
@@ -288,9 +320,14 @@ std::vector<std::int64_t> emulate(const cu::ConvPlan& plan, const Bytes& a, cons
   for (int part = 0; part < plan.parts(); ++part)
     for (std::int64_t i = 0; i < plan.grid.blocks(); ++i) {
       const cu::TileAt at = cu::tile_at(plan.grid, i);
-      if (plan.tile == cu::TileKind::wide) run(cu::WideTile{}, part, at);
-      if (plan.tile == cu::TileKind::narrow) run(cu::NarrowTile{}, part, at);
-      if (plan.tile == cu::TileKind::small) run(cu::SmallTile{}, part, at);
+      const bool groups = instruction == Instruction::wgmma;
+      if (plan.tile == cu::TileKind::broad) run(cu::BroadGroups{}, part, at);
+      if (plan.tile == cu::TileKind::wide)
+        groups ? run(cu::WideGroups{}, part, at) : run(cu::WideTile{}, part, at);
+      if (plan.tile == cu::TileKind::narrow)
+        groups ? run(cu::NarrowGroups{}, part, at) : run(cu::NarrowTile{}, part, at);
+      if (plan.tile == cu::TileKind::small)
+        groups ? run(cu::SmallGroups{}, part, at) : run(cu::SmallTile{}, part, at);
     }
   std::vector<std::int64_t> sums(static_cast<std::size_t>(g.results * (order != nullptr ? 2 : 1)));
   const auto add = [&](int first, int count, int octave, int odd) {

@@ -1,6 +1,7 @@
 // Runs CUDA kernel sources on the host: every thread of a block is a fiber, warps take turns in a drawn
 // order, and the instructions of kernels/cuda/device_ops.cuh are done by the PTX tables. Asynchronous copies
-// arrive either at once or as late as the waits allow, so that a missing wait or barrier shows as wrong sums.
+// and products are done either at once or as late as the waits allow, so that a missing wait or barrier shows
+// as wrong sums. Products of warpgroups read a memory of their own, which late copies reach at fences alone.
 // Include before a .cuh file; one architecture (OCTAVO_ARCH) for a program.
 #pragma once
 
@@ -13,8 +14,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "cuda/mma_s8.h"
+#include "cuda/wgmma_s8.h"
 #include "support/fiber_switch.h"
+#include "support/wgmma.h"
 
 #define __device__
 #define __global__
@@ -42,9 +44,13 @@ class FiberBlock {
  public:
   static FiberBlock& current() { return *current_; }
 
-  FiberBlock(int threads, unsigned seed, bool late_copies)
-      : late_copies_(late_copies), generator_(seed), fibers_(static_cast<std::size_t>(threads)) {
-    shared_.assign(64 * 1024 + 128, 0x77);
+  FiberBlock(int threads, unsigned seed, bool late_copies, bool late_products = false)
+      : late_copies_(late_copies),
+        late_products_(late_products),
+        generator_(seed),
+        fibers_(static_cast<std::size_t>(threads)),
+        shared_(shared_bytes + 128, 0x77),
+        seen_by_products_(shared_bytes, 0x77) {
     for (int i = 0; i < threads; ++i) fiber(i).stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
   }
 
@@ -57,6 +63,7 @@ class FiberBlock {
     body_ = &body, current_ = this;
     for (Fiber& f : fibers_) {
       f.done = false, f.waits_for = nullptr;
+      f.products.clear(), f.product_groups.clear();
       f.context.begin(f.stack.get(), stack_bytes, &FiberBlock::start);
     }
     const int warps = static_cast<int>(fibers_.size() / 32);
@@ -110,8 +117,37 @@ class FiberBlock {
   }
   int lane() const { return now_ % 32; }
 
+  /// What this thread copied and waited for reaches the memory that products read.
+  void show_to_products() {
+    for (const std::int8_t* to : fiber(now_).unseen) show(to);
+    fiber(now_).unseen.clear();
+  }
+  const std::int8_t* seen_by_products(std::uint32_t address) const {
+    return &seen_by_products_.at(address + 15) - 15;
+  }
+  using Product = std::function<void()>;
+  void begin_products() { fiber(now_).ordered = true; }
+  void multiply(Product product) {
+    if (!fiber(now_).ordered) throw std::logic_error("a product without a fence since the last wait");
+    if (late_products_)
+      fiber(now_).products.push_back(std::move(product));
+    else
+      product();
+  }
+  void commit_products() {
+    fiber(now_).product_groups.push_back(std::move(fiber(now_).products)), fiber(now_).products.clear();
+  }
+  void wait_products(std::size_t pending) {
+    auto& groups = fiber(now_).product_groups;
+    fiber(now_).ordered = false;
+    while (groups.size() > pending) {
+      for (const Product& product : groups.front()) product();
+      groups.erase(groups.begin());
+    }
+  }
+
  private:
-  static constexpr std::size_t stack_bytes = 64 * 1024;
+  static constexpr std::size_t stack_bytes = 64 * 1024, shared_bytes = 227 * 1024;
   struct Fiber {
     FiberContext context;
     std::unique_ptr<char[]> stack;
@@ -120,17 +156,28 @@ class FiberBlock {
     int seen = 0;
     std::vector<Copy> copies;
     std::vector<std::vector<Copy>> groups;
+    std::vector<const std::int8_t*> unseen;  // copies that no fence has shown to products
+    std::vector<Product> products;
+    std::vector<std::vector<Product>> product_groups;
+    bool ordered = false;
   };
   struct Warp {
     int arrived = 0, generation = 0;
     alignas(16) char slots[2][32 * 32];
   };
 
-  static void perform(const Copy& c) {
+  void perform(const Copy& c) {
     if (c.from != nullptr)
       std::memcpy(c.to, c.from, 16);
     else
       std::memset(c.to, 0, 16);
+    if (late_copies_)
+      fiber(now_).unseen.push_back(c.to);
+    else
+      show(c.to);
+  }
+  void show(const std::int8_t* at) {
+    std::memcpy(&seen_by_products_.at(static_cast<std::size_t>(at - shared())), at, 16);
   }
   static void start() {
     FiberBlock& block = *current_;
@@ -166,10 +213,10 @@ class FiberBlock {
   }
 
   static inline FiberBlock* current_ = nullptr;
-  bool late_copies_;
+  bool late_copies_, late_products_;
   std::mt19937 generator_;
   std::vector<Fiber> fibers_;
-  std::vector<std::int8_t> shared_;
+  std::vector<std::int8_t> shared_, seen_by_products_;
   Warp warps_[32];
   int block_arrived_ = 0, block_generation_ = 0, now_ = 0;
   FiberContext scheduler_;
@@ -301,6 +348,34 @@ inline void commit_copies() { test::FiberBlock::current().commit(); }
 template <int pending>
 void wait_copies() {
   test::FiberBlock::current().wait_groups(pending);
+}
+
+inline void show_to_products() { test::FiberBlock::current().show_to_products(); }
+template <int fragments>
+void begin_products(int (&)[fragments][4]) {
+  test::FiberBlock::current().begin_products();
+}
+inline void commit_products() { test::FiberBlock::current().commit_products(); }
+template <int pending, int fragments>
+void wait_products(int (&)[fragments][4]) {
+  test::FiberBlock::current().wait_products(pending);
+}
+/// This thread's sums alone.
+template <bool a_unsigned, int fragments>
+void start_product(int (&sums)[fragments][4], std::uint64_t a, std::uint64_t b) {
+  test::FiberBlock& block = test::FiberBlock::current();
+  const int thread = static_cast<int>(threadIdx.x) % WgmmaM64K32::threads;
+  block.multiply([&block, &sums, thread, a, b] {
+    for (int reg = 0; reg < fragments * 4; ++reg) {
+      const Place at = WgmmaM64K32::c(thread, reg);
+      for (int segment = 0; segment < WgmmaM64K32::k / segment_bytes; ++segment) {
+        const std::int8_t* left = block.seen_by_products(test::matrix_segment(a, at.row, segment));
+        const std::int8_t* right = block.seen_by_products(test::matrix_segment(b, at.column, segment));
+        for (int t = 0; t < segment_bytes; ++t)
+          sums[reg / 4][reg % 4] += value_of<a_unsigned>(left[t]) * right[t];
+      }
+    }
+  });
 }
 
 }  // namespace octavo::kernels::cuda

@@ -14,7 +14,7 @@ namespace octavo::kernels::test {
 inline constexpr std::array all_products = {Product::forward, Product::grad_input, Product::grad_weight};
 inline constexpr std::array all_tiles = {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small};
 inline constexpr std::array all_instructions = {Instruction::m16n8k32, Instruction::m8n8k16,
-                                                Instruction::dp4a};
+                                                Instruction::dp4a, Instruction::wgmma};
 
 inline Bytes draw_bytes(std::int64_t count, unsigned seed, int lowest = -128) {
   std::mt19937 generator(seed);

@@ -12,6 +12,18 @@
 
 namespace octavo::kernels::test {
 
+#if OCTAVO_WGMMA
+using Matrix = cu::WarpgroupMath;
+using Wide = cu::WideGroups;
+using Narrow = cu::NarrowGroups;
+using Small = cu::SmallGroups;
+#else
+using Matrix = cu::MatrixMath;
+using Wide = cu::WideTile;
+using Narrow = cu::NarrowTile;
+using Small = cu::SmallTile;
+#endif
+
 template <class Shape, class Math, bool by_class>
 void launch_conv(const cu::ConvPlan& plan, const cu::ConvRun& run, unsigned seed) {
   const Dim3 grid{static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts())};
@@ -25,14 +37,18 @@ void launch_conv(const cu::ConvPlan& plan, const cu::ConvRun& run, unsigned seed
 
 template <bool by_class>
 void launch_tile(const cu::ConvPlan& plan, const cu::ConvRun& run, bool dot, unsigned seed) {
+#if OCTAVO_WGMMA
+  if (plan.tile == cu::TileKind::broad)
+    return launch_conv<cu::BroadGroups, Matrix, by_class>(plan, run, seed);
+#endif
   if (dot)
     launch_conv<cu::SmallTile, cu::DotMath, by_class>(plan, run, seed);
   else if (plan.tile == cu::TileKind::wide)
-    launch_conv<cu::WideTile, cu::MatrixMath, by_class>(plan, run, seed);
+    launch_conv<Wide, Matrix, by_class>(plan, run, seed);
   else if (plan.tile == cu::TileKind::narrow)
-    launch_conv<cu::NarrowTile, cu::MatrixMath, by_class>(plan, run, seed);
+    launch_conv<Narrow, Matrix, by_class>(plan, run, seed);
   else
-    launch_conv<cu::SmallTile, cu::MatrixMath, by_class>(plan, run, seed);
+    launch_conv<Small, Matrix, by_class>(plan, run, seed);
 }
 
 /// The kernels of a product as run_conv() launches them.

@@ -122,6 +122,12 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"the host", 4};
   return cudaSuccess;
 }
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+inline int cuda_host_capability = OCTAVO_ARCH / 100;
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = cuda_host_capability;
+  return cudaSuccess;
+}
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
@@ -256,9 +262,11 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 struct cudaFuncAttributes {
   int binaryVersion;
+  std::size_t sharedSizeBytes;
 };
+inline std::size_t cuda_host_static_shared = 1024;  // of every kernel
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
-  attributes->binaryVersion = OCTAVO_ARCH / 10;
+  *attributes = {OCTAVO_ARCH / 10, cuda_host_static_shared};
   return cudaSuccess;
 }
 
@@ -269,7 +277,8 @@ inline test::FiberBlock& fibers_of(int threads) {
   static std::map<int, std::unique_ptr<test::FiberBlock>> blocks;
   auto& block = blocks[threads];
   if (!block)
-    block = std::make_unique<test::FiberBlock>(threads, static_cast<unsigned>(threads), threads % 64 == 0);
+    block =
+        std::make_unique<test::FiberBlock>(threads, static_cast<unsigned>(threads), threads % 64 == 0, true);
   return *block;
 }
 
