@@ -202,7 +202,9 @@ struct Arguments {
 int run(const Arguments& arguments) {
   cudaDeviceProp properties{};
   cu::check(cudaGetDeviceProperties(&properties, 0), "bench_gpu_kernels: a GPU");
-  const auto family = arguments.family == "dp4a" ? cu::Family::dp4a : cu::Family::mma;
+  const cu::Family family = arguments.family == "mma"    ? cu::Family::mma
+                            : arguments.family == "dp4a" ? cu::Family::dp4a
+                                                         : cu::Family::wgmma;
   const cu::ConvOptions options{.processors = properties.multiProcessorCount};
   const Peaks peaks =
       measure_peaks(arguments.timing, properties.multiProcessorCount, arguments.copied, arguments.mma_rounds);
@@ -234,7 +236,8 @@ int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app{"INT8 products of training on a GPU, as JSON"};
   app.add_option("--batch", arguments.batch, "images (256)")->check(CLI::Range(1, 1 << 16));
-  app.add_option("--family", arguments.family, "mma or dp4a")->check(CLI::IsMember({"mma", "dp4a"}));
+  app.add_option("--family", arguments.family, "mma, dp4a or wgmma")
+      ->check(CLI::IsMember({"mma", "dp4a", "wgmma"}));
   app.add_option("--layer", arguments.only, "layers whose name holds this; may be repeated");
   app.add_option("--rounds", arguments.timing.rounds, "rounds (7), of which the median counts")
       ->check(CLI::Range(1, 1000));

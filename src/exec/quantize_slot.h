@@ -14,8 +14,8 @@ void refuse_non_finite(const Slot& slot, const Runtime& runtime, std::uint32_t m
 /// Scales of a chain's values: 1, or one per sample or channel.
 std::size_t scale_count(ScaleGranularity granularity, const kernels::Chain& chain);
 
-/// The ranges that a pass need not look for, one per scale: fixed, frozen for evaluation or held. False: maxima
-/// decide. Weights are as in training in evaluation too.
+/// The ranges that a pass need not look for, one per scale: fixed, frozen for evaluation or held. False:
+/// maxima decide. Weights are as in training in evaluation too.
 bool given_ranges(const Slot& slot, Phase phase, std::span<float> ranges);
 
 /// No range of a sample is above it: a held range cannot be each sample's, it is the most that any covers.
