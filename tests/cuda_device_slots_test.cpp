@@ -16,6 +16,7 @@ void synchronize() { cu::check(cudaDeviceSynchronize(), "test: synchronize"); }
 
 std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
   std::vector<std::uint32_t> bits;
+  bits.reserve(values.size());
   for (const float v : values) bits.push_back(std::bit_cast<std::uint32_t>(v));
   return bits;
 }

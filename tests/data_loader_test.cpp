@@ -66,6 +66,7 @@ Copy copy_of(const Batch& batch) {
 
 std::vector<Copy> take(Loader& loader, int count) {
   std::vector<Copy> batches;
+  batches.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) batches.push_back(copy_of(loader.next()));
   return batches;
 }

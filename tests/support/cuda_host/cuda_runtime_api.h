@@ -137,6 +137,7 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cud
 }
 inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   if (cuda_host.captures > 0) return cudaErrorStreamCaptureUnsupported;
+  if (to == nullptr) return bytes == 0 ? cudaSuccess : cudaErrorInvalidValue;
   cuda_host_finish();
   std::memset(to, value, bytes);
   return cudaSuccess;
