@@ -8,7 +8,7 @@
 namespace octavo::device {
 namespace {
 
-constexpr std::size_t most_graphs = 8;
+constexpr std::size_t most_graphs = 8, most_seen = 256;
 
 cudaGraphExec_t capture(cudaStream_t stream, FunctionRef<void()> enqueue) {
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture of a step");
@@ -40,6 +40,7 @@ CapturedSteps::~CapturedSteps() {
 }
 
 void CapturedSteps::run(const std::string& passes, cudaStream_t stream, FunctionRef<void()> enqueue) {
+  if (seen_.size() >= most_seen) seen_.clear();
   if (!enabled_ || seen_.insert(passes).second) return enqueue();
   auto known =
       std::find_if(graphs_.begin(), graphs_.end(), [&](const Graph& kept) { return kept.passes == passes; });

@@ -116,14 +116,8 @@ DeviceChain::Sums DeviceChain::shifted_squares(const float* shift) {
   return sums;
 }
 
-// As ChainBuilder::sample_maxima().
 bool DeviceChain::knows_samples() const {
-  const std::span<const Step> all = builder_.chain().steps;
-  if (!bounded_ || bounded_step_ >= all.size()) return false;
-  const std::span<const Step> end = all.subspan(bounded_step_);
-  return end[0].kind == StepKind::combine && std::all_of(end.begin() + 1, end.end(), [](const Step& step) {
-           return step.kind == StepKind::store;
-         });
+  return bounded_ && bounded_at_end(builder_.chain().steps, bounded_step_);
 }
 
 void DeviceChain::finish(const Node& node) {

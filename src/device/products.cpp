@@ -12,10 +12,6 @@ using kernels::Product;
 using kernels::View;
 using kernels::cuda::ImageLayout;
 
-bool is_x(Product product, bool a) {
-  return product == Product::forward || (product == Product::grad_weight && a);
-}
-
 ImageLayout layout_of(const ConvShape& shape, bool x) {
   ImageLayout layout = x ? kernels::cuda::x_layout(shape) : kernels::cuda::y_layout(shape);
   if (shape.depthwise()) layout.groups = 1;
@@ -43,7 +39,8 @@ View batch_view(const ConvShape& shape, bool x) {
 }
 
 View a_view(const ConvShape& shape, Product product) {
-  return product == Product::grad_weight ? batch_view(shape, true) : pixel_view(shape, is_x(product, true));
+  return product == Product::grad_weight ? batch_view(shape, true)
+                                         : pixel_view(shape, product == Product::forward);
 }
 View b_view(const ConvShape& shape, Product product) {
   return product == Product::grad_weight ? batch_view(shape, false) : View{};

@@ -87,9 +87,7 @@ void merge_report(Program& program, const PlanMemory& plan, bool weights_quantiz
     if (slot.operand == Operand::weight || slot.format.granularity != ScaleGranularity::channel) continue;
     const std::uint32_t* maxima = plan.report.host(of.channel_max);
     slot.max_bits.assign(maxima, maxima + of.channels);
-    slot.channel_max.resize(slot.max_bits.size());
-    for (std::size_t k = 0; k < slot.max_bits.size(); ++k)
-      slot.channel_max[k] = std::max(slot.channel_max[k], std::bit_cast<float>(slot.max_bits[k]));
+    merge_channel_maxima(slot);
   }
 }
 

@@ -51,6 +51,12 @@ NodeList<Step> looking_steps(NodeMemory& memory, std::span<const Step> steps) {
   return kept;
 }
 
+bool bounded_at_end(std::span<const Step> steps, std::size_t bounded) {
+  if (bounded >= steps.size() || steps[bounded].kind != StepKind::combine) return false;
+  return std::all_of(steps.begin() + static_cast<std::ptrdiff_t>(bounded) + 1, steps.end(),
+                     [](const Step& step) { return step.kind == StepKind::store; });
+}
+
 kernels::Chain ChainBuilder::chain() const {
   kernels::Chain whole = chain_;
   whole.steps = steps_.values();
@@ -97,11 +103,7 @@ void ChainBuilder::widen(const float* margin) {
 }
 
 std::span<const std::uint32_t> ChainBuilder::sample_maxima() const {
-  if (sample_max_.empty() || bounded_step_ >= steps_.size()) return {};
-  const std::span<const Step> end = steps_.values().subspan(bounded_step_);
-  const bool last =
-      std::all_of(end.begin() + 1, end.end(), [](const Step& step) { return step.kind == StepKind::store; });
-  return end[0].kind == StepKind::combine && last ? sample_max_ : std::span<std::uint32_t>{};
+  return bounded_at_end(steps_.values(), bounded_step_) ? sample_max_ : std::span<std::uint32_t>{};
 }
 
 const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {

@@ -11,6 +11,9 @@ namespace octavo {
 /// The steps without those that leave something in memory: for a pass that only looks.
 NodeList<kernels::Step> looking_steps(NodeMemory& memory, std::span<const kernels::Step> steps);
 
+/// Maxima taken for a combine() behind the first `bounded` steps hold for the end: only stores follow it.
+bool bounded_at_end(std::span<const kernels::Step> steps, std::size_t bounded);
+
 class ChainBuilder {
  public:
   ChainBuilder(Runtime& runtime, const Geometry& geometry, kernels::FloatSource x);

@@ -6,12 +6,9 @@
 #include "core/timed.h"
 
 namespace octavo {
-namespace {
 
 using kernels::FloatType;
 using kernels::StepKind;
-
-}  // namespace
 
 // The mean over micro-steps, which are of equal size.
 void merge_summaries(Slot& slot, const std::vector<ChannelSummary>& more) {

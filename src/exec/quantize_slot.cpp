@@ -163,13 +163,13 @@ void keep_sample_maxima(Slot& slot) {
   for (const std::uint32_t bits : slot.max_bits) slot.sample_max.push_back(std::bit_cast<float>(bits));
 }
 
-void merge_maxima(Slot& slot, const std::vector<std::uint32_t>& bits) {
-  slot.channel_max.resize(bits.size());
-  for (std::size_t i = 0; i < bits.size(); ++i)
-    slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(bits[i]));
-}
-
 }  // namespace
+
+void merge_channel_maxima(Slot& slot) {
+  slot.channel_max.resize(slot.max_bits.size());
+  for (std::size_t i = 0; i < slot.max_bits.size(); ++i)
+    slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(slot.max_bits[i]));
+}
 
 void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
               bool observed, FunctionRef<void(kernels::Chain&)> pass) {
@@ -194,7 +194,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   slot.elements += chain.n * chain.h * chain.w * chain.c;
   const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
   slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
-  if (channel_maxima) merge_maxima(slot, slot.max_bits);
+  if (channel_maxima) merge_channel_maxima(slot);
   keep_sample_maxima(slot);
   if (observation) observation->finish();
 }

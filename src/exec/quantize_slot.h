@@ -21,6 +21,9 @@ bool given_ranges(const Slot& slot, Phase phase, std::span<float> ranges);
 /// No range of a sample is above it: a held range cannot be each sample's, it is the most that any covers.
 float sample_cap(const Slot& slot);
 
+/// Adds slot.max_bits, of channels, to what the step has seen.
+void merge_channel_maxima(Slot& slot);
+
 /// The scale of |v| <= range.
 void set_scale(Slot& slot, std::size_t index, float range);
 
