@@ -264,7 +264,7 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   tile.rows = pointers.data();
   tile.acc = acc;
   const ConvPanel& p = panel(place.panel);
-  isa_.tiles[p.width == 32][place.rows.rows](tile);
+  isa_.tiles[p.width == 32]->sums[static_cast<std::size_t>(place.rows.rows)](tile);
   return correction(run, b_plane, place.group, block) + p.begin;
 }
 

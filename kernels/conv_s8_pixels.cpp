@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 
@@ -60,12 +61,14 @@ class PixelProduct final : public ConvS8 {
     const std::uint8_t* in[ConvIsa::most_rows];
     std::int64_t out[ConvIsa::most_rows];
     float scale[ConvIsa::most_rows];
+    bool one_scale;
   };
   /// What the tiles of one panel share but for their number of rows.
   struct PanelRun {
     ConvTile tile;
     ConvFinishRows finish;
     std::int64_t width;
+    bool plain;  // a ConvFinishedTile takes it, with one scale of A
   };
   struct Range {
     std::int64_t begin, end;
@@ -106,7 +109,8 @@ class PixelProduct final : public ConvS8 {
                   const ConvArgs& args) const;
   PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, const Rows& rows,
                      std::int32_t* acc, const ConvArgs& args) const;
-  void run_tile(PanelRun& run, std::int64_t count, const ConvArgs& args) const;
+  bool ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const;
+  void run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
@@ -308,7 +312,7 @@ void PixelProduct::run_panels(const Task& task, std::size_t pixel_class, std::in
     if (carry >= tile_count) carry -= tile_count;
     fill_rows(pixels, task.group, at, count, args, rows);
     for (std::int64_t panel = 0; panel < end - begin; ++panel)
-      run_tile(runs[static_cast<std::size_t>(panel)], count, args);
+      run_tile(runs[static_cast<std::size_t>(panel)], count, rows.one_scale, args);
   }
 }
 
@@ -323,12 +327,15 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
   const bool by_sample = args.a_scale_vector;
   const auto* base = static_cast<const std::uint8_t*>(args.a) + group * inputs_;
   auto [n, i, j] = at;  // in registers: the stores below could change the original
+  const std::int64_t first_sample = n;
+  std::int64_t last_sample = n;
   for (std::int64_t row = 0; row < count;) {
     const std::uint8_t* in =
         base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
     const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
     std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
     const std::int64_t end = std::min(count, row + pixels.w.size - j);
+    last_sample = n;
     j += end - row;
     if (by_sample) std::fill(rows.scale + row, rows.scale + end, args.a_scale[n]);
     for (; row < end; ++row, in += in_step, out += out_step) {
@@ -340,6 +347,7 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
     if (++i == pixels.h.size) i = 0, ++n;
   }
   at = {n, i, j};
+  rows.one_scale = !by_sample || first_sample == last_sample;
 }
 
 /// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.
@@ -356,11 +364,21 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
     for (int i = 0; i < args.a_planes; ++i) {
       for (std::int64_t row = 0; row < finish.rows; ++row)
         rows[static_cast<std::size_t>(row)] = first.rows[row] + i * plane_stride(a_);
-      isa_.tiles[width == 32][finish.rows](tile);
+      isa_.tiles[width == 32]->sums[static_cast<std::size_t>(finish.rows)](tile);
       isa_.add_sums(sums, tile.acc, correction, finish.rows, width, 8 * (i + j), i + j == 0);
     }
   finish.sums = sums;
   isa_.finish_rows(finish);
+}
+
+/// What a ConvFinishedTile takes.
+bool PixelProduct::ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const {
+  const auto finite = [](const float* scale, std::int64_t count) {
+    return std::all_of(scale, scale + count, [](float v) { return std::isfinite(v); });
+  };
+  return args.a_planes * args.b_planes == 1 && !args.integers &&
+         (!args.bias || finite(args.bias + column, columns)) && finite(args.a_scale, args.a_scale_vector ? shape_.n : 1) &&
+         finite(args.b_scale + (args.b_scale_vector ? column : 0), args.b_scale_vector ? columns : 1);
 }
 
 PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int64_t group,
@@ -395,12 +413,12 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
       .bias = args.bias ? args.bias + column : nullptr,
       .out = args.out ? args.out + panel.begin : FloatTarget{},
       .accumulate = args.accumulate,
-      .stream = streams(args),
+      .stream = streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
       .integers = args.integers ? args.integers + panel.begin : nullptr};
-  return {tile, finish, panel.width};
+  return {tile, finish, panel.width, ends_in_registers(args, column, finish.columns)};
 }
 
-void PixelProduct::run_tile(PanelRun& run, std::int64_t count, const ConvArgs& args) const {
+void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const {
   ConvFinishRows& finish = run.finish;
   finish.rows = count;
   // The lines that are added to come while the tile is computed; stores alone need no such help.
@@ -409,7 +427,10 @@ void PixelProduct::run_tile(PanelRun& run, std::int64_t count, const ConvArgs& a
       for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
         __builtin_prefetch((finish.out + (finish.out_index[i] + j)).data, 1);
   if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
-  isa_.tiles[run.width == 32][count](run.tile);
+  const ConvTiles& tiles = *isa_.tiles[run.width == 32];
+  const auto rows = static_cast<std::size_t>(count);
+  if (run.plain && one_scale && tiles.finished[rows] != nullptr) return tiles.finished[rows](run.tile, finish);
+  tiles.sums[rows](run.tile);
   isa_.finish_rows(finish);
 }
 

@@ -51,9 +51,15 @@ struct ConvFinishRows {
   const float* bias;  // per column, or null
   FloatTarget out;
   bool accumulate;
-  bool stream;  // may write around the caches; only without accumulate
+  bool stream;  // writes around the caches: whole lines, nothing to add (whole_lines)
   std::int64_t* integers;
 };
+
+/// Results whose rows of `columns` elements are `pitch` apart can be written around the caches.
+inline bool whole_lines(const FloatTarget& out, std::int64_t pitch, std::int64_t columns) {
+  const std::int64_t size = float_bytes(out.type);
+  return (columns * size % 64 | pitch * size % 64) == 0 && reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
+}
 
 /// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].
 struct ConvFinishColumns {
@@ -83,16 +89,26 @@ struct ConvPack {
   bool stream;  // may write around the caches
 };
 
+/// Both in one, without a detour of the sums through memory: for one plane, one scale of A, finite scales and
+/// bias; no integers.
+using ConvFinishedTile = void (*)(const ConvTile&, const ConvFinishRows&);
+
 /// Tiles of grad_weight over few pixels, by rows (conv_s8_outer.h).
 struct ConvOuter;
 using ConvOuterTiles = std::array<void (*)(const ConvOuter&), 15>;
 
-/// Tiles are `columns` 16 (index 0) or 32 (index 1) wide; tiles[width][rows] for rows in [1,
-/// max_rows[width]].
+/// Tiles of one width by their number of rows.
+struct ConvTiles {
+  static constexpr std::size_t most_rows = 14;
+  std::array<ConvTileFunction, most_rows + 1> sums;
+  std::array<ConvFinishedTile, most_rows + 1> finished;  // null where there is none
+};
+
+/// Tiles are `columns` 16 (index 0) or 32 (index 1) wide and have up to max_rows[width] rows.
 struct ConvIsa {
-  static constexpr int widest = 32, most_rows = 14, most_elements = 448;
+  static constexpr int widest = 32, most_rows = ConvTiles::most_rows, most_elements = 448;
   int max_rows[2];  // 0: has no tile of this width
-  const ConvTileFunction* tiles[2];
+  const ConvTiles* tiles[2];
   void (*finish_rows)(const ConvFinishRows&);
   /// sums[i] (+)= (acc[i] - correction[i % pitch]) 2^shift, the difference modulo 2^32 before it is widened,
   /// the sum modulo 2^64; `first` overwrites.

@@ -34,8 +34,10 @@ AVX2, AVX512 = "avx2/", "avx512vnni/"
 STRIPS = "run_strips<.*WholeStrip"  # 15 chains, 3 tails, 2 types; without steps and tail there is nothing to do
 SUMS = "(add_lanes|fill_lanes|run_fused_sums)<"  # 5 chains, 2 types, however they are inlined
 RULES = [
-    Rule(AVX512 + "conv_s8", "wide_tile<", 14, "vpdpbusd"),
-    Rule(AVX512 + "conv_s8", "narrow_tile<", 14, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "wide_tile<", 14, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "narrow_tile<", 14, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "finished_tile<true", 2, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "finished_tile<false", 2, "vpdpbusd"),
     Rule(AVX512 + "depthwise_s8", "depthwise_pixels_to<", 2, "vpdpbusd", 4),
     Rule(AVX512 + "depthwise_s8", "sum_taps<.*, 3>", 1, "vpdpbusd", 16),
     Rule(AVX512 + "depthwise_s8", "sum_taps<.*, 1>", 1, "vpdpbusd", 8),

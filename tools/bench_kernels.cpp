@@ -65,10 +65,11 @@ struct Options {
   bool json = false, reference = false;
   int a_planes = 1, b_planes = 1;
   std::string classes = "none";
-  std::string filter, isa, product;
+  std::string filter, isa, product, results = "f32";
 
   ConvTiming timing_of(std::int64_t samples) const {
-    ConvTiming timing{budget, a_planes, b_planes, {}};
+    ConvTiming timing{.budget = budget, .a_planes = a_planes, .b_planes = b_planes};
+    if (results == "bf16") timing.results = FloatType::bf16;
     if (classes != "none") timing.classes = draw_sample_classes(samples, classes == "half");
     return timing;
   }
@@ -130,6 +131,8 @@ int octavo::bench_kernels(int argc, char** argv) {
   app.add_option("--isa", options.isa, "only this instruction set");
   app.add_option("--product", options.product, "only this product")
       ->check(CLI::IsMember({"forward", "grad_input", "grad_weight"}));
+  app.add_option("--results", options.results, "type of the results of forward and grad_input")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--a-planes", options.a_planes, "planes of A (8 bits each)")
       ->check(CLI::Range(1, most_planes));
   app.add_option("--b-planes", options.b_planes, "planes of B (8 bits each)")

@@ -46,12 +46,13 @@ ConvSeconds time_conv_s8(const ConvS8Candidate& candidate, const ConvShape& shap
   RandomBytes a(planes_bytes(a_view, args.a_planes)), scratch(kernel->scratch_bytes(args));
   RandomBytes b(weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
   const std::int64_t results = product == Product::forward ? y : product == Product::grad_input ? x : w;
-  RandomBytes plain(w * args.b_planes), out(4 * results);
+  const FloatType type = weights ? timing.results : FloatType::f32;
+  RandomBytes plain(w * args.b_planes), out(float_bytes(type) * results);
   ConvSeconds seconds;
   // Strides above the kernel's height pass over rows of X.
   const std::int64_t rows = std::min(shape.stride_h, shape.r);
   const std::int64_t a_bytes = planes_bytes(a_view, args.a_planes);
-  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) + 4 * results +
+  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) + float_bytes(type) * results +
                   (weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
   if (weights) {
     const auto pack = [&] {
@@ -62,7 +63,7 @@ ConvSeconds time_conv_s8(const ConvS8Candidate& candidate, const ConvShape& shap
   }
   args.a = a.data.get();
   args.b = b.data.get();
-  args.out = reinterpret_cast<float*>(out.data.get());
+  args.out = {out.data.get(), type};
   args.scratch = scratch.data.get();
   seconds.run = shortest([&] { kernel->run(args, parallel); }, timing.budget);
   return seconds;

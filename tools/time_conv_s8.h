@@ -14,6 +14,7 @@ struct ConvTiming {
   double budget = 0.15;  // seconds of measuring
   int a_planes = 1, b_planes = 1;
   std::vector<std::uint8_t> classes;  // of the samples in grad_weight; empty: none
+  kernels::FloatType results = kernels::FloatType::f32;  // of forward and grad_input
 };
 
 /// Classes as late in training: the largest gradient of a sample is 0 to 6 octaves below that of the batch.

@@ -67,13 +67,9 @@ void tile(const ConvTile& args) {
   half_tile<row...>(args, 8);
 }
 
-constexpr ConvTileFunction tiles[] = {nullptr,
-                                      tile<0>,
-                                      tile<0, 1>,
-                                      tile<0, 1, 2>,
-                                      tile<0, 1, 2, 3>,
-                                      tile<0, 1, 2, 3, 4>,
-                                      tile<0, 1, 2, 3, 4, 5>};
+constexpr ConvTiles tiles = {{nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>, tile<0, 1, 2, 3>, tile<0, 1, 2, 3, 4>,
+                              tile<0, 1, 2, 3, 4, 5>},
+                             {}};
 
 /// Subtraction modulo 2^32.
 OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) {
@@ -273,7 +269,7 @@ void pack_columns(const ConvPack& args) {
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0},      {tiles, nullptr}, finish_rows,  add_sums, finish_columns,
+const ConvIsa conv_isa_avx2 = {{6, 0},      {&tiles, nullptr}, finish_rows,  add_sums, finish_columns,
                                column_sums, pack_rows,        pack_columns, nullptr};
 
 }  // namespace octavo::kernels
