@@ -377,7 +377,8 @@ bool PixelProduct::ends_in_registers(const ConvArgs& args, std::int64_t column, 
     return std::all_of(scale, scale + count, [](float v) { return std::isfinite(v); });
   };
   return args.a_planes * args.b_planes == 1 && !args.integers &&
-         (!args.bias || finite(args.bias + column, columns)) && finite(args.a_scale, args.a_scale_vector ? shape_.n : 1) &&
+         (!args.bias || finite(args.bias + column, columns)) &&
+         finite(args.a_scale, args.a_scale_vector ? shape_.n : 1) &&
          finite(args.b_scale + (args.b_scale_vector ? column : 0), args.b_scale_vector ? columns : 1);
 }
 
@@ -413,7 +414,8 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
       .bias = args.bias ? args.bias + column : nullptr,
       .out = args.out ? args.out + panel.begin : FloatTarget{},
       .accumulate = args.accumulate,
-      .stream = streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
+      .stream =
+          streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
       .integers = args.integers ? args.integers + panel.begin : nullptr};
   return {tile, finish, panel.width, ends_in_registers(args, column, finish.columns)};
 }
@@ -429,7 +431,8 @@ void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, c
   if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
   const ConvTiles& tiles = *isa_.tiles[run.width == 32];
   const auto rows = static_cast<std::size_t>(count);
-  if (run.plain && one_scale && tiles.finished[rows] != nullptr) return tiles.finished[rows](run.tile, finish);
+  if (run.plain && one_scale && tiles.finished[rows] != nullptr)
+    return tiles.finished[rows](run.tile, finish);
   tiles.sums[rows](run.tile);
   isa_.finish_rows(finish);
 }

@@ -58,7 +58,8 @@ struct ConvFinishRows {
 /// Results whose rows of `columns` elements are `pitch` apart can be written around the caches.
 inline bool whole_lines(const FloatTarget& out, std::int64_t pitch, std::int64_t columns) {
   const std::int64_t size = float_bytes(out.type);
-  return (columns * size % 64 | pitch * size % 64) == 0 && reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
+  return (columns * size % 64 | pitch * size % 64) == 0 &&
+         reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
 }
 
 /// Turns a tile of grad_weight into results: element (i, j) goes to out[j * out_pitch + i].

@@ -51,6 +51,7 @@ class DepthwisePixelProduct final : public ConvS8 {
   struct PixelClass {
     ConvAxis h, w;
     std::vector<std::int64_t> offsets, taps;  // filled up to whole units by taps of weight 0 (index -1)
+    bool sliding;                             // as in DepthwisePixels
     std::int64_t weights, correction;         // where they start in the packed weights
     std::int64_t units(const DepthwiseIsa& isa) const {
       return static_cast<std::int64_t>(offsets.size()) / isa.unit_taps;
@@ -58,21 +59,44 @@ class DepthwisePixelProduct final : public ConvS8 {
   };
 
   void add_class(const ConvAxis& h, const ConvAxis& w) {
-    PixelClass pixels{.h = h, .w = w, .offsets = {}, .taps = {}, .weights = packed_bytes_, .correction = 0};
-    for (const ConvAxis::Tap& tap_h : h.taps)
-      for (const ConvAxis::Tap& tap_w : w.taps) {
+    PixelClass pixels{.h = h,
+                      .w = w,
+                      .offsets = {},
+                      .taps = {},
+                      .sliding = slides(h, w),
+                      .weights = packed_bytes_,
+                      .correction = 0};
+    for (const ConvAxis::Tap& tap_w : w.taps) {
+      for (const ConvAxis::Tap& tap_h : h.taps) {
         pixels.offsets.push_back((a_.top + tap_h.in) * row_bytes(a_) +
                                  (a_.left + tap_w.in) * a_.channel_pitch);
         pixels.taps.push_back(tap_h.index * shape_.s + tap_w.index);
       }
-    while (static_cast<std::int64_t>(pixels.offsets.size()) % isa_.unit_taps) {
-      pixels.offsets.push_back(pixels.offsets.front());
-      pixels.taps.push_back(-1);
+      if (pixels.sliding) fill_unit(pixels);
     }
+    fill_unit(pixels);
     const std::int64_t blocks = ceil_div(shape_.c, isa_.block());
     pixels.correction = pixels.weights + blocks * pixels.units(isa_) * isa_.unit_bytes();
     packed_bytes_ = round_up(pixels.correction + blocks * isa_.block() * 4, 64);
     classes_.push_back(pixels);
+  }
+
+  /// Units are columns of taps, no more of them than of taps in any order, and neighbours have them in
+  /// common.
+  bool slides(const ConvAxis& h, const ConvAxis& w) const {
+    const auto rows = static_cast<std::int64_t>(h.taps.size()),
+               columns = static_cast<std::int64_t>(w.taps.size());
+    bool neighbours = isa_.slides && columns == 3 && w.in_step == 1;
+    for (std::size_t t = 1; t < w.taps.size(); ++t)
+      neighbours = neighbours && w.taps[t].in == w.taps[t - 1].in + 1;
+    return neighbours && rows <= isa_.unit_taps && ceil_div(rows * columns, isa_.unit_taps) == columns;
+  }
+
+  void fill_unit(PixelClass& pixels) const {
+    while (static_cast<std::int64_t>(pixels.offsets.size()) % isa_.unit_taps) {
+      pixels.offsets.push_back(pixels.offsets.front());
+      pixels.taps.push_back(-1);
+    }
   }
 
   void pack_class(const PixelClass& pixels, const std::int8_t* weights, std::uint8_t* packed) const {
@@ -112,6 +136,7 @@ class DepthwisePixelProduct final : public ConvS8 {
         .in_step = pixels.w.in_step * a_.channel_pitch,
         .offsets = pixels.offsets.data(),
         .units = pixels.units(isa_),
+        .sliding = pixels.sliding,
         .weights = packed + pixels.weights,
         .correction = reinterpret_cast<const std::int32_t*>(packed + pixels.correction),
         .channels = shape_.c,

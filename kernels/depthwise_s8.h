@@ -14,6 +14,7 @@ struct DepthwisePixels {
   std::int64_t in_step;         // bytes from pixel to pixel
   const std::int64_t* offsets;  // bytes from a pixel to its taps, [units * taps per unit]
   std::int64_t units;
+  bool sliding;  // unit u + 1 of a pixel is unit u of the next: each is a column of taps
   const void* weights;
   const std::int32_t* correction;  // subtracted, per channel
   std::int64_t channels, pixels;
@@ -51,6 +52,7 @@ struct DepthwiseIsa {
   std::int64_t lanes;      // of 128 bits in a vector; there are as many quarters
   std::int64_t unit_taps;  // taps that one multiplication joins
   std::int64_t weight_bytes;
+  bool slides;  // takes DepthwisePixels::sliding with three units
   void (*pixels)(const DepthwisePixels&);
   void (*rows)(const DepthwiseRows&);
   std::int64_t block() const { return lanes * lanes * 4; }

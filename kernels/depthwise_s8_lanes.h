@@ -69,18 +69,26 @@ class PlainFinish {
     return args.channels % width == 0 && !args.bias && !args.accumulate && !args.integers && !args.sums;
   }
   void write(Element* out, const typename Ops::Vector (&acc)[Ops::quarters]) const {
-#pragma GCC unroll 4
-    for (std::int64_t v = 0; v < Ops::quarters; ++v) {
+#pragma GCC unroll 2
+    for (std::int64_t v = 0; v < Ops::quarters; v += 2) {
       if (v >= vectors_) break;
-      const auto value = Ops::to_float(Ops::subtract(acc[v], correction_[v])) * scale_[v];
-      if (stream_)
-        Ops::stream(out + v * width, value);
+      if (v + 1 < vectors_ && stream_)
+        Ops::stream_two(out + v * width, value(acc, v), value(acc, v + 1));
+      else if (v + 1 < vectors_)
+        Ops::store_two(out + v * width, value(acc, v), value(acc, v + 1));
+      else if (stream_)
+        Ops::stream(out + v * width, value(acc, v));
       else
-        Ops::store_all(out + v * width, value);
+        Ops::store_all(out + v * width, value(acc, v));
     }
   }
 
  private:
+  OCTAVO_INLINE typename Ops::Floats value(const typename Ops::Vector (&acc)[Ops::quarters],
+                                           std::int64_t v) const {
+    return Ops::to_float(Ops::subtract(acc[v], correction_[v])) * scale_[v];
+  }
+
   static constexpr std::int64_t width = Ops::quarters * 4, block = width * Ops::quarters;
   std::int64_t vectors_;
   bool stream_;
@@ -89,18 +97,59 @@ class PlainFinish {
 };
 
 template <typename Ops>
+OCTAVO_INLINE void load_unit(const std::uint8_t* in, const std::int64_t* offsets,
+                             typename Ops::Vector (&x)[Ops::quarters]) {
+  const std::uint8_t* taps[Ops::unit_taps];
+  for (int e = 0; e < Ops::unit_taps; ++e) taps[e] = in + offsets[e];
+  Ops::interleave(taps, x);
+}
+
+template <typename Ops>
 OCTAVO_INLINE void sum_units(const DepthwisePixels& args, const std::uint8_t* in, const std::uint8_t* weights,
                              typename Ops::Vector (&acc)[Ops::quarters]) {
   for (auto& sum : acc) sum = typename Ops::Vector{};
   for (std::int64_t unit = 0; unit < args.units; ++unit) {
-    const std::uint8_t* taps[Ops::unit_taps];
-    for (int e = 0; e < Ops::unit_taps; ++e) taps[e] = in + args.offsets[unit * Ops::unit_taps + e];
     typename Ops::Vector x[Ops::quarters];
-    Ops::interleave(taps, x);
+    load_unit<Ops>(in, args.offsets + unit * Ops::unit_taps, x);
     for (int q = 0; q < Ops::quarters; ++q, weights += sizeof(x[0]))
       acc[q] = Ops::dot(acc[q], x[q], Ops::load(weights));
   }
   Ops::reorder(acc);
+}
+
+/// A row whose units slide: of its three units a pixel takes two from the pixel before it. Local copies: the
+/// stores could change the originals.
+template <typename Ops, typename Element>
+[[gnu::noinline]] void slide(const DepthwisePixels& args, const std::uint8_t* in, const std::uint8_t* weights,
+                             const PlainFinish<Ops, Element>& plain, Element* out) {
+  const PlainFinish<Ops, Element> finish = plain;
+  using Unit = typename Ops::Vector[Ops::quarters];
+  Unit a, b, c;
+  load_unit<Ops>(in, args.offsets, a);
+  load_unit<Ops>(in, args.offsets + Ops::unit_taps, b);
+  const std::int64_t in_step = args.in_step, out_step = args.out_step;
+  std::int64_t offsets[Ops::unit_taps];
+  for (int e = 0; e < Ops::unit_taps; ++e) offsets[e] = args.offsets[2 * Ops::unit_taps + e];
+  const auto weight = [weights](int unit, int q) {
+    return Ops::load(weights +
+                     (unit * Ops::quarters + q) * static_cast<std::int64_t>(sizeof(Unit) / Ops::quarters));
+  };
+  const auto next = [&](const Unit& first, const Unit& second, Unit& third) {
+    load_unit<Ops>(in, offsets, third);
+    Unit acc{};
+    for (int q = 0; q < Ops::quarters; ++q) {
+      acc[q] = Ops::dot(acc[q], first[q], weight(0, q));
+      acc[q] = Ops::dot(acc[q], second[q], weight(1, q));
+      acc[q] = Ops::dot(acc[q], third[q], weight(2, q));
+    }
+    Ops::reorder(acc);
+    finish.write(out, acc);
+    in += in_step, out += out_step;
+  };
+  std::int64_t pixel = 0;
+  for (; pixel + 3 <= args.pixels; pixel += 3) next(a, b, c), next(b, c, a), next(c, a, b);
+  if (pixel < args.pixels) next(a, b, c);
+  if (pixel + 1 < args.pixels) next(b, c, a);
 }
 
 template <typename Ops, typename Element>
@@ -113,6 +162,11 @@ void depthwise_pixels_to(const DepthwisePixels& args) {
     const std::uint8_t* in = args.in + channel;
     if (PlainFinish<Ops, Element>::possible(args)) {
       const PlainFinish<Ops, Element> finish(args, channel);
+      if constexpr (Ops::slides)
+        if (args.sliding) {
+          slide<Ops>(args, in, weights, finish, args.out.as<Element>() + channel);
+          continue;
+        }
       for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
         typename Ops::Vector acc[Ops::quarters];
         sum_units<Ops>(args, in + pixel * args.in_step, weights, acc);

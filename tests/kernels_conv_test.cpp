@@ -1,6 +1,8 @@
 // Every line of the integer convolution list against the reference: equal integers, bit-equal floats.
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <random>
 #include <sstream>
@@ -57,6 +59,7 @@ struct Options {
   bool a_scale_vector = false, b_scale_vector = false, bias = false, accumulate = false;
   bool a_unsigned = false;  // the bytes of `a` are u8
   bool bf16 = false;        // results are stored as bfloat16
+  bool not_finite = false;  // what is added to holds NaN and infinities, scales an infinity
   std::int64_t extra_border = 0;
   Parallel parallel = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
     for (std::int64_t i = 0; i < chunks; ++i) body(i);
@@ -102,10 +105,16 @@ Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product pro
                                 : product == Product::grad_input ? x_elements(shape)
                                                                  : w_elements(shape);
   const std::vector<float> a_scale = make_floats(std::max(shape.n, shape.c), 11);
-  const std::vector<float> b_scale = make_floats(std::max(shape.k, shape.c), 12),
-                           bias = make_floats(shape.k, 13);
+  std::vector<float> b_scale = make_floats(std::max(shape.k, shape.c), 12), bias = make_floats(shape.k, 13);
   Result result{std::vector<std::int64_t>(static_cast<std::size_t>(elements), 99),
                 rounded_to_bf16(make_floats(elements, 14))};
+  constexpr float infinity = std::numeric_limits<float>::infinity(),
+                  nan = std::numeric_limits<float>::quiet_NaN();
+  if (options.not_finite) {
+    if (options.b_scale_vector) b_scale[1] = infinity;
+    for (std::size_t i = 0; i < result.out.size(); i += 7)
+      result.out[i] = std::array{nan, infinity, -infinity}[i % 3];
+  }
   ConvArgs args{.a = a_data.data(), .b = b_data.data(), .a_scale = a_scale.data(), .b_scale = b_scale.data()};
   args.a_scale_vector = options.a_scale_vector, args.b_scale_vector = options.b_scale_vector;
   args.bias = options.bias && product == Product::forward ? bias.data() : nullptr;
@@ -139,7 +148,8 @@ int compare(const ConvShape& shape, Product product, Values values, const Option
                          .b_scale_vector = options.b_scale_vector,
                          .bias = options.bias,
                          .accumulate = options.accumulate,
-                         .a_unsigned = options.a_unsigned});
+                         .a_unsigned = options.a_unsigned,
+                         .not_finite = options.not_finite});
   if (options.bf16) expected.out = rounded_to_bf16(expected.out);
   int ran = 0;
   for (const ConvS8Candidate& candidate :
@@ -301,6 +311,18 @@ TEST_CASE("results in bfloat16 are those in FP32, rounded once") {
                  .bias = bits == 2,
                  .accumulate = bits == 3,
                  .bf16 = true});
+}
+
+TEST_CASE("NaN and infinities stay what they are in either type of results") {
+  for (const ConvShape& shape : {conv(2, 9, 7, 32, 64, 3, 3, 1, 1), conv(2, 9, 9, 16, 16, 3, 3, 1, 1),
+                                 conv(3, 8, 8, 20, 24, 1, 1), conv(2, 9, 9, 64, 64, 3, 3, 1, 1, 1, 64)})
+    for (Product product : {Product::forward, Product::grad_input})
+      for (int bits = 0; bits < 4; ++bits)
+        compare(shape, product, Values::random,
+                {.b_scale_vector = (bits & 1) != 0,
+                 .accumulate = true,
+                 .bf16 = (bits & 2) != 0,
+                 .not_finite = true});
 }
 
 TEST_CASE("forward products that are cut into blocks of images or rows, and sums above 2^24") {

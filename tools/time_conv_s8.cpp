@@ -52,7 +52,8 @@ ConvSeconds time_conv_s8(const ConvS8Candidate& candidate, const ConvShape& shap
   // Strides above the kernel's height pass over rows of X.
   const std::int64_t rows = std::min(shape.stride_h, shape.r);
   const std::int64_t a_bytes = planes_bytes(a_view, args.a_planes);
-  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) + float_bytes(type) * results +
+  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) +
+                  float_bytes(type) * results +
                   (weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
   if (weights) {
     const auto pack = [&] {

@@ -13,7 +13,7 @@ namespace octavo {
 struct ConvTiming {
   double budget = 0.15;  // seconds of measuring
   int a_planes = 1, b_planes = 1;
-  std::vector<std::uint8_t> classes;  // of the samples in grad_weight; empty: none
+  std::vector<std::uint8_t> classes;                     // of the samples in grad_weight; empty: none
   kernels::FloatType results = kernels::FloatType::f32;  // of forward and grad_input
 };
 

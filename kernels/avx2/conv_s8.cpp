@@ -67,8 +67,8 @@ void tile(const ConvTile& args) {
   half_tile<row...>(args, 8);
 }
 
-constexpr ConvTiles tiles = {{nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>, tile<0, 1, 2, 3>, tile<0, 1, 2, 3, 4>,
-                              tile<0, 1, 2, 3, 4, 5>},
+constexpr ConvTiles tiles = {{nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>, tile<0, 1, 2, 3>,
+                              tile<0, 1, 2, 3, 4>, tile<0, 1, 2, 3, 4, 5>},
                              {}};
 
 /// Subtraction modulo 2^32.
@@ -270,6 +270,6 @@ void pack_columns(const ConvPack& args) {
 
 extern const ConvIsa conv_isa_avx2;
 const ConvIsa conv_isa_avx2 = {{6, 0},      {&tiles, nullptr}, finish_rows,  add_sums, finish_columns,
-                               column_sums, pack_rows,        pack_columns, nullptr};
+                               column_sums, pack_rows,         pack_columns, nullptr};
 
 }  // namespace octavo::kernels

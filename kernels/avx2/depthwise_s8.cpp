@@ -12,6 +12,7 @@ struct Ops {
   using Vector = __m256i;
   using Floats = __m256;
   static constexpr int quarters = 2, unit_taps = 2;
+  static constexpr bool slides = false;  // 16 registers do not hold three units
 
   static Vector load(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
   static Vector first(std::int64_t count) {
@@ -44,6 +45,14 @@ struct Ops {
   }
   static void stream(Bf16* target, __m256 value) {
     _mm_stream_si128(reinterpret_cast<__m128i*>(target), narrow_floats(value));
+  }
+  template <class Element>
+  static void store_two(Element* target, __m256 first, __m256 second) {
+    store_all(target, first), store_all(target + 8, second);
+  }
+  template <class Element>
+  static void stream_two(Element* target, __m256 first, __m256 second) {
+    stream(target, first), stream(target + 8, second);
   }
   static void store(std::int32_t* target, Vector value) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);
@@ -81,6 +90,6 @@ struct Ops {
 }  // namespace
 
 extern const DepthwiseIsa depthwise_isa_avx2;
-const DepthwiseIsa depthwise_isa_avx2 = {2, 2, 2, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+const DepthwiseIsa depthwise_isa_avx2 = {2, 2, 2, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
 
 }  // namespace octavo::kernels

@@ -7,8 +7,8 @@ namespace {
 
 /// out = v * scale [+ bias] [+ out], in this order.
 template <class Element>
-OCTAVO_ALWAYS_INLINE void write_floats(Element* out, __mmask16 mask, __m512 value, __m512 scale, const float* bias,
-                                bool accumulate) {
+OCTAVO_ALWAYS_INLINE void write_floats(Element* out, __mmask16 mask, __m512 value, __m512 scale,
+                                       const float* bias, bool accumulate) {
   value = _mm512_mul_ps(value, scale);
   if (bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
   if (accumulate) value = _mm512_add_ps(value, load_floats(out, mask));
@@ -37,7 +37,7 @@ OCTAVO_ALWAYS_INLINE __m512 to_float(const std::int64_t* sums) {
 /// The sums of 16 columns of one row, from whichever of the two is there.
 template <bool wide>
 OCTAVO_ALWAYS_INLINE __m512 row_values(const std::int64_t* sums, const std::int32_t* acc, std::int64_t at,
-                                __m512i correction) {
+                                       __m512i correction) {
   if constexpr (wide) return to_float(sums + at);
   return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(acc + at), correction));
 }
@@ -133,8 +133,6 @@ void finish_float_rows(const ConvFinishRows& args) {
                         : finish_plain_rows<false, wide, false, Element>(args);
 }
 
-
-
 void finish_column_integers(const ConvFinishColumns& args) {
   for (std::int64_t j = 0; j < args.columns; ++j)
     for (std::int64_t i = 0; i < args.rows; ++i) {
@@ -183,8 +181,8 @@ void finish_rows_avx512vnni(const ConvFinishRows& args) {
   });
 }
 
-void add_sums_avx512vnni(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction, std::int64_t rows,
-              std::int64_t pitch, int shift, bool first) {
+void add_sums_avx512vnni(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
+                         std::int64_t rows, std::int64_t pitch, int shift, bool first) {
   const __m128i bits = _mm_cvtsi32_si128(shift);
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < pitch; j += 16) {

@@ -30,7 +30,6 @@ void sum_16_columns(const ConvColumnSums& args, std::int64_t column) {
   _mm512_storeu_si512(args.acc + column, _mm512_add_epi32(even, odd));
 }
 
-
 __mmask64 first_bytes(std::int64_t count) {
   return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << (count < 0 ? 0 : count)) - 1;
 }

@@ -1,7 +1,6 @@
-// Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 or 16 columns, left as sums or finished
-// as floats before they leave the registers.
+// Register tiles of the integer convolution with vpdpbusd: 14 rows x 32 or 16 columns, left as sums or
+// finished as floats before they leave the registers.
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -128,24 +127,6 @@ template <std::size_t... row>
 
 enum class Way : std::uint8_t { store, stream, add };
 
-/// Two vectors as bfloat16: to nearest, ties to even. A NaN comes from a bfloat16 that was added to: its lower half
-/// is 0, and it stays one.
-OCTAVO_ALWAYS_INLINE __m512i narrow_two(__m512 first, __m512 second) {
-  alignas(64) static constexpr auto words = [] {
-    std::array<std::array<std::uint16_t, 32>, 2> at{};
-    for (std::uint16_t i = 0; i < 32; ++i)
-      at[0][i] = static_cast<std::uint16_t>(2 * i), at[1][i] = static_cast<std::uint16_t>(2 * i + 1);
-    return at;
-  }();
-  const __m512i a = _mm512_castps_si512(first), b = _mm512_castps_si512(second);
-  const __m512i lower = _mm512_permutex2var_epi16(a, _mm512_load_si512(words[0].data()), b);
-  const __m512i upper = _mm512_permutex2var_epi16(a, _mm512_load_si512(words[1].data()), b);
-  const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi16(1));
-  const __m512i half = _mm512_set1_epi16(static_cast<std::int16_t>(0x8000));
-  const __mmask32 up = _mm512_cmpgt_epu16_mask(lower, _mm512_sub_epi16(half, odd));
-  return _mm512_mask_add_epi16(upper, up, upper, _mm512_set1_epi16(1));
-}
-
 /// What the rows of a tile share. Adding -0 changes nothing.
 struct Finish {
   __m512 scale[2], bias[2];
@@ -157,8 +138,7 @@ struct Finish {
       const __m512 b = args.b_scale_vector ? _mm512_maskz_loadu_ps(columns[v], args.b_scale + 16 * v)
                                            : _mm512_set1_ps(*args.b_scale);
       scale[v] = _mm512_mul_ps(_mm512_set1_ps(*args.a_scale), b);
-      bias[v] =
-          args.bias ? _mm512_maskz_loadu_ps(columns[v], args.bias + 16 * v) : _mm512_set1_ps(-0.0F);
+      bias[v] = args.bias ? _mm512_maskz_loadu_ps(columns[v], args.bias + 16 * v) : _mm512_set1_ps(-0.0F);
     }
   }
   template <Way way, bool masked, class Element>
@@ -187,8 +167,8 @@ OCTAVO_ALWAYS_INLINE void finish_wide(const Finish& finish, const Accumulators& 
 
 template <Way way, bool masked>
 OCTAVO_ALWAYS_INLINE void finish_wide(const Finish& finish, const Accumulators& acc, Bf16* row) {
-  const __m512i values = narrow_two(finish.value<way, masked>(acc.low, row, 0),
-                                    finish.value<way, masked>(acc.high, row, 1));
+  const __m512i values =
+      narrow_two(finish.value<way, masked>(acc.low, row, 0), finish.value<way, masked>(acc.high, row, 1));
   if constexpr (way == Way::stream)
     _mm512_stream_si512(reinterpret_cast<__m512i*>(row), values);
   else if constexpr (masked)
@@ -235,9 +215,9 @@ OCTAVO_ALWAYS_INLINE void finish_rows(const ConvFinishRows& args, const Accumula
   if constexpr (wide)
     (finish_wide<way, masked>(finish, acc[row], at(row)), ...);
   else
-    (... , (row % 2 == 0 ? finish_narrow<way, masked>(finish, acc[row], at(row), acc[std::min(row + 1, last)],
+    (..., (row % 2 == 0 ? finish_narrow<way, masked>(finish, acc[row], at(row), acc[std::min(row + 1, last)],
                                                      at(std::min(row + 1, last)))
-                         : void()));
+                        : void()));
 }
 
 template <bool wide, class Element, std::size_t... row>
@@ -253,7 +233,8 @@ OCTAVO_ALWAYS_INLINE void finish_rows(const ConvFinishRows& args, const Accumula
     finish_rows<wide, Way::store, false, Element, row...>(args, acc);
 }
 
-/// The same sums, to GCC others: what it spills of them while they are finished stays in registers in the loop.
+/// The same sums, to GCC others: what it spills of them while they are finished stays in registers in the
+/// loop.
 OCTAVO_ALWAYS_INLINE void part(Accumulators& sums, const Accumulators& acc) {
   asm("" : "=v"(sums.low) : "0"(acc.low));
   asm("" : "=v"(sums.high) : "0"(acc.high));

@@ -11,6 +11,7 @@ struct Ops {
   using Vector = __m512i;
   using Floats = __m512;
   static constexpr int quarters = 4, unit_taps = 4;
+  static constexpr bool slides = true;
 
   static Vector load(const void* source) { return _mm512_loadu_si512(source); }
   static __mmask16 first(std::int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
@@ -29,9 +30,21 @@ struct Ops {
   static void store_all(Element* target, __m512 value) {
     store_floats(target, value);
   }
+  static void store_two(float* target, __m512 first, __m512 second) {
+    store_floats(target, first), store_floats(target + 16, second);
+  }
+  static void store_two(Bf16* target, __m512 first, __m512 second) {
+    _mm512_storeu_si512(target, narrow_two(first, second));
+  }
   template <class Element>
   static void stream(Element* target, __m512 value) {
     stream_floats(target, value);
+  }
+  static void stream_two(float* target, __m512 first, __m512 second) {
+    stream_floats(target, first), stream_floats(target + 16, second);
+  }
+  static void stream_two(Bf16* target, __m512 first, __m512 second) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target), narrow_two(first, second));
   }
   static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
@@ -71,6 +84,7 @@ struct Ops {
 }  // namespace
 
 extern const DepthwiseIsa depthwise_isa_avx512vnni;
-const DepthwiseIsa depthwise_isa_avx512vnni = {4, 4, 1, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+const DepthwiseIsa depthwise_isa_avx512vnni = {
+    4, 4, 1, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
 
 }  // namespace octavo::kernels
