@@ -1,11 +1,5 @@
 // The FP32 products on a device against sums in double, with NaN around results and sums of parts.
-#include <cmath>
-#include <limits>
-
-#include "cuda/conv_f32.h"
-#include "support/cuda_device.h"
-#include "support/cuda_operands.h"
-#include "support/draw.h"
+#include "support/f32_products.h"
 
 using namespace octavo::kernels;
 using namespace octavo::kernels::test;
@@ -14,45 +8,7 @@ namespace {
 
 constexpr std::array all_kernels = {cu::F32Kernel::wide, cu::F32Kernel::narrow, cu::F32Kernel::small,
                                     cu::F32Kernel::direct};
-constexpr std::size_t guard = 64;
-constexpr float poison = std::numeric_limits<float>::quiet_NaN();
-
-/// Values of the device with NaN before and behind them.
-class Guarded {
- public:
-  explicit Guarded(const std::vector<float>& values) : count_(values.size()), memory_(surrounded(values)) {}
-  explicit Guarded(std::int64_t count)
-      : Guarded(std::vector<float>(static_cast<std::size_t>(count), poison)) {}
-  float* data() { return memory_.data() + guard; }
-  /// The values, after a look at what is around them.
-  std::vector<float> values() const {
-    const std::vector<float> all = memory_.values();
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < guard; ++i)
-      written += static_cast<std::size_t>(!std::isnan(all[i])) +
-                 static_cast<std::size_t>(!std::isnan(all[guard + count_ + i]));
-    CHECK(written == 0);
-    return {all.begin() + guard, all.end() - guard};
-  }
-
- private:
-  static std::vector<float> surrounded(const std::vector<float>& values) {
-    std::vector<float> all(values.size() + 2 * guard, poison);
-    std::copy(values.begin(), values.end(), all.begin() + guard);
-    return all;
-  }
-  std::size_t count_;
-  DeviceArray<float> memory_;
-};
-
-struct Case {
-  ConvShape shape;
-  Product product;
-  cu::ConvF32Options options;
-  bool integers = false, bias = false, accumulate = false;
-};
-
-std::string describe(const Case& c) {
+std::string describe(const F32Case& c) {
   std::ostringstream text;
   text << product_name(c.product) << " " << test::describe(c.shape) << ", "
        << cu::plan_conv_f32(c.shape, c.product, c.options).splits() << " parts"
@@ -61,81 +17,10 @@ std::string describe(const Case& c) {
   return text.str();
 }
 
-/// Floats, or integers whose sums FP32 holds exactly in any order.
-std::vector<float> operand(std::int64_t count, unsigned seed, bool integers) {
-  std::vector<float> values = octavo::test::normal_floats(count, seed, 0, 2);
-  if (integers)
-    for (float& v : values) v = std::round(v);
-  return values;
-}
-
-/// body(x, w, y) for every product of a convolution, as elements of the three tensors.
-template <class Body>
-void each_product(const ConvShape& s, const Body& body) {
-  const std::int64_t inputs = s.c / s.groups, filters = s.k / s.groups;
-  for (std::int64_t n = 0; n < s.n; ++n)
-    for (std::int64_t i = 0; i < s.ho; ++i)
-      for (std::int64_t j = 0; j < s.wo; ++j)
-        for (std::int64_t k = 0; k < s.k; ++k)
-          for (std::int64_t r = 0; r < s.r; ++r)
-            for (std::int64_t q = 0; q < s.s; ++q) {
-              const std::int64_t h = i * s.stride_h - s.pad_h + r * s.dilation_h;
-              const std::int64_t w = j * s.stride_w - s.pad_w + q * s.dilation_w;
-              if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
-              const std::int64_t x = ((n * s.h + h) * s.w + w) * s.c + k / filters * inputs;
-              for (std::int64_t c = 0; c < inputs; ++c)
-                body(static_cast<std::size_t>(x + c),
-                     static_cast<std::size_t>(((k * s.r + r) * s.s + q) * inputs + c),
-                     static_cast<std::size_t>(((n * s.ho + i) * s.wo + j) * s.k + k));
-            }
-}
-
-/// What a case takes, and its results in double.
-struct Expected {
-  std::vector<float> a, b, bias, start;
-  std::vector<double> sum, magnitude;
-  std::vector<int> terms;
-
-  explicit Expected(const Case& c) {
-    const ConvShape& s = c.shape;
-    const std::int64_t elements[] = {y_elements(s), x_elements(s), w_elements(s)};
-    const std::int64_t results = elements[static_cast<int>(c.product)];
-    a = operand(c.product == Product::grad_input ? y_elements(s) : x_elements(s), 1, c.integers);
-    b = operand(c.product == Product::grad_weight ? y_elements(s) : w_elements(s), 2, c.integers);
-    bias = operand(s.k, 3, c.integers), start = operand(results, 4, c.integers);
-    sum.resize(start.size()), magnitude.resize(start.size()), terms.resize(start.size());
-    each_product(s, [&](std::size_t x, std::size_t w, std::size_t y) {
-      if (c.product == Product::forward) add(y, a[x], b[w]);
-      if (c.product == Product::grad_input) add(x, a[y], b[w]);
-      if (c.product == Product::grad_weight) add(w, a[x], b[y]);
-    });
-    for (std::size_t i = 0; i < sum.size(); ++i) {
-      if (c.bias) add(i, bias[i % bias.size()], 1);
-      if (c.accumulate) add(i, start[i], 1);
-    }
-  }
-  void add(std::size_t at, double left, double right) {
-    sum[at] += left * right, magnitude[at] += std::abs(left * right), ++terms[at];
-  }
-  /// `none`, or the first result beyond the bound: rounding errors of a sum, whose signs are random. Integers
-  /// are exact.
-  std::string compare(const std::vector<float>& found, bool integers) const {
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const double bound = integers ? 0 : 2 * std::sqrt(terms[i]) * 0x1p-24 * magnitude[i];
-      if (std::abs(found[i] - sum[i]) <= bound) continue;
-      std::ostringstream text;
-      text << "result " << i << " of " << found.size() << ": " << found[i] << ", expected " << sum[i]
-           << " within " << bound;
-      return text.str();
-    }
-    return none;
-  }
-};
-
 /// The device's pointers of a case.
 class Operands {
  public:
-  Operands(const Case& c, const cu::ConvF32Plan& plan, const Expected& expected)
+  Operands(const F32Case& c, const cu::ConvF32Plan& plan, const F32Results& expected)
       : a_(expected.a),
         b_(expected.b),
         bias_(expected.bias),
@@ -160,10 +45,10 @@ class Operands {
   cu::ConvF32Args args;
 };
 
-void check(const Case& c) {
+void check(const F32Case& c) {
   INFO(describe(c));
   const cu::ConvF32Plan plan = cu::plan_conv_f32(c.shape, c.product, c.options);
-  const Expected expected(c);
+  const F32Results expected(c);
   std::vector<float> first;
   for (int run = 0; run < 2; ++run) {
     Operands operands(c, plan, expected);
@@ -206,7 +91,7 @@ TEST_CASE("FP32 products of drawn convolutions and linear layers") {
   for (int i = 0; i < 150; ++i) {
     const ConvShape shape = draw_small(generator);
     for (Product product : all_products) {
-      Case c{.shape = shape, .product = product};
+      F32Case c{.shape = shape, .product = product};
       c.options.processors = draw(2) == 0 ? 1 : 132;
       c.options.least_splits = draw(3) == 0 ? 1 + draw(9) : 1;
       if (draw(3) == 0) c.options.kernel = all_kernels[static_cast<std::size_t>(draw(4))];
@@ -223,7 +108,7 @@ TEST_CASE("FP32 products of several tiles, in every tile and cut") {
     for (Product product : all_products)
       for (cu::F32Kernel kernel : all_kernels)
         for (int splits : {1, 3}) {
-          Case c{.shape = shape, .product = product};
+          F32Case c{.shape = shape, .product = product};
           c.options = {.processors = 1, .kernel = kernel, .least_splits = splits};
           c.integers = splits == 3;
           check(c);
@@ -240,8 +125,8 @@ TEST_CASE("FP32 products of the layers that policies keep in float", OCTAVO_LARG
 
 TEST_CASE("in evaluation an image's FP32 results do not depend on its batch") {
   for (ConvShape shape : {conv(7, 10, 9, 33, 40, 3, 3, 1, 1), linear(140, 600, 30)}) {
-    const Case all{.shape = shape, .product = Product::forward};
-    const Expected expected(all);
+    const F32Case all{.shape = shape, .product = Product::forward};
+    const F32Results expected(all);
     const bool rows = shape.n == 1;
     const std::int64_t batch = rows ? shape.w : shape.n;
     (rows ? shape.w : shape.n) = 1;
@@ -269,10 +154,10 @@ TEST_CASE("in evaluation an image's FP32 results do not depend on its batch") {
 }
 
 TEST_CASE("a captured FP32 product runs again on other values") {
-  Case c{.shape = conv(3, 9, 9, 5, 11, 3, 3), .product = Product::grad_weight, .integers = true};
+  F32Case c{.shape = conv(3, 9, 9, 5, 11, 3, 3), .product = Product::grad_weight, .integers = true};
   c.options.least_splits = 4;
   const cu::ConvF32Plan plan = cu::plan_conv_f32(c.shape, c.product, c.options);
-  const Expected expected(c);
+  const F32Results expected(c);
   Operands operands(c, plan, expected);
   cudaStream_t stream;
   cu::check(cudaStreamCreate(&stream), "test: stream");

@@ -411,8 +411,15 @@ TEST_CASE("cuda: OCTAVO_CUDA_KERNELS names the family") {
   CHECK(cu::active_family() == cu::Family::dp4a);
   setenv("OCTAVO_CUDA_KERNELS", "wgmma", 1);
   CHECK(cu::active_family() == cu::Family::wgmma);
+  CHECK(cu::active_library() == cu::Library::none);
+  setenv("OCTAVO_CUDA_KERNELS", "cublaslt", 1);
+  CHECK(cu::active_family() == cu::Family::mma);
+  CHECK(cu::active_library() == cu::Library::cublaslt);
+  setenv("OCTAVO_CUDA_KERNELS", "cudnn", 1);
+  CHECK(cu::active_library() == cu::Library::cudnn);
   setenv("OCTAVO_CUDA_KERNELS", "tma", 1);
-  CHECK_THROWS_WITH(cu::active_family(), ContainsSubstring("tma is unknown; choose mma, dp4a or wgmma"));
+  CHECK_THROWS_WITH(cu::active_family(),
+                    ContainsSubstring("tma is unknown; choose mma, dp4a, wgmma, cublaslt or cudnn"));
   setenv("OCTAVO_CUDA_KERNELS", kept.c_str(), 1);
   CHECK(cu::options_for(cu::Family::dp4a, {.tile = cu::TileKind::wide}).tile == cu::TileKind::small);
   CHECK(cu::options_for(cu::Family::mma, {.tile = cu::TileKind::wide}).tile == cu::TileKind::wide);

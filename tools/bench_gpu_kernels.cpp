@@ -9,6 +9,7 @@
 
 #include "cuda/ceilings.h"
 #include "cuda/check.h"
+#include "cuda/conv_lt.h"
 #include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
 #include "cuda/pointers.h"
@@ -126,24 +127,28 @@ Peaks measure_peaks(const Timing& timing, int processors, std::int64_t copied, i
 /// One product with its operands.
 class Bench {
  public:
-  Bench(const ConvShape& shape, Product product, const cu::ConvOptions& options, cu::Family family)
+  /// `library`: of cuBLASLt, in place of the family, where it takes the product.
+  Bench(const ConvShape& shape, Product product, const cu::ConvOptions& options, cu::Family family,
+        bool library)
       : product_(product), family_(family), depthwise_(shape.depthwise()) {
+    if (library && (lt_ = cu::plan_conv_lt(shape, product, options))) return;
     const cu::ConvOptions chosen = cu::options_for(family, options);
     if (depthwise_)
       channels_ = cu::plan_depthwise(shape, product, chosen);
     else
       plan_ = cu::plan_conv(shape, product, chosen);
   }
-  const cu::ConvPlan& plan() const { return depthwise_ ? channels_->conv : *plan_; }
-  std::int64_t a_bytes() const { return depthwise_ ? channels_->a_bytes : plan_->a_bytes(); }
-  std::int64_t b_bytes() const { return depthwise_ ? channels_->b_bytes : plan_->b_bytes(); }
+  bool by_library() const { return lt_.has_value(); }
+  const cu::ConvPlan& plan() const { return lt_ ? lt_->conv : depthwise_ ? channels_->conv : *plan_; }
+  std::int64_t a_bytes() const { return depthwise_ ? channels_->a_bytes : plan().a_bytes(); }
+  std::int64_t b_bytes() const { return depthwise_ ? channels_->b_bytes : plan().b_bytes(); }
   std::int64_t out_bytes() const {
     return plan().result_elements() * (product_ == Product::grad_weight ? 4 : 2);
   }
 
   double run(const Timing& timing) const {
     const Memory a(a_bytes()), b(b_bytes()), out(out_bytes()),
-        scratch(std::max<std::int64_t>(plan().workspace_bytes(), 1)), scale(4);
+        scratch(std::max<std::int64_t>(scratch_bytes(), 1)), scale(4);
     const auto type = product_ == Product::grad_weight ? FloatType::f32 : FloatType::bf16;
     const ConvArgs args{.a = a.as<void>(),
                         .b = b.as<void>(),
@@ -152,7 +157,9 @@ class Bench {
                         .out = FloatTarget(out.as<void>(), type),
                         .scratch = scratch.as<void>()};
     return milliseconds(timing, [&] {
-      if (depthwise_)
+      if (lt_)
+        cu::run_conv_lt(*lt_, args, nullptr);
+      else if (depthwise_)
         cu::run_depthwise(*channels_, args, nullptr);
       else
         cu::run_conv(*plan_, args, family_, nullptr);
@@ -160,10 +167,13 @@ class Bench {
   }
 
  private:
+  std::int64_t scratch_bytes() const { return lt_ ? lt_->workspace_bytes() : plan().workspace_bytes(); }
+
   Product product_;
   cu::Family family_;
   bool depthwise_;
   std::optional<cu::ConvPlan> plan_;
+  std::optional<cu::ConvLtPlan> lt_;
   std::optional<cu::DepthwisePlan> channels_;
 };
 
@@ -202,9 +212,11 @@ struct Arguments {
 int run(const Arguments& arguments) {
   cudaDeviceProp properties{};
   cu::check(cudaGetDeviceProperties(&properties, 0), "bench_gpu_kernels: a GPU");
-  const cu::Family family = arguments.family == "mma"    ? cu::Family::mma
-                            : arguments.family == "dp4a" ? cu::Family::dp4a
-                                                         : cu::Family::wgmma;
+  const cu::Family family = arguments.family == "dp4a"    ? cu::Family::dp4a
+                            : arguments.family == "wgmma" ? cu::Family::wgmma
+                                                          : cu::Family::mma;
+  const bool library = arguments.family == "cublaslt";
+  if (library && !cu::has_cublaslt()) throw std::runtime_error("this build has no cuBLASLt");
   const cu::ConvOptions options{.processors = properties.multiProcessorCount};
   const Peaks peaks =
       measure_peaks(arguments.timing, properties.multiProcessorCount, arguments.copied, arguments.mma_rounds);
@@ -216,7 +228,8 @@ int run(const Arguments& arguments) {
     if (!arguments.only.empty() && !asked) continue;
     for (const Product product : {Product::forward, Product::grad_input, Product::grad_weight}) {
       if (product == Product::grad_input && layer.shape.c == 3) continue;  // images have no gradient
-      const Bench bench(layer.shape, product, options, family);
+      const Bench bench(layer.shape, product, options, family, library);
+      if (library && !bench.by_library()) continue;
       rows.push_back(row(layer, product, bench, bench.run(arguments.timing), peaks));
     }
   }
@@ -236,8 +249,8 @@ int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app{"INT8 products of training on a GPU, as JSON"};
   app.add_option("--batch", arguments.batch, "images (256)")->check(CLI::Range(1, 1 << 16));
-  app.add_option("--family", arguments.family, "mma, dp4a or wgmma")
-      ->check(CLI::IsMember({"mma", "dp4a", "wgmma"}));
+  app.add_option("--family", arguments.family, "mma, dp4a, wgmma, or cublaslt for what it takes")
+      ->check(CLI::IsMember({"mma", "dp4a", "wgmma", "cublaslt"}));
   app.add_option("--layer", arguments.only, "layers whose name holds this; may be repeated");
   app.add_option("--rounds", arguments.timing.rounds, "rounds (7), of which the median counts")
       ->check(CLI::Range(1, 1000));

@@ -85,7 +85,10 @@ struct TrainSettings {
   std::int64_t steps = 0;
   std::int64_t seed = 1;
   std::string device = "cpu";  ///< cpu | cuda
-  std::int64_t threads = 0;    ///< 0: all cores
+  /// With cuda, products in float: own kernels, or in training NVIDIA's libraries in own | fp32 | tf32 |
+  /// bf16.
+  std::string device_float = "own";
+  std::int64_t threads = 0;  ///< 0: all cores
   Duration eval_every{1, true};
   Duration checkpoint_every{1, true};
   std::int64_t keep_last = 3;

@@ -54,4 +54,14 @@ void run_conv_f32(const ConvF32Plan& plan, const ConvF32Args& args, cudaStream_t
          plan.name, run, g.results, plan.splits(), weight ? 1 : g.out_channels);
 }
 
+void store_sums_f32(const float* sums, const ConvF32Args& args, std::int64_t results, std::int64_t channels,
+                    const std::string& what, cudaStream_t stream) {
+  const ConvF32Run run{.bias = args.bias,
+                       .out = args.out,
+                       .accumulate = args.accumulate,
+                       .parts = const_cast<float*>(sums)};  // as parts, of which it is the only one
+  launch(join_f32_kernel, {blocks_for(results, f32_threads), f32_threads, stream, 0, "store of sums"}, what,
+         run, results, 1, static_cast<int>(channels));
+}
+
 }  // namespace octavo::kernels::cuda

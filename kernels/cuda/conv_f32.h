@@ -21,4 +21,8 @@ struct ConvF32Args {
 /// that make no sense, std::runtime_error for errors of CUDA.
 void run_conv_f32(const ConvF32Plan& plan, const ConvF32Args& args, cudaStream_t stream);
 
+/// `results` sums, of `channels` filters side by side, to args.out, with its bias and accumulation.
+void store_sums_f32(const float* sums, const ConvF32Args& args, std::int64_t results, std::int64_t channels,
+                    const std::string& what, cudaStream_t stream);
+
 }  // namespace octavo::kernels::cuda

@@ -169,6 +169,22 @@ std::int64_t largest_operand(const ConvShape& s, Product product, int places) {
                   weight_layout(s).bytes(forward ? WeightCopy::forward : WeightCopy::grad_input));
 }
 
+struct AskedKernels {
+  Family family = Family::mma;
+  Library library = Library::none;
+};
+AskedKernels asked_kernels() {
+  const char* value = std::getenv("OCTAVO_CUDA_KERNELS");
+  const std::string name = value == nullptr ? "" : value;
+  if (name.empty()) return {};
+  if (name == "cublaslt") return {.library = Library::cublaslt};
+  if (name == "cudnn") return {.library = Library::cudnn};
+  for (const Family family : all_families)
+    if (name == family_name(family)) return {.family = family};
+  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + name +
+                           " is unknown; choose mma, dp4a, wgmma, cublaslt or cudnn");
+}
+
 }  // namespace
 
 const char* family_name(Family family) {
@@ -176,14 +192,8 @@ const char* family_name(Family family) {
   return family == Family::dp4a ? "dp4a" : "wgmma";
 }
 
-Family active_family() {
-  const char* value = std::getenv("OCTAVO_CUDA_KERNELS");
-  const std::string name = value == nullptr ? "" : value;
-  if (name.empty()) return Family::mma;
-  for (const Family family : all_families)
-    if (name == family_name(family)) return family;
-  throw std::runtime_error("OCTAVO_CUDA_KERNELS=" + name + " is unknown; choose mma, dp4a or wgmma");
-}
+Family active_family() { return asked_kernels().family; }
+Library active_library() { return asked_kernels().library; }
 
 ConvOptions options_for(Family family, ConvOptions options) {
   if (family == Family::dp4a) options.tile = TileKind::small;
@@ -196,6 +206,11 @@ ConvShape rows_as_batch(ConvShape s) {
       s.n == 1 && s.h == 1 && s.ho == 1 && s.r == 1 && s.s == 1 && s.stride_w == 1 && s.pad_w == 0;
   if (linear && s.pad_h == 0 && s.w == s.wo) s.n = s.w, s.w = s.wo = 1;
   return s;
+}
+
+bool is_matrix_product(const ConvShape& s) {
+  return s.r == 1 && s.s == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
+         s.groups == 1;
 }
 
 ImageLayout ConvPlan::x() const {

@@ -24,8 +24,12 @@ enum class TileKind : std::uint8_t { wide, narrow, small, broad };
 enum class Family : std::uint8_t { mma, dp4a, wgmma };
 inline constexpr std::array all_families = {Family::mma, Family::dp4a, Family::wgmma};
 const char* family_name(Family family);
-/// mma, or what OCTAVO_CUDA_KERNELS names; throws std::runtime_error for another word.
+/// Libraries that plans ask for a product before our kernels.
+enum class Library : std::uint8_t { none, cublaslt, cudnn };
+/// What OCTAVO_CUDA_KERNELS names: a family, or a library, beside which the family is mma, for products that
+/// it does not take. mma alone unless given; throws std::runtime_error for another word.
 Family active_family();
+Library active_library();
 
 struct ConvOptions {
   int a_planes = 1, b_planes = 1;
@@ -70,6 +74,8 @@ struct ConvPlan {
 
 /// X and Y as images, W as weights, of a shape whose linear rows are a batch.
 ConvShape rows_as_batch(ConvShape shape);
+/// A linear layer or a 1x1 convolution without stride, padding and groups.
+bool is_matrix_product(const ConvShape& shape);
 ImageLayout x_layout(const ConvShape& shape);
 ImageLayout y_layout(const ConvShape& shape);
 WeightLayout weight_layout(const ConvShape& shape);

@@ -1,7 +1,6 @@
 // Launches of the integer convolution: the table of kernels, and the pass that joins parts.
 #include "conv_s8.h"
 
-#include <algorithm>
 #include <array>
 
 #include "arguments.h"
@@ -113,11 +112,13 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
   const dim3 blocks(static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts()));
   launch(chosen.kernel, {blocks, chosen.threads, stream, static_cast<std::size_t>(shared)}, what, plan.gemm,
          plan.grid, run);
-  if (plan.direct()) return;
-  const std::int64_t joins = std::min<std::int64_t>(ceil_div(plan.gemm.results, join_threads), 1 << 16);
+  if (!plan.direct()) join_parts(plan, run, stream);
+}
+
+void join_parts(const ConvPlan& plan, const ConvRun& run, cudaStream_t stream) {
   const auto join = plan.by_class() ? join_classes_kernel : join_parts_kernel;
-  launch(join, {static_cast<unsigned>(joins), join_threads, stream, 0, "join of parts"}, what, plan.gemm, run,
-         plan.parts() / plan.gemm.splits);
+  launch(join, {blocks_for(plan.gemm.results, join_threads), join_threads, stream, 0, "join of parts"},
+         plan.name, plan.gemm, run, plan.parts() / plan.gemm.splits);
 }
 
 }  // namespace octavo::kernels::cuda

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "conv_plan.h"
+#include "conv_run.h"
 
 namespace octavo::kernels::cuda {
 
@@ -20,5 +21,8 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
 /// The same with active_family(), for a plan made with options_for() it.
 void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream,
               const SampleOrder* order = nullptr);
+
+/// Results of the int32 sums at run.parts, each [part][result] in the plan's order.
+void join_parts(const ConvPlan& plan, const ConvRun& run, cudaStream_t stream);
 
 }  // namespace octavo::kernels::cuda

@@ -103,6 +103,9 @@ void add_run(Table& t) {
   t.number(FIELD(train.steps), at_least_1, "length in steps, instead of train.epochs");
   t.number(FIELD(train.seed), {0, 9007199254740991.0}, "seed of all random numbers");
   t.choice(FIELD(train.device), {"cpu", "cuda"}, "where steps run");
+  t.choice(FIELD(train.device_float), {"own", "fp32", "tf32", "bf16"},
+           "with cuda, products in float: own kernels, or in training NVIDIA's libraries in FP32, TF32 or "
+           "bfloat16");
   t.number(FIELD(train.threads), {0, 1024}, "compute threads; 0: all cores");
   t.number(FIELD(train.eval_every), {0, most_steps, true}, "duration between two evaluations");
   t.number(FIELD(train.checkpoint_every), {0, most_steps, true}, "duration between two checkpoints");

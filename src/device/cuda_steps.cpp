@@ -25,6 +25,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
       : program_(parts.program),
         runtime_(parts.program.runtime()),
         properties_(find_device()),
+        choice_{.processors = properties_.multiProcessorCount, .library_f32 = asked_math(parts.config)},
         parameters_(memory_, parts.config, parts.program, parts.optimizer),
         scratch_(memory_) {
     require(parts.config.settings().plan.empty(), Errc::config,
@@ -80,16 +81,21 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     return properties;
   }
 
+  static std::optional<kernels::cuda::LibraryMath> asked_math(const Config& config) {
+    const std::string& asked = config.train().device_float;
+    if (asked == "own") return std::nullopt;
+    require(kernels::cuda::has_cublaslt() || kernels::cuda::has_cudnn(), Errc::config,
+            "train.device_float: this build has neither cuBLASLt nor cuDNN; use own");
+    return kernels::cuda::float_math(asked);
+  }
+
   void place(Plan& plan) override {
     require_ops(plan.graph);
-    for (Node& node : plan.graph.nodes)
-      for (ProductPlan& product : node.products)
-        if (product.used && !product.integer) product.kernel = "cuda/conv_f32";
     if (arena_.bytes() < plan.arena_bytes) {
       arena_ = Block();
       arena_ = Block(memory_, "activations and gradients", plan.arena_bytes);
     }
-    plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, properties_.multiProcessorCount);
+    plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, choice_);
   }
   void* arena() const override { return arena_.data(); }
 
@@ -207,6 +213,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   Runtime& runtime_;
   Memory memory_;
   cudaDeviceProp properties_;
+  ProductChoice choice_;
   Parameters parameters_;
   Scratch scratch_;
   Block arena_;

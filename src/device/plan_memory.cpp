@@ -7,8 +7,6 @@
 
 namespace octavo::device {
 
-using kernels::Product;
-using kernels::cuda::ConvOptions;
 using kernels::cuda::Draws;
 using kernels::cuda::DrawStream;
 using kernels::cuda::WeightAxis;
@@ -42,26 +40,10 @@ Mirror mirror_of(Memory& memory, const std::string& purpose, const LayOut& lay_o
   return mirror;
 }
 
-/// What `plan` returns; a refusal names the node.
-template <class Make>
-auto planned(const Node& node, const Make& plan) {
-  try {
-    return plan();
-  } catch (const std::invalid_argument& refused) {
-    throw Error(Errc::config, label(node) + refused.what());
-  }
-}
-
-template <class Visit>
-void each_product(const Plan& plan, const Visit& visit) {
-  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
-    for (std::size_t which = 0; which < 3; ++which)
-      if (plan.graph.nodes[i].products[which].used) visit(i, plan.graph.nodes[i], which);
-}
-
 }  // namespace
 
-PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int processors) : feed(memory, plan) {
+PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const ProductChoice& choice)
+    : feed(memory, plan) {
   find_slots(plan);
   find_products(program, plan);
   find_streams(program, plan);
@@ -81,7 +63,7 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, int process
     check(cudaMemcpy(const_cast<DrawStream*>(draw_streams), streams.data(),
                      streams.size() * sizeof(DrawStream), cudaMemcpyHostToDevice),
           "streams of random numbers");
-  plan_products(program, plan, processors);
+  plan_products(program, plan, choice);
 }
 
 void PlanMemory::clear_maxima(cudaStream_t stream) {
@@ -128,7 +110,7 @@ void PlanMemory::note_places(const Node& node, const ProductPlan& product, const
 
 void PlanMemory::find_products(const Program& program, const Plan& plan) {
   products_.resize(plan.graph.nodes.size());
-  each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
+  each_product(plan.graph, [&](std::size_t i, const Node& node, std::size_t which) {
     const ProductPlan& product = node.products[which];
     macs.all[which] += product.shape.macs();
     if (!product.integer) return;
@@ -259,34 +241,6 @@ void PlanMemory::lay_out_scales(const Program& program, Region& region) {
 
 void PlanMemory::lay_out_weights(Region& region) {
   for (WeightMemory& copy : weights) copy.copy = region.take<std::int8_t>(copy.bytes);
-}
-
-void PlanMemory::plan_products(const Program& program, const Plan& plan, int processors) {
-  each_product(plan, [&](std::size_t i, const Node& node, std::size_t which) {
-    const ProductPlan& product = node.products[which];
-    ProductMemory& to = products_[i][which];
-    const auto kind = static_cast<Product>(which);
-    if (!product.integer) {
-      const auto phase =
-          plan.graph.phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training;
-      to.f32 = planned(node, [&] {
-        return kernels::cuda::plan_conv_f32(product.shape, kind, {.phase = phase, .processors = processors});
-      });
-      return;
-    }
-    ConvOptions options{.a_planes = product.a_planes,
-                        .b_planes = product.b_planes,
-                        .a_unsigned = program.slots[product.a_slot].format.unsigned_ok,
-                        .processors = processors};
-    if (kind == Product::grad_weight && by_class(program.slots[product.b_slot]))
-      options.sample_classes = kernels::most_halves_below + 1;
-    options = kernels::cuda::options_for(kernels::cuda::active_family(), options);
-    if (product.shape.depthwise())
-      to.depthwise =
-          planned(node, [&] { return kernels::cuda::plan_depthwise(product.shape, kind, options); });
-    else
-      to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
-  });
 }
 
 }  // namespace octavo::device

@@ -6,9 +6,12 @@
 #include <deque>
 #include <optional>
 
+#include "cuda/conv_cudnn.h"
 #include "cuda/conv_f32.h"
+#include "cuda/conv_lt.h"
 #include "cuda/conv_s8.h"
 #include "cuda/depthwise_s8.h"
+#include "cuda/library_f32.h"
 #include "cuda/loss.h"
 #include "cuda/slots.h"
 #include "cuda/update.h"
@@ -36,12 +39,24 @@ struct WeightMemory {
 struct ProductMemory {
   std::optional<kernels::cuda::ConvPlan> conv;
   std::optional<kernels::cuda::DepthwisePlan> depthwise;
-  std::optional<kernels::cuda::ConvF32Plan> f32;  // else one of the others
-  const WeightMemory* weights = nullptr;          // forward, grad_input
+  std::optional<kernels::cuda::ConvLtPlan> lt;
+  std::optional<kernels::cuda::ConvCudnnPlan> cudnn;
+  // In float.
+  std::optional<kernels::cuda::ConvF32Plan> f32;
+  std::shared_ptr<const kernels::cuda::LibraryF32> library_f32;
+  const WeightMemory* weights = nullptr;  // in integers: forward, grad_input
 
-  const kernels::cuda::ConvPlan& plan() const { return depthwise ? depthwise->conv : *conv; }
+  const kernels::cuda::ConvPlan& plan() const {
+    return lt ? lt->conv : cudnn ? cudnn->conv : depthwise ? depthwise->conv : *conv;
+  }
   kernels::cuda::ImageLayout x() const { return depthwise ? depthwise->x() : conv->x(); }
   kernels::cuda::ImageLayout y() const { return depthwise ? depthwise->y() : conv->y(); }
+};
+
+/// What decides which kernels run a plan's products.
+struct ProductChoice {
+  int processors = 1;
+  std::optional<kernels::cuda::LibraryMath> library_f32;  // none: own kernels
 };
 
 struct LossMemory {
@@ -52,9 +67,17 @@ struct LossMemory {
   unsigned* bad_sample = nullptr;
 };
 
+/// visit(index, node, product) for every product of a graph.
+template <class AnyGraph, class Visit>
+void each_product(AnyGraph& graph, const Visit& visit) {
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i)
+    for (std::size_t which = 0; which < 3; ++which)
+      if (graph.nodes[i].products[which].used) visit(i, graph.nodes[i], which);
+}
+
 class PlanMemory final : public DevicePlan {
  public:
-  PlanMemory(Memory& memory, Program& program, Plan& plan, int processors);
+  PlanMemory(Memory& memory, Program& program, Plan& plan, const ProductChoice& choice);
 
   SlotMemory& slot(int index);
   ProductMemory& product(std::size_t node, std::size_t which) { return products_[node][which]; }
@@ -93,7 +116,7 @@ class PlanMemory final : public DevicePlan {
   WeightMemory weights_of(const Program& program, const Node& node, std::size_t which);
   const WeightMemory& add_weights(WeightMemory copy);
   void find_streams(const Program& program, const Plan& plan);
-  void plan_products(const Program& program, const Plan& plan, int processors);
+  void plan_products(const Program& program, Plan& plan, const ProductChoice& choice);
   SlotMemory& add_slot(int index);
   void note_places(const Node& node, const ProductPlan& product, const Program& program);
   void lay_out_settings(const Program& program, Region& region);

@@ -55,7 +55,15 @@ void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, 
   set_scales(run, which, product, args);
   const kernels::cuda::SampleOrder* order = by_class ? run.memory.slot(product.b_slot).order : nullptr;
   if (memory.depthwise) return run_depthwise(*memory.depthwise, args, run.stream, order);
-  args.scratch = run.scratch.take<std::byte>(memory.plan().workspace_bytes());
+  if (memory.lt) {
+    args.scratch = run.scratch.take<std::byte>(memory.lt->workspace_bytes());
+    return run_conv_lt(*memory.lt, args, run.stream);
+  }
+  if (memory.cudnn) {
+    args.scratch = run.scratch.take<std::byte>(memory.cudnn->workspace_bytes());
+    return run_conv_cudnn(*memory.cudnn, args, run.stream);
+  }
+  args.scratch = run.scratch.take<std::byte>(memory.conv->workspace_bytes());
   run_conv(*memory.conv, args, run.stream, order);
 }
 
@@ -63,15 +71,20 @@ void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, 
 void multiply(Run& run, std::size_t index, LayerProduct which, ValueId a, const float* b, ConvArgs args) {
   const auto p = static_cast<std::size_t>(which);
   const ProductMemory& memory = run.memory.product(index, p);
-  if (!memory.f32) return multiply_integer(run, which, run.plan.graph.nodes[index].products[p], memory, args);
-  run_conv_f32(*memory.f32,
-               {.a = static_cast<const float*>(run.address(a)),
-                .b = b,
-                .bias = args.bias,
-                .out = args.out.as<float>(),
-                .accumulate = args.accumulate,
-                .scratch = run.scratch.take<std::byte>(memory.f32->workspace_bytes())},
-               run.stream);
+  const ProductPlan& product = run.plan.graph.nodes[index].products[p];
+  if (product.integer) return multiply_integer(run, which, product, memory, args);
+  const std::int64_t scratch =
+      memory.library_f32 ? memory.library_f32->workspace_bytes() : memory.f32->workspace_bytes();
+  const kernels::cuda::ConvF32Args floats{.a = static_cast<const float*>(run.address(a)),
+                                          .b = b,
+                                          .bias = args.bias,
+                                          .out = args.out.as<float>(),
+                                          .accumulate = args.accumulate,
+                                          .scratch = run.scratch.take<std::byte>(scratch)};
+  if (memory.library_f32)
+    memory.library_f32->run(floats, run.stream);
+  else
+    run_conv_f32(*memory.f32, floats, run.stream);
 }
 
 void bias_gradient(Run& run, const Node& node) {

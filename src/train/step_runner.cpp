@@ -30,6 +30,8 @@ void register_step_runner(const std::string& device, StepRunnerFactory factory) 
 
 std::unique_ptr<StepRunner> make_step_runner(const StepRunnerParts& parts) {
   const std::string& device = parts.config.train().device;
+  require(device == "cuda" || parts.config.train().device_float == "own", Errc::config,
+          "train.device_float: NVIDIA's libraries are for train.device=cuda; leave it out");
   const auto found = factories().find(device);
   require(
       found != factories().end(), Errc::resource,

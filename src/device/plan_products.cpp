@@ -1,0 +1,86 @@
+// Which kernel or library runs each product of a plan, and how it is cut.
+#include "core/check.h"
+#include "device/plan_memory.h"
+
+namespace octavo::device {
+
+using kernels::Product;
+using kernels::cuda::ConvOptions;
+
+namespace {
+
+/// What `plan` returns; a refusal or an error of a library names the node.
+template <class Make>
+auto planned(const Node& node, const Make& plan) {
+  try {
+    return plan();
+  } catch (const std::invalid_argument& refused) {
+    throw Error(Errc::config, label(node) + refused.what());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::runtime_error& failure) {
+    throw Error(Errc::resource, label(node) + failure.what());
+  }
+}
+
+// False where nobody asks for a library, or it does not take the product.
+bool plan_library(ProductPlan& product, Product kind, const ConvOptions& options, ProductMemory& to) {
+  using namespace kernels::cuda;
+  const Library library = active_library();
+  require(library != Library::cublaslt || has_cublaslt(), Errc::config,
+          "OCTAVO_CUDA_KERNELS=cublaslt: this build has no cuBLASLt; install it and configure again");
+  require(library != Library::cudnn || has_cudnn(), Errc::config,
+          "OCTAVO_CUDA_KERNELS=cudnn: this build has no cuDNN; install it and configure again");
+  if (library == Library::cublaslt) to.lt = plan_conv_lt(product.shape, kind, options);
+  if (library == Library::cudnn) to.cudnn = plan_conv_cudnn(product.shape, kind, options);
+  if (!to.lt && !to.cudnn) return false;
+  product.kernel = to.lt ? lt_kernel_name : cudnn_kernel_name;
+  return true;
+}
+
+void plan_float(Node& node, Product kind, Phase phase, const ProductChoice& choice, ProductMemory& to) {
+  ProductPlan& product = node.products[static_cast<std::size_t>(kind)];
+  const bool bias = kind == Product::forward && node.parameters.size() > 1;
+  if (choice.library_f32 && phase != Phase::eval)
+    to.library_f32 = planned(node, [&] {
+      return kernels::cuda::plan_library_f32(product.shape, kind, *choice.library_f32, bias);
+    });
+  if (to.library_f32) {
+    product.kernel = to.library_f32->kernel();
+    return;
+  }
+  to.f32 = planned(node, [&] {
+    return kernels::cuda::plan_conv_f32(
+        product.shape, kind,
+        {.phase = phase == Phase::eval ? kernels::ConvPhase::evaluation : kernels::ConvPhase::training,
+         .processors = choice.processors});
+  });
+  product.kernel = "cuda/conv_f32";
+}
+
+}  // namespace
+
+void PlanMemory::plan_products(const Program& program, Plan& plan, const ProductChoice& choice) {
+  each_product(plan.graph, [&](std::size_t i, Node& node, std::size_t which) {
+    ProductPlan& product = node.products[which];
+    ProductMemory& to = products_[i][which];
+    const auto kind = static_cast<Product>(which);
+    if (!product.integer) return plan_float(node, kind, plan.graph.phase, choice, to);
+    ConvOptions options{.a_planes = product.a_planes,
+                        .b_planes = product.b_planes,
+                        .a_unsigned = program.slots[product.a_slot].format.unsigned_ok,
+                        .processors = choice.processors};
+    if (kind == Product::grad_weight &&
+        program.slots[product.b_slot].format.granularity == ScaleGranularity::sample_class)
+      options.sample_classes = kernels::most_halves_below + 1;
+    if (planned(node, [&] { return plan_library(product, kind, options, to); })) return;
+    options = kernels::cuda::options_for(kernels::cuda::active_family(), options);
+    if (product.shape.depthwise())
+      to.depthwise =
+          planned(node, [&] { return kernels::cuda::plan_depthwise(product.shape, kind, options); });
+    else
+      to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
+  });
+}
+
+}  // namespace octavo::device
