@@ -76,10 +76,11 @@ TEST_CASE("quantize passes write the CPU's integers, copies and counts") {
       for (bool stochastic : {false, true})
         for (Granularity granularity : {Granularity::tensor, Granularity::channel, Granularity::sample})
           for (FloatType type : {FloatType::f32, FloatType::bf16}) {
-            const auto qmax = static_cast<float>(largest_integer(planes));
+            const Grid grid = planes == 1 ? Grid::every : static_cast<Grid>(++seed % 3);
+            const float qmax = grid == Grid::flagged ? 16256.0F : static_cast<float>(largest_integer(planes));
             ++seed;
             check_image({layout,
-                         {-qmax, qmax, planes, stochastic, random_key(seed, 3, 5), seed * 1000003ULL},
+                         {-qmax, qmax, planes, stochastic, random_key(seed, 3, 5), seed * 1000003ULL, grid},
                          granularity,
                          type},
                         seed);
@@ -98,7 +99,8 @@ TEST_CASE("weights in every copy") {
         const auto qmax = static_cast<float>(largest_integer(planes));
         const auto w = draw_floats(std::int64_t{l.k} * l.taps * l.inputs(), 7, -1.05F, 1.05F);
         const auto inverse = draw_floats(std::max(l.k, l.c), 8, 0.5F * qmax, qmax);
-        const cu::QuantizeRule rule{-qmax, qmax, planes};
+        cu::QuantizeRule rule{-qmax, qmax, planes};
+        if (planes == 2) rule.grid = Grid::odd;
         std::vector<Bytes> expected(static_cast<std::size_t>(planes), Bytes(w.size()));
         for (std::int64_t at = 0; at < l.bytes(kind); ++at) {
           const cu::WeightLayout::At place = l.at(kind, at);

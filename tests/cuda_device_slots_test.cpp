@@ -38,13 +38,16 @@ struct Scales {
 Scales expected_scales(const std::vector<float>& ranges, const octavo::SlotFormat& format, bool maxima) {
   Scales to;
   float smallest = std::numeric_limits<float>::max();
+  const bool has_zero = format.grid != octavo::IntegerGrid::odd;
   for (const float range : ranges) {
     const bool usable = range >= 1e-30F;
-    const RangeScale s = usable ? octavo::scale_of_range(format, range) : RangeScale{1, 1};
+    const RangeScale s = usable     ? octavo::scale_of_range(format, range)
+                         : has_zero ? RangeScale{1, 1}
+                                    : RangeScale{0, 1};
     to.scale.push_back(s.scale), to.inverse.push_back(s.inverse);
     if (usable) smallest = std::min(smallest, s.scale);
   }
-  if (maxima && smallest < std::numeric_limits<float>::max())
+  if (maxima && has_zero && smallest < std::numeric_limits<float>::max())
     for (std::size_t i = 0; i < ranges.size(); ++i)
       if (ranges[i] < 1e-30F) to.scale[i] = smallest, to.inverse[i] = 1.0F / smallest;
   to.largest = *std::max_element(to.scale.begin(), to.scale.end()) *
@@ -55,36 +58,43 @@ Scales expected_scales(const std::vector<float>& ranges, const octavo::SlotForma
 }  // namespace
 
 TEST_CASE("scales of slots are the CPU's") {
+  using octavo::IntegerGrid;
+  std::vector<octavo::SlotFormat> formats{{.bits = 9, .grid = IntegerGrid::odd},
+                                          {.bits = 15, .grid = IntegerGrid::flagged}};
+  for (const int bits : {4, 8, 16, 24})
+    for (const bool power_of_two : {false, true})
+      formats.push_back({.bits = bits, .power_of_two = power_of_two});
   for (const int count : {1, 2, 7, 128, 129, 1000})
     for (const bool any : {true, false})
       for (const bool maxima : {true, false})
-        for (const int bits : {4, 8, 16, 24})
-          for (const bool power_of_two : {false, true})
-            for (const float cap : {0.0F, 2.5F}) {
-              const octavo::SlotFormat format{.bits = bits, .power_of_two = power_of_two};
-              std::vector<float> ranges = some_ranges(count, any);
-              DeviceMemory memory;
-              cu::SlotScales pass{.count = count,
-                                  .qmax = static_cast<float>(octavo::largest_integer(format)),
-                                  .power_of_two = power_of_two,
-                                  .scale = memory.put(std::vector<float>(ranges.size())),
-                                  .inverse = memory.put(std::vector<float>(ranges.size())),
-                                  .largest = memory.put(std::vector<std::uint32_t>{7})};
-              if (maxima) {
-                pass.max_bits = memory.put(bits_of(ranges));
-                if (cap > 0) pass.cap = memory.put(std::vector<float>{cap});
-                for (float& range : ranges) range = cap > 0 ? std::min(range, cap) : range;
-              } else {
-                pass.ranges = memory.put(ranges);
-              }
-              cu::make_scales(pass, nullptr);
-              synchronize();
-              const Scales expected = expected_scales(ranges, format, maxima);
-              INFO(count << " any " << any << " maxima " << maxima << " bits " << bits << " cap " << cap);
-              CHECK(memory.get(pass.scale, ranges.size()) == expected.scale);
-              CHECK(memory.get(pass.inverse, ranges.size()) == expected.inverse);
-              CHECK(memory.get(pass.largest, 1)[0] == std::bit_cast<std::uint32_t>(expected.largest));
+        for (const octavo::SlotFormat& format : formats)
+          for (const float cap : {0.0F, 2.5F}) {
+            std::vector<float> ranges = some_ranges(count, any);
+            DeviceMemory memory;
+            cu::SlotScales pass{.count = count,
+                                .qmax = static_cast<float>(octavo::largest_integer(format)),
+                                .power_of_two = format.power_of_two,
+                                .grid = static_cast<Grid>(format.grid),
+                                .scale = memory.put(std::vector<float>(ranges.size())),
+                                .inverse = memory.put(std::vector<float>(ranges.size())),
+                                .largest = memory.put(std::vector<std::uint32_t>{7})};
+            if (maxima) {
+              pass.max_bits = memory.put(bits_of(ranges));
+              if (cap > 0) pass.cap = memory.put(std::vector<float>{cap});
+              for (float& range : ranges) range = cap > 0 ? std::min(range, cap) : range;
+            } else {
+              pass.ranges = memory.put(ranges);
             }
+            cu::make_scales(pass, nullptr);
+            synchronize();
+            const Scales expected = expected_scales(ranges, format, maxima);
+            INFO(count << " any " << any << " maxima " << maxima << " " << octavo::format_name(format)
+                       << " cap " << cap);
+            CHECK(memory.get(pass.scale, ranges.size()) == expected.scale);
+            CHECK(memory.get(pass.inverse, ranges.size()) == expected.inverse);
+            CHECK(memory.get(pass.largest, 1)[0] ==
+                  std::max(7U, std::bit_cast<std::uint32_t>(expected.largest)));
+          }
 }
 
 TEST_CASE("scales by sample class, and vectors of channels times factors") {
@@ -143,6 +153,17 @@ TEST_CASE("ranges of weights by tensor, filter and input channel, with and witho
         cu::find_ranges(pass, nullptr);
         synchronize();
         CHECK(memory.get(pass.max_bits, expected.size()) == bits_of(expected));
+        if (axis == cu::WeightAxis::input) continue;
+        std::vector<std::uint32_t> rows(static_cast<std::size_t>(l.k));  // as an update tells them
+        for (std::size_t e = 0; e < w.size(); ++e) {
+          std::uint32_t& most = rows[e / static_cast<std::size_t>(l.taps * l.inputs())];
+          most = std::max(most, cu::magnitude_of(w[e]));
+        }
+        const cu::FilterRanges known{l.k, axis, memory.put(rows), pass.factor,
+                                     memory.put(std::vector<std::uint32_t>(expected.size(), 0xFFFFFFFFU))};
+        cu::find_ranges(known, nullptr);
+        synchronize();
+        CHECK(memory.get(known.max_bits, expected.size()) == bits_of(expected));
       }
 }
 
@@ -186,5 +207,7 @@ TEST_CASE("scales, ranges and guards that make no sense are refused") {
                     ContainsSubstring("sizes start at 1"));
   CHECK_THROWS_WITH(cu::find_ranges({{4, 1, 6, 4}, cu::WeightAxis::filter, values, nullptr, bits}, nullptr),
                     ContainsSubstring("groups must divide"));
+  CHECK_THROWS_WITH(cu::find_ranges({4, cu::WeightAxis::input, bits, nullptr, bits}, nullptr),
+                    ContainsSubstring("tell nothing of input channels"));
   CHECK_THROWS_WITH(cu::guard_step({.slots = 1}, nullptr), ContainsSubstring("counts is null"));
 }

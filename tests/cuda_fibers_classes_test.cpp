@@ -127,10 +127,13 @@ constexpr std::array all_products = {Product::forward, Product::grad_input, Prod
 struct ClassedSamples {
   std::vector<std::uint8_t> sample_class;
   std::vector<float> scale, inverse;
-  float class_scale = 1;
+  float class_scale;
 
-  ClassedSamples(const std::vector<std::uint32_t>& maxima, float cap, float qmax)
-      : sample_class(maxima.size()), scale(maxima.size(), 1), inverse(maxima.size(), 1) {
+  ClassedSamples(const std::vector<std::uint32_t>& maxima, float cap, float qmax, bool has_zero)
+      : sample_class(maxima.size()),
+        scale(maxima.size(), has_zero ? 1.0F : 0.0F),
+        inverse(maxima.size(), 1),
+        class_scale(scale[0]) {
     std::vector<float> ranges;
     ranges.reserve(maxima.size());
     for (const std::uint32_t bits : maxima) ranges.push_back(std::min(cap, std::bit_cast<float>(bits)));
@@ -140,12 +143,12 @@ struct ClassedSamples {
     if (!(largest > 0)) return;
     int lowest = 0;
     std::vector<int> below(ranges.size(), 23);
-    for (std::size_t i = 0; i < ranges.size(); ++i)
-      if (ranges[i] >= 1e-30F) {
-        const double ratio = double{largest} / (ranges[i] / qmax);
-        below[i] = static_cast<int>(std::clamp(std::floor(2 * std::log2(ratio)), 0.0, 23.0));
-        lowest = std::max(lowest, below[i]);
-      }
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      const bool usable = ranges[i] >= 1e-30F;
+      const double ratio = usable ? double{largest} / (ranges[i] / qmax) : 0;
+      if (usable) below[i] = static_cast<int>(std::clamp(std::floor(2 * std::log2(ratio)), 0.0, 23.0));
+      if (usable || !has_zero) lowest = std::max(lowest, below[i]);
+    }
     class_scale = scale_of(largest, -lowest);
     for (std::size_t i = 0; i < ranges.size(); ++i) {
       sample_class[i] = static_cast<std::uint8_t>(lowest - std::min(lowest, below[i]));
@@ -171,7 +174,8 @@ TEST_CASE("cuda: the order's source chooses the classes of the executor's rule")
       maxima.push_back(std::bit_cast<std::uint32_t>(i % 9 == 8 ? 0.0F : std::exp2(octaves(generator))));
     if (time == 7) std::fill(maxima.begin(), maxima.end(), 0U);
     const float cap = time % 3 == 0 ? 1.5F : std::numeric_limits<float>::max(), qmax = 127;
-    const ClassedSamples expected(maxima, cap, qmax);
+    const Grid grid = time % 4 == 3 ? Grid::odd : Grid::every;
+    const ClassedSamples expected(maxima, cap, qmax, grid == Grid::every);
     const auto count = static_cast<std::size_t>(n);
     std::vector<std::uint8_t> classes(count);
     std::vector<float> scale(count), inverse(count);
@@ -185,6 +189,7 @@ TEST_CASE("cuda: the order's source chooses the classes of the executor's rule")
                                 .max_bits = maxima.data(),
                                 .cap = &cap,
                                 .qmax = qmax,
+                                .grid = grid,
                                 .sample_class = classes.data(),
                                 .class_scale = &class_scale,
                                 .scale = scale.data(),

@@ -18,7 +18,9 @@ TEST_CASE("cuda: the quantize kernels' sources write both copies and count") {
       for (float& v : x) v = any(generator);
       const auto qmax = static_cast<float>(largest_integer(planes));
       const cu::Draws draws{random_key(1, 2, 3), 77};
-      const cu::QuantizeRule fixed{-qmax, qmax, planes, true}, rule = cu::with_draws(fixed, &draws);
+      cu::QuantizeRule fixed{-qmax, qmax, planes, true};
+      if (planes == 2) fixed.grid = Grid::odd;
+      const cu::QuantizeRule rule = cu::with_draws(fixed, &draws);
       std::vector<Bytes> plain(static_cast<std::size_t>(planes), Bytes(x.size()));
       cu::SegmentCounts counts;
       for (std::size_t i = 0; i < x.size(); ++i) {

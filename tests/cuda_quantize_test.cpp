@@ -41,6 +41,7 @@ std::vector<Bytes> quantize_on_cpu(const Pass& p, QuantizeStats& stats) {
                           .inverse_scale = p.inverse.data(),
                           .planes = p.rule.planes,
                           .is_unsigned = p.rule.lowest == 0,
+                          .grid = p.rule.grid,
                           .qmax = p.rule.qmax,
                           .rounding = p.rule.stochastic ? Rounding::stochastic : Rounding::nearest,
                           .key = p.rule.key,
@@ -119,7 +120,8 @@ Copies emulate_both(const Pass& p) {
 
 void check(const Pass& p) {
   INFO(p.layout.n << "x" << p.layout.h << "x" << p.layout.w << "x" << p.layout.c << " groups "
-                  << p.layout.groups << " planes " << p.rule.planes << " stochastic " << p.rule.stochastic);
+                  << p.layout.groups << " planes " << p.rule.planes << " stochastic " << p.rule.stochastic
+                  << " grid " << static_cast<int>(p.rule.grid));
   QuantizeStats stats;
   const std::vector<Bytes> planes = quantize_on_cpu(p, stats);
   const Copies found = emulate_both(p);
@@ -164,6 +166,25 @@ TEST_CASE("cuda: ties, NaN, infinities and unsigned integers round as on the CPU
   p.rule.lowest = 0, p.rule.qmax = 255;
   for (float& v : p.x) v = std::fabs(v);
   check(p);
+}
+
+TEST_CASE("cuda: odd and flagged integers are the CPU's") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const Grid grid : {Grid::odd, Grid::flagged})
+    for (int planes = 2; planes <= 3; ++planes)
+      for (bool stochastic : {false, true}) {
+        const float qmax = grid == Grid::flagged ? 16256.0F : planes == 2 ? 511.0F : 8355711.0F;
+        Pass p{.layout = {5, 2, 3, 36, 3}, .x = draw_floats(1080, 3, 1.1F), .inverse = {qmax}};
+        // Ties and neighbours of the flag's border; values of neither grid.
+        for (int i = 0; i < 300; ++i) p.x[static_cast<std::size_t>(i)] = static_cast<float>(i - 150) / qmax;
+        for (int i = 0; i < 80; ++i)
+          p.x[static_cast<std::size_t>(300 + i)] = (127.0F + static_cast<float>(i) * 0.5F) / qmax;
+        p.x[500] = std::numeric_limits<float>::quiet_NaN(), p.x[501] = infinity, p.x[502] = -infinity;
+        p.rule = {-qmax, qmax, planes, stochastic, random_key(5, 3, 5), 77, grid};
+        check(p);
+        for (float& v : p.x) v = -v;
+        check(p);
+      }
 }
 
 TEST_CASE("cuda: rounding equals the library's over many values") {
@@ -289,6 +310,7 @@ TEST_CASE("cuda: quantize passes refuse pointers, rules and sizes by name") {
   refused(image_with([&](auto& p) { p.batch_copy = copy + 1; }), "batch_copy does not start");
   refused(image_with([](auto& p) { p.pixel_copy = p.batch_copy = nullptr; }), "no copy");
   refused(image_with([](auto& p) { p.rule.planes = 4; }), "1 to 3 planes");
+  refused(image_with([](auto& p) { p.rule.grid = Grid::odd; }), "odd and flagged integers take several");
   refused(image_with([](auto& p) { p.rule.qmax = 128; }), "qmax is at most 127");
   refused(image_with([](auto& p) { p.layout.n = 0; }), "sizes start at 1");
   refused(image_with([](auto& p) { p.layout.groups = 2; }), "groups must divide");

@@ -110,6 +110,26 @@ TEST_CASE("the number of workers and the queue never change the batches") {
   }
 }
 
+TEST_CASE("raw images are the augmented bytes, with what normalizes them") {
+  const auto data = std::make_shared<Patterns>(83);
+  LoaderOptions options = options_with(2);
+  options.mean = {0.5F, 0.4F, 0.3F}, options.std = {0.2F, 0.25F, 0.3F};
+  Loader normalized(data, options);
+  options.raw_images = true;
+  Loader raw(data, options);
+  for (int i = 0; i < 12; ++i) {
+    const Batch &a = normalized.next(), &b = raw.next();
+    CHECK_FALSE(a.is_raw("image"));
+    REQUIRE((b.is_raw("image") && !b.is_raw("label") && b["image"].shape() == a["image"].shape()));
+    const auto pixels = b["image"].as<std::uint8_t>();
+    std::vector<float> values;
+    values.reserve(pixels.size());
+    for (std::size_t at = 0; at < pixels.size(); ++at)
+      values.push_back(static_cast<float>(pixels[at]) * b.scale[at % 3] + b.shift[at % 3]);
+    CHECK(std::ranges::equal(values, a["image"].as<float>()));
+  }
+}
+
 TEST_CASE("an epoch holds every sample once, in an order of its own") {
   const auto data = std::make_shared<Patterns>(83);
   LoaderOptions options = options_with(1);

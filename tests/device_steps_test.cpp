@@ -1,32 +1,10 @@
-// Whole trainings on the device beside the same on the CPU. On the host's runtime all bits are the CPU's. On
-// a GPU the exponentials of softmax may differ in their last bit, and with them roundings of gradients: one
-// step, close.
-#include "support/device_training.h"
+// Whole trainings on the device: ops, options, errors, checkpoints, graphs.
+#include "support/device_steps.h"
+#include "support/test_ops.h"
+#include "train/summary.h"
 
 using namespace octavo;
 using namespace octavo::testing;
-using kernels::test::on_host;
-
-namespace {
-
-// What the first step that fails says.
-std::string error_of(Engine& engine, int steps = 1) {
-  try {
-    for (int i = 0; i < steps; ++i) engine.step();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-}  // namespace
-
-TEST_CASE("training a residual network on the device is training it on the CPU", "[training]") {
-  const std::string policy =
-      GENERATE("unified_int8", "int8_minmax", "distribution_adaptive", "adaptive_precision", "auto");
-  INFO(policy);
-  require_equal_training({"precision=" + policy}, 5);
-}
 
 TEST_CASE("every op of the device", "[training]") {
   const std::string policy = GENERATE("unified_int8", "distribution_adaptive", "auto"),
@@ -243,12 +221,11 @@ TEST_CASE("the device names what it does not have") {
       return failure.what();
     }
   };
-  CHECK_THAT(error({"precision=dorefa"}),
-             ContainsSubstring("have no kernels on the device; use another policy"));
-  CHECK_THAT(error({"optimizer.type=fixed_point", "optimizer.momentum=0.5"}),
-             ContainsSubstring("'fixed_point' has no kernels on the device"));
-  CHECK_THAT(error({"model.with.norm=range_batch_norm"}),
-             ContainsSubstring("'range_batch_norm' has no kernels"));
+  octavo::test::register_test_ops();
+  CHECK_THAT(error({"model.file=own_op.yaml"}), ContainsSubstring("'test_offset' has no kernels"));
+  write_text(folder / "plan.yaml", "{cpu: any, isa: ref, threads: 1, products: []}\n");
+  CHECK_THAT(error({"plan=" + (folder / "plan.yaml").string()}),
+             ContainsSubstring("a kernel plan is for the CPU"));
 #if OCTAVO_ARCH > 0  // only the host's runtime can be short of memory
   cuda_host.largest_block = 1000000;
   const std::string full = error({"data.batch=64"});

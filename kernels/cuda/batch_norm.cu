@@ -1,31 +1,12 @@
 // Batch norm between its chains.
 #include "batch_norm.h"
 
-#include <initializer_list>
-
 #include "batch_norm_kernels.cuh"
+#include "channel_checks.h"
 #include "launch.h"
-#include "pointers.h"
 
 namespace octavo::kernels::cuda {
 namespace {
-
-struct Named {
-  const void* pointer;
-  const char* name;
-};
-
-/// Sizes and pointers that must be there; those of doubles are aligned to 8.
-std::string check_channels(const char* kernel, int channels, std::initializer_list<Named> floats,
-                           std::initializer_list<Named> doubles = {}) {
-  const std::string what = std::string("cuda/") + kernel + " of " + std::to_string(channels) + " channels: ";
-  if (channels < 1) throw std::invalid_argument(what + "sizes start at 1");
-  for (const Named& n : floats) check_pointer(n.pointer, n.name, what, alignof(float));
-  for (const Named& n : doubles) check_pointer(n.pointer, n.name, what, alignof(double));
-  return what;
-}
-
-unsigned channel_blocks(int channels) { return static_cast<unsigned>(ceil_div(channels, channel_threads)); }
 
 template <class Pass>
 void finish(const Pass& pass, const std::string& what, cudaStream_t stream) {

@@ -2,21 +2,13 @@
 // images but of one pixel.
 #pragma once
 
-#ifdef __CUDACC__
-#include <cuda_runtime.h>
-#endif  // else a test that runs this source on the host brings its own
 #include <bit>
 
 #include "../floats.h"
 #include "batch_norm_channels.h"
+#include "channel_kernels.cuh"
 
 namespace octavo::kernels::cuda {
-
-constexpr int channel_threads = 128;
-
-__device__ inline int channel_of_thread() {
-  return static_cast<int>(blockIdx.x * channel_threads + threadIdx.x);
-}
 
 /// The first pixel as pivot keeps the squares small.
 template <class T>
@@ -24,12 +16,6 @@ __global__ void __launch_bounds__(channel_threads)
     take_pivots_kernel(const T* pixel, int channels, float* minus_pivot) {
   const int i = channel_of_thread();
   if (i < channels) minus_pivot[i] = -to_float(pixel[i]);
-}
-
-template <class Pass>
-__global__ void __launch_bounds__(channel_threads) finish_channels_kernel(const __grid_constant__ Pass pass) {
-  const int i = channel_of_thread();
-  if (i < pass.channels) finish_channel(pass, i);
 }
 
 /// a = gamma r, and looked = a factor for the maxima of samples; factor: null for 1, looked: null where not

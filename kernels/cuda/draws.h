@@ -22,6 +22,13 @@ struct StepCounter {
   std::uint64_t seed = 0, step = 0, micro_step = 0;
 };
 
+/// A key of the step alone, which its reader makes.
+struct RandomStream {
+  const StepCounter* counter = nullptr;
+  std::uint64_t stream = 0;
+  OCTAVO_HD constexpr RandomKey key() const { return random_key(counter->seed, counter->step, stream); }
+};
+
 OCTAVO_HD constexpr Draws draws_of(const StepCounter& counter, const DrawStream& of) {
   return {random_key(counter.seed, counter.step, of.stream), counter.micro_step * of.elements};
 }

@@ -1,6 +1,7 @@
 // What the pass that orders samples by class reads and writes. Pointers are of the device.
 #pragma once
 
+#include "../range_scale.h"
 #include "../sample_classes.h"
 #include "pointers.h"
 #include "sample_order.h"
@@ -15,6 +16,7 @@ struct OrderSamples {
   const std::uint32_t* max_bits = nullptr;  // null: sample_class is given
   const float* cap = nullptr;               // no range is above it; null: none
   float qmax = 127;
+  Grid grid = Grid::every;
   std::uint8_t* sample_class = nullptr;
   float* class_scale = nullptr;                      // of class 0; with maxima
   float *scale = nullptr, *inverse_scale = nullptr;  // of each sample; with maxima

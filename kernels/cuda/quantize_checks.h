@@ -20,6 +20,8 @@ inline void check_rule(const QuantizeRule& rule, const std::string& what) {
   const bool is_unsigned = rule.lowest == 0;
   if (rule.planes < 1 || rule.planes > most_planes || (is_unsigned && rule.planes != 1))
     throw std::invalid_argument(what + "1 to 3 planes, one where unsigned");
+  if (rule.grid != Grid::every && rule.planes == 1)
+    throw std::invalid_argument(what + "odd and flagged integers take several planes");
   const auto most = is_unsigned ? 255.0f : static_cast<float>(largest_integer(rule.planes));
   if (!(rule.qmax >= 1 && rule.qmax <= most) || (!is_unsigned && rule.lowest != -rule.qmax))
     throw std::invalid_argument(what + "qmax is at most " + std::to_string(static_cast<int>(most)) +

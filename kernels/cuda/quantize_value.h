@@ -2,7 +2,7 @@
 // share, with the same random bits.
 #pragma once
 
-#include "../random.h"
+#include "../kernels.h"
 #include "host_device.h"
 
 namespace octavo::kernels::cuda {
@@ -27,6 +27,7 @@ struct QuantizeRule {
   bool stochastic = false;
   RandomKey key;
   std::uint64_t first_index = 0;  // of element 0 in the global batch
+  Grid grid = Grid::every;
 };
 
 struct QuantizedValue {
@@ -34,18 +35,28 @@ struct QuantizedValue {
   bool saturated;  // |v * inverse_scale| > qmax + 0.5
 };
 
-/// round(clamp(v * inverse_scale)), 0 for a NaN. Never below -qmax.
+/// t within +-qmax to an integer, by the rule's rounding alone.
+OCTAVO_HD constexpr std::int32_t round_value(const QuantizeRule& rule, float t, std::uint64_t element) {
+  if (!rule.stochastic) return static_cast<std::int32_t>(nearest_of(t));
+  const float u = static_cast<float>(random_bits16(rule.key, rule.first_index + element)) * 0x1p-16f;
+  const float whole = floor_of(t);
+  const float q = rule.planes == 1 ? floor_of(t + u) : whole + floor_of((t - whole) + u);
+  return static_cast<std::int32_t>(q);
+}
+
+/// round(clamp(v * inverse_scale)) to the rule's grid, of 0 for a NaN. Never below -qmax.
 OCTAVO_HD constexpr QuantizedValue quantize_value(const QuantizeRule& rule, float v, float inverse_scale,
                                                   std::uint64_t element) {
   float t = v * inverse_scale;
   if (t != t) t = 0.0f;
   const bool saturated = (t < 0 ? -t : t) > rule.qmax + 0.5f;
   t = t < rule.lowest ? rule.lowest : t > rule.qmax ? rule.qmax : t;
-  if (!rule.stochastic) return {static_cast<std::int32_t>(nearest_of(t)), saturated};
-  const float u = static_cast<float>(random_bits16(rule.key, rule.first_index + element)) * 0x1p-16f;
-  const float whole = floor_of(t);
-  const float q = rule.planes == 1 ? floor_of(t + u) : whole + floor_of((t - whole) + u);
-  return {static_cast<std::int32_t>(q), saturated};
+  const bool odd = rule.grid == Grid::odd,
+             coarse = rule.grid == Grid::flagged && (t >= 128.0f || t <= -128.0f);
+  if (odd) t = (t - 1.0f) * 0.5f;
+  if (coarse) t = t * 0x1p-7f;
+  const std::int32_t q = round_value(rule, t, element);
+  return {odd ? 2 * q + 1 : coarse ? 128 * q : q, saturated};
 }
 
 /// Signed digit to the base 256 of plane `plane`.

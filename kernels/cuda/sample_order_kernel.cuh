@@ -31,20 +31,24 @@ __device__ inline void choose_classes(const OrderSamples& pass) {
   for (int i = threadIdx.x; i < pass.samples; i += order_threads)
     if (usable_range(range(i))) bits = max(bits, std::bit_cast<std::uint32_t>(range(i) / pass.qmax));
   const float largest = std::bit_cast<float>(block_max(bits));
+  // Where there is no zero, samples without a range take the lowest class that there can be.
   const auto halves = [&](int i) {
-    return usable_range(range(i)) ? halves_below(largest, range(i) / pass.qmax) : 0;
+    return usable_range(range(i)) ? halves_below(largest, range(i) / pass.qmax)
+           : has_zero(pass.grid)  ? 0
+                                  : most_halves_below;
   };
   for (int i = threadIdx.x; i < pass.samples; i += order_threads)
     below = max(below, static_cast<unsigned>(halves(i)));
   const int lowest = static_cast<int>(block_max(below));
-  const float smallest = largest > 0 ? scale_of_class(largest, -lowest) : 1.0f;
+  const float smallest =
+      largest > 0 ? scale_of_class(largest, -lowest) : scale_without_range(pass.grid).scale;
   if (threadIdx.x == 0) *pass.class_scale = smallest;
   for (int i = threadIdx.x; i < pass.samples; i += order_threads) {
     const int of = usable_range(range(i)) ? lowest - halves(i) : 0;
     const float scale = scale_of_class(smallest, of);
     pass.sample_class[i] = static_cast<std::uint8_t>(of);
     pass.scale[i] = scale;
-    pass.inverse_scale[i] = 1.0f / scale;
+    pass.inverse_scale[i] = largest > 0 ? 1.0f / scale : 1.0f;
   }
   __syncthreads();
 }

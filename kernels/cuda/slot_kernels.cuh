@@ -31,14 +31,16 @@ static __global__ void __launch_bounds__(slot_threads)
   atomicMin(&smallest, least);
   atomicMax(&largest, most);
   __syncthreads();
-  if (pass.ranges == nullptr && smallest != none)
+  if (pass.ranges == nullptr && smallest != none && has_zero(pass.grid))
     for (int i = thread; i < pass.count; i += slot_threads) {
       if (usable_range(pass.range(i))) continue;
       pass.scale[i] = std::bit_cast<float>(smallest);
       pass.inverse[i] = 1.0f / std::bit_cast<float>(smallest);
     }
   if (pass.largest == nullptr || thread != 0) return;
-  const float most_scale = largest == 0 ? 1.0f : std::bit_cast<float>(largest);  // 0: no range at all
+  // 0: no range at all
+  const float most_scale =
+      largest == 0 ? scale_without_range(pass.grid).scale : std::bit_cast<float>(largest);
   atomicMax(pass.largest, std::bit_cast<unsigned>(most_scale * pass.qmax));
 }
 
@@ -87,6 +89,24 @@ static __global__ void __launch_bounds__(slot_threads)
     std::uint32_t* const to = pass.max_bits + pass.range_of(filter, 0);
     if (most > *to) atomicMax(to, most);
   }
+}
+
+/// One block.
+static __global__ void __launch_bounds__(slot_threads)
+    filter_ranges_kernel(const __grid_constant__ FilterRanges pass) {
+  __shared__ unsigned largest;
+  if (threadIdx.x == 0) largest = 0;
+  __syncthreads();
+  unsigned most = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < pass.filters; i += slot_threads) {
+    const unsigned bits = pass.range(i);
+    if (pass.axis == WeightAxis::filter) pass.max_bits[i] = bits;
+    most = bits > most ? bits : most;
+  }
+  if (pass.axis == WeightAxis::filter) return;
+  atomicMax(&largest, most);
+  __syncthreads();
+  if (threadIdx.x == 0) *pass.max_bits = largest;
 }
 
 /// One block.

@@ -14,7 +14,8 @@
 namespace octavo::kernels::cuda {
 
 /// Scales of `count` ranges, by the rule of the CPU (src/exec/quantize_slot.cpp): those that the host gives,
-/// or maxima as bit patterns, of which those without a range take the smallest scale of the others.
+/// or maxima as bit patterns, of which those without a range take the smallest scale of the others, if their
+/// integers have a zero.
 struct SlotScales {
   int count = 1;
   const float* ranges = nullptr;  // null: the maxima
@@ -22,6 +23,7 @@ struct SlotScales {
   const float* cap = nullptr;  // with maxima: no range is above it; null: none
   float qmax = 127;
   bool power_of_two = false;
+  Grid grid = Grid::every;
   float *scale = nullptr, *inverse = nullptr;
   std::uint32_t* largest = nullptr;  // raised to the bits of the largest scale times qmax; or null
 
@@ -31,7 +33,8 @@ struct SlotScales {
     return cap != nullptr && *cap < most ? *cap : most;
   }
   OCTAVO_HD constexpr RangeScale at(int i) const {
-    return usable_range(range(i)) ? scale_of_range(range(i), qmax, power_of_two) : RangeScale{1, 1};
+    return usable_range(range(i)) ? scale_of_range(range(i), qmax, power_of_two, grid)
+                                  : scale_without_range(grid);
   }
 };
 
@@ -70,6 +73,21 @@ struct WeightRanges {
   OCTAVO_HD constexpr int range_of(int filter, int input) const {
     if (axis == WeightAxis::tensor) return 0;
     return axis == WeightAxis::filter ? filter : filter / layout.outputs() * layout.inputs() + input;
+  }
+};
+
+/// The same where the bits of the largest |w| of each filter are known: axis tensor or filter. Overwritten.
+struct FilterRanges {
+  int filters = 1;
+  WeightAxis axis = WeightAxis::tensor;
+  const std::uint32_t* row_max = nullptr;
+  const float* factor = nullptr;  // per filter; null: 1
+  std::uint32_t* max_bits = nullptr;
+
+  /// Rounding keeps the order of products: the largest of a filter times its factor is the largest.
+  OCTAVO_HD constexpr std::uint32_t range(int filter) const {
+    const std::uint32_t bits = row_max[filter];
+    return factor == nullptr ? bits : magnitude_of(std::bit_cast<float>(bits) * factor[filter]);
   }
 };
 
@@ -114,6 +132,15 @@ inline void check_ranges(const WeightRanges& w, const std::string& what) {
   if (l.k % l.groups != 0 || l.c % l.groups != 0)
     throw std::invalid_argument(what + "groups must divide filters and channels");
   check_pointer(w.weights, "weights", what, alignof(float));
+  check_optional_pointer(w.factor, "factor", what, alignof(float));
+  check_pointer(w.max_bits, "max_bits", what, alignof(std::uint32_t));
+}
+
+inline void check_ranges(const FilterRanges& w, const std::string& what) {
+  if (w.filters < 1) throw std::invalid_argument(what + "sizes start at 1");
+  if (w.axis == WeightAxis::input)
+    throw std::invalid_argument(what + "maxima of filters tell nothing of input channels");
+  check_pointer(w.row_max, "row_max", what, alignof(std::uint32_t));
   check_optional_pointer(w.factor, "factor", what, alignof(float));
   check_pointer(w.max_bits, "max_bits", what, alignof(std::uint32_t));
 }

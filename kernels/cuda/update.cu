@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "launch.h"
-#include "pointers.h"
+#include "update_checks.h"
 #include "update_kernels.cuh"
 
 namespace octavo::kernels::cuda {
@@ -31,21 +31,10 @@ void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars
 }
 
 void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream) {
-  const std::string what =
-      "cuda/update_sgd of " + std::to_string(u.elements) + " values in " + std::to_string(u.rows) + " rows: ";
-  if (u.rows < 1 || u.columns < 1 || u.elements < 1 || u.elements % u.rows != 0 ||
-      u.elements / u.rows % u.columns != 0)
-    throw std::invalid_argument(what + "rows are whole, and of whole columns");
-  check_pointer(u.value, "value", what, alignof(float));
-  check_pointer(u.gradient, "gradient", what, alignof(float));
+  const std::string what = check_update("update_sgd", u, step);
   check_optional_pointer(u.velocity, "velocity", what, alignof(float));
-  check_pointer(u.rate_factor, "rate_factor", what, alignof(double));
-  check_optional_pointer(u.row_max, "row_max", what, alignof(std::uint32_t));
-  check_optional_pointer(u.column_max, "column_max", what, alignof(std::uint32_t));
-  if (u.column_max != nullptr) check_pointer(u.row_factor, "row_factor", what, alignof(float));
   if (u.nesterov && u.velocity == nullptr)
     throw std::invalid_argument(what + "Nesterov momentum needs a velocity");
-  check_pointer(step, "step", what, alignof(StepScalars));
   launch(sgd_kernel, {blocks_for(u.elements, update_threads), update_threads, stream}, what, u, step);
 }
 

@@ -1,15 +1,10 @@
 // The kernels of an update: gradient norm, the optimizer, and sums of columns for the gradients of biases.
 #pragma once
 
-#ifdef __CUDACC__
-#include <cuda_runtime.h>
-#endif  // else a test that runs this source on the host brings its own
 #include "../floats.h"
-#include "update_rule.h"
+#include "update_elements.cuh"
 
 namespace octavo::kernels::cuda {
-
-constexpr int update_threads = 256;
 
 /// A chunk a block: lanes and tiles by all threads, then one adds them in their order.
 static __global__ void __launch_bounds__(norm_threads)
@@ -44,34 +39,11 @@ static __global__ void __launch_bounds__(norm_threads)
   step->gradient_scale = clip_scale(step->gradient_norm, step->clip_norm);
 }
 
-/// An element a thread, a whole warp at a time. Lanes of one row join their maxima before one of them asks
-/// memory.
 static __global__ void __launch_bounds__(update_threads)
     sgd_kernel(const __grid_constant__ SgdUpdate u, const StepScalars* step) {
   if (!takes_step(*step)) return;
   const SgdFactors factors(u, *step);
-  const std::int64_t row_size = u.elements / u.rows, whole = ceil_div(u.elements, 32) * 32;
-  for (std::int64_t i = blockIdx.x * std::int64_t{update_threads} + threadIdx.x; i < whole;
-       i += std::int64_t{gridDim.x} * update_threads) {
-    const bool inside = i < u.elements;
-    const std::int64_t row = inside ? i / row_size : u.rows - 1;
-    const float w = inside ? updated(u, factors, i) : 0.0f;
-    if (inside) u.value[i] = w;
-    if (inside && u.column_max != nullptr) {
-      const std::uint32_t bits = magnitude_of(w * u.row_factor[row]);
-      std::uint32_t* const most = u.column_max + i % u.columns;
-      if (bits > __ldcg(most)) atomicMax(most, bits);  // an older value costs an atomic
-    }
-    if (u.row_max == nullptr) continue;
-    std::uint32_t most = magnitude_of(w);
-    if (i / 32 * 32 / row_size == (i / 32 * 32 + 31) / row_size) {  // the same for all lanes
-      for (int distance = 16; distance > 0; distance /= 2)
-        most = max(most, __shfl_down_sync(~0u, most, distance));
-      if (threadIdx.x % 32 == 0) atomicMax(u.row_max + row, most);
-    } else if (inside) {
-      atomicMax(u.row_max + row, most);
-    }
-  }
+  update_elements(u, [&](std::int64_t i) { return updated(u, factors, i); });
 }
 
 /// The tiles of column_sums() in src/ops/common.cpp.

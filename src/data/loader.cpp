@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <numeric>
@@ -37,17 +38,20 @@ struct Workspace {
   std::vector<void*> out;
 };
 
-/// Batches as they lie in memory: pixels as f32.
-std::int64_t sample_bytes(const DatasetInfo& info) {
+/// As it lies in a batch.
+DType type_of(const Field& field, const LoaderOptions& options) {
+  return is_pixels(field) && !options.raw_images ? DType::f32 : field.type.dtype;
+}
+
+std::int64_t sample_bytes(const DatasetInfo& info, const LoaderOptions& options) {
   std::int64_t bytes = 0;
   for (const Field& field : info.fields)
-    bytes = saturating_add(
-        bytes, TensorType{is_pixels(field) ? DType::f32 : field.type.dtype, field.type.shape}.bytes());
+    bytes = saturating_add(bytes, TensorType{type_of(field, options), field.type.shape}.bytes());
   return bytes;
 }
 
 void require_batches_fit(const Dataset& data, const LoaderOptions& options, std::int64_t batches) {
-  const std::int64_t sample = sample_bytes(data.info()), samples = data.info().samples;
+  const std::int64_t sample = sample_bytes(data.info(), options), samples = data.info().samples;
   const std::int64_t batch = checked_multiply(std::min(options.batch, samples), sample);
   const std::int64_t all = saturating_add(checked_multiply(batches, batch), 8 * samples);
   require(all <= memory_limit(), Errc::resource, "data.batch: ", batches, " batches of ", options.batch,
@@ -238,8 +242,9 @@ void Loader::Impl::allocate(Batch& batch) const {
     std::vector<std::int64_t> sizes{batch.size()};
     for (std::int64_t size : field.type.shape.sizes()) sizes.push_back(size);
     batch.names.push_back(field.name);
-    values.push_back(Tensor::empty(Shape(sizes), is_pixels(field) ? DType::f32 : field.type.dtype));
+    values.push_back(Tensor::empty(Shape(sizes), type_of(field, options)));
   }
+  if (pipeline && options.raw_images) batch.scale = pipeline->scale(), batch.shift = pipeline->shift();
   batch.values = std::move(values);
 }
 
@@ -261,13 +266,13 @@ void Loader::Impl::fill(Batch& batch, Workspace& workspace) const {
   workspace.scratch.resize(image_bytes);
   workspace.out.resize(fields.size());
   for (std::int64_t row = 0; row < batch.size() && !abandon; ++row) {
-    float* pixels = nullptr;
+    std::byte* pixels = nullptr;
     for (std::size_t i = 0; i < fields.size(); ++i) {
       auto* at =
           static_cast<std::byte*>(batch.values[i].data()) + batch.values[i].bytes() / batch.size() * row;
       workspace.out[i] = at;
       if (!is_pixels(fields[i])) continue;
-      pixels = reinterpret_cast<float*>(at);
+      pixels = at;
       workspace.out[i] = workspace.image.data();
     }
     const std::int64_t sample = batch.samples[static_cast<std::size_t>(row)];
@@ -276,9 +281,13 @@ void Loader::Impl::fill(Batch& batch, Workspace& workspace) const {
     } catch (...) {
       rethrow_for(sample, data->info());
     }
-    if (pixels)
-      pipeline->run(options.seed, batch.position.epoch, sample, workspace.image.data(),
-                    workspace.scratch.data(), pixels);
+    if (!pixels) continue;
+    const std::uint8_t* const image = pipeline->augment(options.seed, batch.position.epoch, sample,
+                                                        workspace.image.data(), workspace.scratch.data());
+    if (options.raw_images)
+      std::memcpy(pixels, image, image_bytes);
+    else
+      pipeline->normalize(image, reinterpret_cast<float*>(pixels));
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct LoaderOptions {
   std::uint64_t seed = 1;  // of order and augmentation
   std::vector<std::string> augment;  // names of transform_list.inc, in this order
   std::vector<float> mean, std;      // per channel of image / 255; empty: the set's own
+  bool raw_images = false;           // a u8 `image` stays u8: who takes the batches normalizes it
 };
 
 /// Position in the endless stream of epochs; what a checkpoint keeps.
@@ -26,16 +28,18 @@ struct LoaderCursor {
   bool operator==(const LoaderCursor&) const = default;
 };
 
-/// One batch: a u8 `image` has become f32 [N, H, W, C], normalized; all other fields as the set has them,
-/// with N in front.
+/// One batch: a u8 `image` has become f32 [N, H, W, C], normalized, or is raw; all other fields as the set
+/// has them, with N in front.
 struct Batch {
   LoaderCursor position;
-  std::vector<std::int64_t> samples;  // N indices into the data set
-  std::vector<std::string> names;     // of the fields
-  std::vector<Tensor> values;         // one per name
-  bool last = false;                  // of its epoch
+  std::vector<std::int64_t> samples;    // N indices into the data set
+  std::vector<std::string> names;       // of the fields
+  std::vector<Tensor> values;           // one per name
+  bool last = false;                    // of its epoch
+  std::span<const float> scale, shift;  // of a raw image, by channel: pixel * scale + shift; else empty
 
   std::int64_t size() const { return static_cast<std::int64_t>(samples.size()); }
+  bool is_raw(const std::string& name) const { return name == "image" && !scale.empty(); }
   /// The field called `name`; Errc::config with the names there are.
   const Tensor& operator[](const std::string& name) const;
 };

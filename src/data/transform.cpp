@@ -121,13 +121,17 @@ Region ImagePipeline::stored_region(std::uint64_t seed, std::int64_t epoch, std:
   return stored_crop_->region(h, w, augment_key(seed, epoch, sample), first_draw(*stored_crop_));
 }
 
-void ImagePipeline::run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
-                        std::uint8_t* scratch, float* out) const {
+const std::uint8_t* ImagePipeline::augment(std::uint64_t seed, std::int64_t epoch, std::int64_t sample,
+                                           std::uint8_t* image, std::uint8_t* scratch) const {
   const kernels::RandomKey key = augment_key(seed, epoch, sample);
   for (const Transform* transform : augment_) {
     transform->apply(size_, key, first_draw(*transform), image, scratch);
     std::swap(image, scratch);
   }
+  return image;
+}
+
+void ImagePipeline::normalize(const std::uint8_t* image, float* out) const {
   const std::size_t row = scale_.size();
   for (std::int64_t y = 0; y < size_.h; ++y, image += row, out += row)
     for (std::size_t i = 0; i < row; ++i) out[i] = static_cast<float>(image[i]) * scale_[i] + shift_[i];

@@ -39,10 +39,14 @@ class ImagePipeline {
   bool crops_stored() const { return stored_crop_ != nullptr; }
   Region stored_region(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::int64_t h,
                        std::int64_t w) const;
-  /// `image` and `scratch` hold size().bytes() each and are overwritten. Depends on (seed, epoch, sample)
-  /// alone.
-  void run(std::uint64_t seed, std::int64_t epoch, std::int64_t sample, std::uint8_t* image,
-           std::uint8_t* scratch, float* out) const;
+  /// The augmented image, in one of `image` and `scratch`, which hold size().bytes() each and are
+  /// overwritten. Depends on (seed, epoch, sample) alone.
+  const std::uint8_t* augment(std::uint64_t seed, std::int64_t epoch, std::int64_t sample,
+                              std::uint8_t* image, std::uint8_t* scratch) const;
+  void normalize(const std::uint8_t* image, float* out) const;
+  /// out = pixel * scale + shift, by channel.
+  std::span<const float> scale() const { return {scale_.data(), static_cast<std::size_t>(size_.c)}; }
+  std::span<const float> shift() const { return {shift_.data(), static_cast<std::size_t>(size_.c)}; }
 
  private:
   void take_stored_crop(const DatasetInfo& info);

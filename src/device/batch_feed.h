@@ -23,7 +23,7 @@ class CopyStream {
   cudaEvent_t taken = nullptr;   // and in the inputs, so that the next one may follow
 };
 
-/// The inputs of one plan.
+/// The inputs of one plan. Raw images are normalized on the device.
 class BatchFeed {
  public:
   BatchFeed(Memory& memory, Plan& plan);
@@ -39,13 +39,19 @@ class BatchFeed {
  private:
   struct Input {
     std::string name;
-    ValueId value;
     std::int64_t bytes;
-    std::byte *data, *staged;
+    std::byte* data;
+    std::int64_t staged_bytes = 0;  // a raw image has a byte for each float
+    std::byte* staged = nullptr;
   };
+  void lay_out(const Batch& batch);
   void stage(const Batch& batch, CopyStream& copies);
+  void take(const Input& input, bool raw, cudaStream_t steps) const;
 
+  Memory& memory_;
   std::vector<Input> inputs_;
+  int channels_ = 0;  // of raw images
+  float *scale_ = nullptr, *shift_ = nullptr;
   Block block_;
   Mirror staged_;
   LoaderCursor position_{-1, -1};  // of the staged batch

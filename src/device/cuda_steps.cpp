@@ -49,6 +49,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   void store() override {
     parameters_.store();
     ++weights_version_;
+    maxima_known_ = false;
   }
 
   StepResult train(const StepOrder& order) override {
@@ -59,12 +60,13 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     }
     runtime_.micro_step = 0;
     ++weights_version_;
+    maxima_known_ = true;
     return result;
   }
 
   double evaluate(Plan& plan, const Batch& batch) override {
     PlanMemory& of = memory_of(plan);
-    write_settings(program_, of, Phase::eval, nullptr);
+    write_settings(program_, of, Phase::eval, nullptr, maxima_known_);
     const Segment segment{false, of.weights_version != weights_version_, false};
     run(plan, of, batch, segment, nullptr, {});
     require_labels(plan.graph, of, batch);
@@ -110,9 +112,10 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     const Batch& batch = order.next_batch();
     Plan& plan = program_.plan(batch_types(batch), Phase::train);
     PlanMemory& of = memory_of(plan);
-    write_settings(program_, of, Phase::train, &order);
+    write_settings(program_, of, Phase::train, &order, maxima_known_);
     const std::unique_ptr<Statistics> statistics = Statistics::make(memory_, program_, of);
     const Segment segment{true, of.weights_version != weights_version_, last};
+    if (last) begin_update(of);
     run(plan, of, batch, segment, statistics.get(), order.peek_batch);
     require_labels(plan.graph, of, batch);
     require_finite(program_, of, false);
@@ -131,6 +134,12 @@ class CudaSteps final : public StepRunner, private ValueMemory {
       runtime_.macs.all[p] += of.macs.all[p];
     }
     return loss;
+  }
+
+  /// Until the step is known to have been taken, nothing is known of the new weights.
+  void begin_update(const PlanMemory& of) {
+    note_row_factors(program_, of);
+    maxima_known_ = false;
   }
 
   /// One launch of a graph where these passes ran before; kernel by kernel the first time and where the host
@@ -181,6 +190,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   }
 
   void update(PlanMemory& of) {
+    parameters_.launch_squeeze(scratch_, stream_);
     parameters_.launch_norm(of.step, stream_);
     kernels::cuda::guard_step({.counts = of.counts,
                                .slots = static_cast<int>(of.slots.size()),
@@ -189,7 +199,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
                                .losses = static_cast<int>(of.losses.size()),
                                .step = of.step},
                               stream_);
-    parameters_.launch_update(of.step, of.rate_factors, stream_);
+    parameters_.launch_update({of.step, of.counter, of.rate_factors, of.row_factors}, stream_);
     check(cudaMemcpyAsync(of.step_result, of.step, sizeof(*of.step), cudaMemcpyDeviceToDevice, stream_),
           "scalars of a step");
   }
@@ -220,6 +230,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
   CopyStream copies_;
   cudaStream_t stream_ = nullptr;
   std::int64_t weights_version_ = 0;  // of the parameters
+  bool maxima_known_ = false;         // of the parameters, from their last update
 };
 
 }  // namespace

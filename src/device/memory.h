@@ -95,6 +95,17 @@ class Region {
   std::int64_t used_ = 0;
 };
 
+/// A layout runs twice: for its size, then with memory.
+template <class LayOut>
+Block block_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
+  Region size;
+  lay_out(size);
+  Block block(memory, purpose, size.used());
+  Region region(block.data());
+  lay_out(region);
+  return block;
+}
+
 /// What one node needs while its kernels run. Nodes follow each other on one stream, so that all take the
 /// same memory. It grows while a step runs kernel by kernel, never while it is captured: what is captured has
 /// run like that before.

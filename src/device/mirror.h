@@ -38,4 +38,14 @@ class Mirror {
   PinnedBlock host_;
 };
 
+template <class LayOut>
+Mirror mirror_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
+  Region size;
+  lay_out(size);
+  Mirror mirror(memory, purpose, size.used());
+  Region region = mirror.region();
+  lay_out(region);
+  return mirror;
+}
+
 }  // namespace octavo::device

@@ -15,6 +15,8 @@ void avg_pool_forward(Run& run, std::size_t node);
 void avg_pool_backward(Run& run, std::size_t node);
 void global_pool_forward(Run& run, std::size_t node);
 void global_pool_backward(Run& run, std::size_t node);
+void range_norm_forward(Run& run, std::size_t node);
+void range_norm_backward(Run& run, std::size_t node);
 void concat_forward(Run& run, std::size_t node);
 void concat_backward(Run& run, std::size_t node);
 void loss_forward(Run& run, std::size_t node);

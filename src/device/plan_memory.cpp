@@ -20,26 +20,6 @@ std::int64_t count_of(const Slot& slot, const SlotMemory& of) {
   return has_sample_scales(slot.format.granularity) ? of.samples : of.channels;
 }
 
-/// A layout runs twice: for its size, then with memory.
-template <class LayOut>
-Block block_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
-  Region size;
-  lay_out(size);
-  Block block(memory, purpose, size.used());
-  Region region(block.data());
-  lay_out(region);
-  return block;
-}
-template <class LayOut>
-Mirror mirror_of(Memory& memory, const std::string& purpose, const LayOut& lay_out) {
-  Region size;
-  lay_out(size);
-  Mirror mirror(memory, purpose, size.used());
-  Region region = mirror.region();
-  lay_out(region);
-  return mirror;
-}
-
 }  // namespace
 
 PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const ProductChoice& choice)
@@ -55,6 +35,7 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Produ
   maxima_ = block_of(memory, "scales", [&](Region& region) {
     for (SlotMemory& of : slots) of.max_bits = region.take<std::uint32_t>(of.ranges_count);
   });
+  find_folds(program);
   weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(region); });
   for (SlotMemory& of : slots) of.draws = draws(stream_of(program.slots[of.index].key));
   std::vector<DrawStream> streams;
@@ -158,6 +139,16 @@ const WeightMemory& PlanMemory::add_weights(WeightMemory copy) {
   copy.slot->each_micro_step = copy.fold == Fold::scales;
   weights.push_back(copy);
   return weights.back();
+}
+
+void PlanMemory::find_folds(const Program& program) {
+  folded_gradients.assign(program.parameters.size(), -1);
+  row_factors.assign(program.parameters.size(), nullptr);
+  for (const WeightMemory& copy : weights) {
+    if (copy.fold != Fold::factors || copy.layout.groups != 1) continue;
+    const auto i = static_cast<std::size_t>(copy.parameter);
+    folded_gradients[i] = copy.gradient->index, row_factors[i] = copy.gradient->factor;
+  }
 }
 
 void PlanMemory::find_streams(const Program& program, const Plan& plan) {

@@ -22,6 +22,9 @@
 
 namespace octavo::device {
 
+/// What an update has told of the largest weights, in a form that serves a copy.
+enum class KnownMaxima : std::uint8_t { none, rows, columns };
+
 /// One integer copy of a parameter.
 struct WeightMemory {
   int parameter = 0;
@@ -32,8 +35,9 @@ struct WeightMemory {
   kernels::cuda::WeightCopy kind = kernels::cuda::WeightCopy::forward;
   kernels::cuda::WeightAxis axis = kernels::cuda::WeightAxis::tensor;
   std::int8_t* copy = nullptr;
-  std::int64_t bytes = 0;  // of all planes
-  bool first = true;       // of its slot: makes the scales, and counts
+  std::int64_t bytes = 0;                 // of all planes
+  bool first = true;                      // of its slot: makes the scales, and counts
+  KnownMaxima known = KnownMaxima::none;  // set by the host before a micro-step
 };
 
 struct ProductMemory {
@@ -88,6 +92,8 @@ class PlanMemory final : public DevicePlan {
 
   std::deque<SlotMemory> slots;
   std::deque<WeightMemory> weights;
+  std::vector<int> folded_gradients;      // by parameter: slot whose factors one group of weights takes over
+  std::vector<const float*> row_factors;  // and those factors; -1, null: none
   std::vector<LossMemory> losses;
   std::int64_t weights_version = -1;  // of the parameters that the copies hold
   CapturedSteps steps;
@@ -115,6 +121,7 @@ class PlanMemory final : public DevicePlan {
   void find_products(const Program& program, const Plan& plan);
   WeightMemory weights_of(const Program& program, const Node& node, std::size_t which);
   const WeightMemory& add_weights(WeightMemory copy);
+  void find_folds(const Program& program);
   void find_streams(const Program& program, const Plan& plan);
   void plan_products(const Program& program, Plan& plan, const ProductChoice& choice);
   SlotMemory& add_slot(int index);

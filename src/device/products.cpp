@@ -62,9 +62,6 @@ constexpr ConvS8Candidate depthwise_classes{
     "cuda/depthwise_s8 by class", kernels::Isa::ref, refuse, class_a_view, class_b_view, nullptr};
 
 void require_format(const SlotFormat& format) {
-  require(format.grid == IntegerGrid::every && !format.tanh, Errc::config,
-          "train.device: integers of this kind (", format_name(format),
-          ") have no kernels on the device; use another policy or train.device=cpu");
   require(format.granularity != ScaleGranularity::sample_class ||
               (format.fixed_clip == 0 && !format.power_of_two),
           Errc::config,

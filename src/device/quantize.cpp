@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "cuda/squeeze.h"
 #include "device/run.h"
 #include "device/statistics.h"
 
@@ -16,6 +17,8 @@ using kernels::cuda::QuantizeRule;
 
 namespace {
 
+kernels::Grid grid_of(const Slot& slot) { return static_cast<kernels::Grid>(slot.format.grid); }
+
 float qmax_of(const Slot& slot) { return static_cast<float>(largest_integer(slot.format)); }
 
 QuantizeRule rule_of(const Slot& slot) {
@@ -23,7 +26,8 @@ QuantizeRule rule_of(const Slot& slot) {
   return {.lowest = slot.format.unsigned_ok ? 0.0f : -qmax,
           .qmax = qmax,
           .planes = plane_count(slot.format.bits),
-          .stochastic = slot.format.rounding == RoundingMode::stochastic};
+          .stochastic = slot.format.rounding == RoundingMode::stochastic,
+          .grid = grid_of(slot)};
 }
 
 kernels::Granularity granularity_of(const Slot& slot, std::int64_t samples) {
@@ -38,21 +42,23 @@ kernels::cuda::SlotScales slot_scales(const Run& run, const SlotMemory& of) {
   return {.count = static_cast<int>(of.ranges_count),
           .qmax = qmax_of(slot),
           .power_of_two = slot.format.power_of_two,
+          .grid = grid_of(slot),
           .scale = of.scale,
           .inverse = of.inverse,
           .largest = of.largest};
 }
 
-// Scales from of.max_bits.
-void scales_from_maxima(const Run& run, const SlotMemory& of) {
+// Scales from one maximum for each.
+void scales_from_maxima(const Run& run, const SlotMemory& of, const std::uint32_t* max_bits) {
   const Slot& slot = run.slot(of);
   if (slot.format.granularity == ScaleGranularity::sample_class) {
     kernels::cuda::order_samples({.samples = static_cast<int>(of.samples),
                                   .places = static_cast<int>(of.places),
                                   .classes = kernels::most_halves_below + 1,
-                                  .max_bits = of.max_bits,
+                                  .max_bits = max_bits,
                                   .cap = of.cap,
                                   .qmax = qmax_of(slot),
+                                  .grid = grid_of(slot),
                                   .sample_class = of.sample_class,
                                   .class_scale = of.class_scale,
                                   .scale = of.scale,
@@ -71,7 +77,7 @@ void scales_from_maxima(const Run& run, const SlotMemory& of) {
                                       run.stream);
   }
   kernels::cuda::SlotScales pass = slot_scales(run, of);
-  pass.max_bits = of.max_bits;
+  pass.max_bits = max_bits;
   if (has_sample_scales(slot.format.granularity)) pass.cap = of.cap;
   kernels::cuda::make_scales(pass, run.stream);
 }
@@ -122,7 +128,7 @@ void DeviceChain::make_scales(const Steps& steps) {
     looking.max_granularity = granularity_of(slot, tail_->samples);
     kernels::cuda::run_chain(looking, run_.stream);
   }
-  scales_from_maxima(run_, *tail_);
+  scales_from_maxima(run_, *tail_, tail_->max_bits);
 }
 
 void DeviceChain::quantize(const Node& node, Steps steps) {
@@ -163,22 +169,49 @@ void DeviceChain::quantize(const Node& node, Steps steps) {
   if (observed && run_.statistics != nullptr) run_.statistics->after(run_, *tail_);
 }
 
+namespace {
+
+// The bits of the largest weights: as the last update told them, of filters times what they take over now,
+// or by a pass.
+const std::uint32_t* weight_maxima(const Run& run, const WeightMemory& copy, const float* weights,
+                                   const float* factor) {
+  using kernels::cuda::WeightAxis;
+  SlotMemory& of = *copy.slot;
+  const std::uint32_t* const rows = run.parameters.row_maxima(copy.parameter);
+  if (copy.known == KnownMaxima::columns) return run.parameters.column_maxima(copy.parameter);
+  if (copy.known == KnownMaxima::rows && copy.axis == WeightAxis::filter && factor == nullptr) return rows;
+  if (copy.known == KnownMaxima::rows) {
+    of.maxima_fresh = false;
+    kernels::cuda::find_ranges({copy.layout.k, copy.axis, rows, factor, of.max_bits}, run.stream);
+  } else {
+    clear_maxima(run, of);
+    kernels::cuda::find_ranges({copy.layout, copy.axis, weights, factor, of.max_bits}, run.stream);
+  }
+  return of.max_bits;
+}
+
+const float* squeeze(const Run& run, const WeightMemory& copy) {
+  const float* const weights = run.parameters.value(copy.parameter);
+  const std::int64_t elements = copy.slot->elements;
+  auto* const squeezed = run.scratch.take<float>(elements);
+  const std::uint32_t* largest = run.parameters.find_largest(copy.parameter, run.scratch, run.stream);
+  kernels::cuda::squeeze_weights({weights, elements, largest}, squeezed, run.stream);
+  return squeezed;
+}
+
+}  // namespace
+
 void quantize_weights(Run& run, const WeightMemory& copy) {
   SlotMemory& of = *copy.slot;
   const Slot& slot = run.slot(of);
   const float* const factor = copy.fold == Fold::factors  ? copy.gradient->factor
                               : copy.fold == Fold::scales ? copy.gradient->scale
                                                           : nullptr;
-  const float* const weights = run.parameters.value(copy.parameter);
-  if (!copy.first) {
-    // the slot has its scales
-  } else if (of.source == Ranges::given) {
+  const float* const weights = slot.format.tanh ? squeeze(run, copy) : run.parameters.value(copy.parameter);
+  if (copy.first && of.source == Ranges::given)
     given_scales(run, of);
-  } else {
-    clear_maxima(run, of);
-    kernels::cuda::find_ranges({copy.layout, copy.axis, weights, factor, of.max_bits}, run.stream);
-    scales_from_maxima(run, of);
-  }
+  else if (copy.first)
+    scales_from_maxima(run, of, weight_maxima(run, copy, weights, factor));
   kernels::cuda::quantize_weights(
       {.layout = copy.layout,
        .kind = copy.kind,
@@ -190,12 +223,14 @@ void quantize_weights(Run& run, const WeightMemory& copy) {
        .counts = copy.first ? of.counts : nullptr,
        .draws = of.draws},
       run.stream);
-  if (copy.first && run.statistics != nullptr) run.statistics->of_weights(run, copy, factor);
+  if (copy.first && run.statistics != nullptr) run.statistics->of_weights(run, copy, weights, factor);
 }
 
 void quantize_weights(Run& run) {
-  for (const WeightMemory& copy : run.memory.weights)
+  for (const WeightMemory& copy : run.memory.weights) {
+    run.scratch.clear();
     if (copy.fold != Fold::scales) quantize_weights(run, copy);
+  }
 }
 
 }  // namespace octavo::device

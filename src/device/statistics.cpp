@@ -93,14 +93,14 @@ void Statistics::after(Run& run, const SlotMemory& of) {
                                            run.program.runtime().parallel));
 }
 
-void Statistics::of_weights(Run& run, const WeightMemory& copy, const float* factor) {
+void Statistics::of_weights(Run& run, const WeightMemory& copy, const float* weights, const float* factor) {
   const SlotMemory& of = *copy.slot;
   if (find(of) == nullptr) return;
   require(factor == nullptr, Errc::config,
           "train.device: statistics of weights times scales of gradients have no kernels on the device");
   ChainPass pass;
   pass.layout = {copy.layout.k, 1, copy.layout.taps, copy.layout.inputs(), 1};
-  pass.x = run.parameters.value(copy.parameter);
+  pass.x = weights;
   add_to(run, of, pass);
   kernels::cuda::run_chain(pass, run.stream);
   after(run, of);

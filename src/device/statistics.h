@@ -15,8 +15,8 @@ class Statistics {
   /// Adds to a pass what its slot asks for, before it is launched, and reads what only the host can use.
   void add_to(Run& run, const SlotMemory& of, kernels::cuda::ChainPass& pass);
   void after(Run& run, const SlotMemory& of);
-  /// The same of weights times `factor`, by a pass of its own.
-  void of_weights(Run& run, const WeightMemory& copy, const float* factor);
+  /// The same of a copy's weights, by a pass of its own; `factor`: what they take over.
+  void of_weights(Run& run, const WeightMemory& copy, const float* weights, const float* factor);
 
   /// Adds what the stream has counted to the slots; it has to be idle.
   void finish(Program& program);

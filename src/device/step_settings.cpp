@@ -20,15 +20,36 @@ void write_slot(Slot& slot, const Mirror& settings, SlotMemory& of, Phase phase)
   for (const float f : factors) *factor++ = f, *inverse++ = 1.0f / f;
 }
 
+// As quantize_weights() of the CPU decides it; squeezed weights have other maxima.
+KnownMaxima known_maxima(Program& program, const WeightMemory& copy) {
+  const ParameterData& data = program.parameters[static_cast<std::size_t>(copy.parameter)];
+  if (data.frozen || program.slots[copy.slot->index].format.tanh) return KnownMaxima::none;
+  if (copy.axis != kernels::cuda::WeightAxis::input) return KnownMaxima::rows;
+  if (copy.fold != Fold::factors || copy.layout.groups != 1) return KnownMaxima::none;
+  const std::span<const float> now = channel_factors(program.slots[copy.gradient->index], copy.layout.k);
+  return std::ranges::equal(now, data.maxima_factor) ? KnownMaxima::columns : KnownMaxima::none;
+}
+
 }  // namespace
 
-void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order) {
+void note_row_factors(Program& program, const PlanMemory& plan) {
+  for (std::size_t i = 0; i < program.parameters.size(); ++i) {
+    ParameterData& data = program.parameters[i];
+    data.gradient_slot = plan.folded_gradients[i];
+    if (program.factors_of_maxima(data) == nullptr) data.maxima_factor.clear();
+  }
+}
+
+void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order,
+                    bool maxima_known) {
   const Runtime& runtime = program.runtime();
   const Mirror& to = plan.settings;
   *to.host(plan.counter) = {runtime.seed, static_cast<std::uint64_t>(runtime.step),
                             static_cast<std::uint64_t>(runtime.micro_step)};
   *to.host(plan.one) = 1;
   for (SlotMemory& of : plan.slots) write_slot(program.slots[of.index], to, of, phase);
+  for (WeightMemory& copy : plan.weights)
+    copy.known = maxima_known ? known_maxima(program, copy) : KnownMaxima::none;
   if (order == nullptr) return;
   *to.host(plan.step) = {.learning_rate = order->learning_rate, .clip_norm = order->clip_norm};
   for (std::size_t i = 0; i < program.parameters.size(); ++i)
@@ -43,6 +64,7 @@ std::string describe_passes(const Program& program, const PlanMemory& plan) {
     text += of.source == Ranges::given ? 'g' : 'm';
     text += program.slots[of.index].look_again ? 'l' : '-';
   }
+  for (const WeightMemory& copy : plan.weights) text += "prc"[static_cast<int>(copy.known)];
   return text;
 }
 

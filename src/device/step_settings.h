@@ -6,10 +6,15 @@
 
 namespace octavo::device {
 
-/// Fills plan.settings; `order`: null in evaluation.
-void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order);
+/// Fills plan.settings; `order`: null in evaluation. maxima_known: those of the weights as they are.
+void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepOrder* order,
+                    bool maxima_known);
 
-/// Where the slots' ranges come from: with what the caller does beside, what decides the launches of a step.
+/// Before an update: notes for which factors it tells the maxima of columns.
+void note_row_factors(Program& program, const PlanMemory& plan);
+
+/// Where the ranges of slots and the maxima of weights come from: with what the caller does beside, what
+/// decides the launches of a step.
 std::string describe_passes(const Program& program, const PlanMemory& plan);
 
 /// Errc::data for labels beyond the classes, Errc::numeric for Inf and NaN in gradients or in all else.

@@ -234,10 +234,10 @@ bool Program::squeezes(int layer) const {
   return !of.kept_fp32 && of.formats.forward.integer && of.formats.forward.other.tanh;
 }
 
-void Program::squeeze_gradients() {
+std::vector<int> Program::squeezed_parameters() const {
   bool any = false;
   for (std::size_t i = 0; i < layers.size(); ++i) any |= squeezes(static_cast<int>(i));
-  if (!any) return;
+  if (!any) return {};
   std::map<int, int> readers;  // first layer that reads a parameter
   for (const Node& node : graph_.nodes) {
     if (node.layer < 0 || node.pass != Pass::forward) continue;
@@ -248,11 +248,17 @@ void Program::squeeze_gradients() {
             layers[static_cast<std::size_t>(node.layer)].info.name,
             "' share weights that only one of them squeezes by tanh: keep both in fp32 or neither");
   }
-  for (const auto& [parameter, layer] : readers) {
+  std::vector<int> squeezed;
+  for (const auto& [parameter, layer] : readers)
+    if (!parameters[static_cast<std::size_t>(parameter)].frozen && squeezes(layer))
+      squeezed.push_back(parameter);
+  return squeezed;
+}
+
+void Program::squeeze_gradients() {
+  for (const int parameter : squeezed_parameters()) {
     ParameterData& data = parameters[static_cast<std::size_t>(parameter)];
-    if (!data.frozen && squeezes(layer))
-      squeeze_gradient(data.value.as<float>().data(), data.value.elements(),
-                       data.gradient.as<float>().data());
+    squeeze_gradient(data.value.as<float>().data(), data.value.elements(), data.gradient.as<float>().data());
   }
 }
 

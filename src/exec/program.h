@@ -74,6 +74,10 @@ class Program {
   /// maxima of their columns after an update; null: there are none.
   const float* factors_of_maxima(ParameterData& data);
 
+  /// Weights that are squeezed before they are quantized, with gradients. Errc::config where layers that
+  /// share weights do not agree.
+  std::vector<int> squeezed_parameters() const;
+
   std::vector<ParameterData> parameters;
   std::vector<StateData> states;
   std::vector<Layer> layers;

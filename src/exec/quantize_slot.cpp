@@ -21,7 +21,8 @@ kernels::Granularity kernel_granularity(ScaleGranularity granularity) {
 
 using kernels::usable_range;
 
-bool has_zero(const Slot& slot) { return slot.format.grid != IntegerGrid::odd; }
+kernels::Grid grid_of(const Slot& slot) { return static_cast<kernels::Grid>(slot.format.grid); }
+bool has_zero(const Slot& slot) { return kernels::has_zero(grid_of(slot)); }
 
 }  // namespace
 
@@ -64,11 +65,9 @@ float sample_cap(const Slot& slot) {
   return capped ? slot.clip : std::numeric_limits<float>::max();
 }
 
-// Without a range all values are as good as 0 and any scale does, but for integers without a zero: a scale of
-// 0 makes the values 0.
 void set_scale(Slot& slot, std::size_t index, float range) {
-  const RangeScale to = usable_range(range) ? scale_of_range(slot.format, range)
-                                            : RangeScale{has_zero(slot) ? 1.0f : 0.0f, 1.0f};
+  const RangeScale to =
+      usable_range(range) ? scale_of_range(slot.format, range) : kernels::scale_without_range(grid_of(slot));
   slot.scale[index] = to.scale;
   slot.inverse_scale[index] = to.inverse;
 }
@@ -149,7 +148,7 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   quantize.qmax = static_cast<float>(largest_integer(slot.format));
   quantize.planes = plane_count(slot.format.bits);
   quantize.is_unsigned = slot.format.unsigned_ok;
-  quantize.grid = static_cast<kernels::Grid>(slot.format.grid);
+  quantize.grid = grid_of(slot);
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;

@@ -6,21 +6,15 @@
 //   dy = gamma r (dz - dbeta / M), and -+ gamma r dgamma f / K at the largest and smallest value of each
 //   chunk
 // The first of equal values counts. Sums are FP64, chunk after chunk. Evaluation uses running statistics.
+#include "ops/range_norm.h"
+
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 
 #include "core/check.h"
 #include "ops/common.h"
 
 namespace octavo {
 namespace {
-
-struct RangeNorm : Attributes {
-  double momentum, eps;
-  std::int64_t chunks;
-  bool zero_gamma;
-};
 
 enum Parameters { gamma, beta };
 enum States { running_mean, running_deviation };
@@ -43,19 +37,7 @@ std::vector<TensorType> infer(const Signature& signature) {
   return {x};
 }
 
-/// Sizes of one node: rows of c channels, cut into chunks of at least two rows where there are as many.
-struct Sizes {
-  std::int64_t c, rows, chunks;
-  explicit Sizes(const Signature& signature)
-      : c(signature.inputs[0].shape.back()),
-        rows(signature.inputs[0].shape.elements() / c),
-        chunks(std::clamp<std::int64_t>(rows / 2, 1, signature.as<RangeNorm>().chunks)) {}
-  std::int64_t begin(std::int64_t chunk) const { return rows * chunk / chunks; }
-  double per_chunk() const { return std::max(2.0, static_cast<double>(rows) / static_cast<double>(chunks)); }
-  double factor() const {
-    return 0.175 * (1 + std::sqrt(std::numbers::pi * std::log(4.0))) / std::sqrt(2 * std::log(per_chunk()));
-  }
-};
+using Sizes = RangeNormSizes;
 
 Shape channels(const Signature& signature) { return {signature.inputs[0].shape.back()}; }
 

@@ -1,7 +1,6 @@
 #include "precision/slots.h"
 
 #include <algorithm>
-#include <cmath>
 #include <sstream>
 
 namespace octavo {
@@ -37,17 +36,8 @@ std::string format_name(const SlotFormat& format) {
 }
 
 RangeScale scale_of_range(const SlotFormat& format, float range) {
-  if (format.grid != IntegerGrid::flagged)
-    return kernels::scale_of_range(range, static_cast<float>(largest_integer(format)), format.power_of_two);
-  const float scale = nearest_power_of_two(range) * 0x1p-14f;
-  return {scale, 1.0f / scale};
-}
-
-float nearest_power_of_two(float scale) {
-  constexpr float below_root_two = 1.41421354f;  // the largest float below sqrt(2)
-  int exponent = 0;
-  const float mantissa = 2 * std::frexp(scale, &exponent);  // in [1, 2)
-  return std::ldexp(1.0f, mantissa > below_root_two ? exponent : exponent - 1);
+  return kernels::scale_of_range(range, static_cast<float>(largest_integer(format)), format.power_of_two,
+                                 static_cast<kernels::Grid>(format.grid));
 }
 
 int SlotTable::find_or_add(Operand operand, const std::string& source, const SlotFormat& format,

@@ -82,7 +82,6 @@ inline std::int32_t largest_integer(const SlotFormat& format) {
 /// Scale of a range above 0 and its inverse, the same on all machines.
 using kernels::RangeScale;
 RangeScale scale_of_range(const SlotFormat& format, float range);
-float nearest_power_of_two(float scale);  // 2^round(log2 scale)
 
 /// A layer with products and what was decided for it.
 struct Layer {

@@ -57,6 +57,7 @@ std::unique_ptr<Loader> make_loader(const Config& config, std::shared_ptr<const 
   options.seed = static_cast<std::uint64_t>(config.train().seed);
   options.mean.assign(from.normalize.mean.begin(), from.normalize.mean.end());
   options.std.assign(from.normalize.std.begin(), from.normalize.std.end());
+  options.raw_images = config.train().device != "cpu";  // a quarter of the bytes on their way to the device
   if (split == Split::train) options.augment = from.augment;
   return placed(config, [&] { return std::make_unique<Loader>(std::move(data), options); });
 }

@@ -42,7 +42,10 @@ std::unique_ptr<StepRunner> make_step_runner(const StepRunnerParts& parts) {
 
 BatchTypes batch_types(const Batch& batch) {
   BatchTypes types;
-  for (std::size_t i = 0; i < batch.names.size(); ++i) types[batch.names[i]] = batch.values[i].type();
+  for (std::size_t i = 0; i < batch.names.size(); ++i) {
+    TensorType& type = types[batch.names[i]] = batch.values[i].type();
+    if (batch.is_raw(batch.names[i])) type.dtype = DType::f32;
+  }
   return types;
 }
 

@@ -53,10 +53,10 @@ struct StepRunnerParts {
 std::unique_ptr<StepRunner> make_step_runner(const StepRunnerParts& parts);
 
 using StepRunnerFactory = std::unique_ptr<StepRunner> (*)(const StepRunnerParts&);
-/// Makes a device known, in place of the one that was.
+/// Makes a device known, in place of the one that was. Its batches have raw images (LoaderOptions).
 void register_step_runner(const std::string& device, StepRunnerFactory factory);
 
-/// Names and types of a batch, as Program::plan wants them.
+/// Names and types of a batch, as Program::plan wants them: raw images as what they become.
 BatchTypes batch_types(const Batch& batch);
 BatchPointers batch_pointers(const Batch& batch);
 

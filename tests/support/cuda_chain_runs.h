@@ -29,6 +29,7 @@ class ReferenceChain {
                             .inverse_scale = operands_.inverse.data(),
                             .planes = case_.planes,
                             .is_unsigned = case_.is_unsigned,
+                            .grid = case_.grid,
                             .qmax = case_.qmax(),
                             .rounding = case_.stochastic ? Rounding::stochastic : Rounding::nearest,
                             .key = operands_.rounding.key,
@@ -201,7 +202,8 @@ class CudaChain {
     pass_.rule = {.lowest = c.is_unsigned ? 0.0F : -c.qmax(),
                   .qmax = c.qmax(),
                   .planes = c.planes,
-                  .stochastic = c.stochastic};
+                  .stochastic = c.stochastic,
+                  .grid = c.grid};
     pass_.scales = {memory_.put(operands_.inverse), c.granularity};
     pass_.draws = memory_.put(std::vector<cu::Draws>{operands_.rounding});
     if (c.pixel) pass_.pixel_copy = memory_.put(copy(c.layout.pixel_copy_bytes()));
@@ -272,6 +274,7 @@ inline ChainCase draw_chain(std::mt19937& generator, std::size_t most) {
   if (c.has(StepKind::look) && !c.channels && !c.reach) c.histogram = true;
   c.planes = draw(1, 3), c.stochastic = draw(0, 1) == 0;
   c.is_unsigned = c.planes == 1 && draw(0, 2) == 0;
+  if (c.planes > 1) c.grid = static_cast<Grid>(draw(0, 2));
   c.granularity = static_cast<Granularity>(draw(0, 2));
   c.want_max = draw(0, 1) == 0, c.max_granularity = static_cast<Granularity>(draw(0, 2));
   return c;

@@ -46,6 +46,7 @@ struct ChainCase {
   bool pixel = false, batch = false;  // copies
   int planes = 1;
   bool stochastic = false, is_unsigned = false;
+  Grid grid = Grid::every;
   Granularity granularity = Granularity::tensor;
   bool want_max = false;
   Granularity max_granularity = Granularity::tensor;
@@ -59,7 +60,10 @@ struct ChainCase {
                                     : by == Granularity::channel ? layout.c
                                                                  : layout.n);
   }
-  float qmax() const { return is_unsigned ? 255.0F : static_cast<float>(largest_integer(planes)); }
+  float qmax() const {
+    if (grid == Grid::flagged) return 16256.0F;
+    return is_unsigned ? 255.0F : static_cast<float>(largest_integer(planes));
+  }
 };
 
 inline std::string describe(const ChainCase& c) {
@@ -67,8 +71,9 @@ inline std::string describe(const ChainCase& c) {
   out << c.layout.n << "x" << c.layout.h << "x" << c.layout.w << "x" << c.layout.c << " groups "
       << c.layout.groups << " seed " << c.seed << " steps";
   for (StepKind kind : c.kinds) out << " " << static_cast<int>(kind);
-  out << " copies " << c.pixel << c.batch << " planes " << c.planes << " max " << c.want_max
-      << static_cast<int>(c.max_granularity) << " look " << c.histogram << c.channels << c.reach;
+  out << " copies " << c.pixel << c.batch << " planes " << c.planes << " grid " << static_cast<int>(c.grid)
+      << " max " << c.want_max << static_cast<int>(c.max_granularity) << " look " << c.histogram << c.channels
+      << c.reach;
   return out.str();
 }
 
