@@ -113,6 +113,8 @@ TEST_CASE("the number of workers and the queue never change the batches") {
 TEST_CASE("raw images are the augmented bytes, with what normalizes them") {
   const auto data = std::make_shared<Patterns>(83);
   LoaderOptions options = options_with(2);
+  options.augment = GENERATE(std::vector<std::string>{}, std::vector<std::string>{"pad_crop"},
+                             std::vector<std::string>{"pad_crop", "flip"});
   options.mean = {0.5F, 0.4F, 0.3F}, options.std = {0.2F, 0.25F, 0.3F};
   Loader normalized(data, options);
   options.raw_images = true;

@@ -1,5 +1,6 @@
 // Whole trainings whose products NVIDIA's libraries run, beside the same on the CPU.
 #include "support/device_steps.h"
+#include "train/summary.h"
 #if OCTAVO_ARCH > 0
 #include <cudnn_graph.h>
 #endif

@@ -1,4 +1,5 @@
 // Every policy trained on the device: networks, checkpoints, graphs, what an update tells of the weights.
+#include "device/step_settings.h"
 #include "support/device_steps.h"
 
 using namespace octavo;
@@ -129,6 +130,11 @@ TEST_CASE("weights are not read for ranges that an update has told", "[training]
   CHECK(count(*engine, KnownMaxima::none) == all);
   engine->step();
   CHECK(count(*engine, KnownMaxima::rows) == all);
+  // A graph that reads the weights is not one that does not.
+  auto& plan = static_cast<device::PlanMemory&>(*engine->training_plan().device);
+  const std::string passes = device::describe_passes(engine->program(), plan);
+  plan.weights.back().known = KnownMaxima::none;
+  CHECK(device::describe_passes(engine->program(), plan) != passes);
   engine->load_state(engine->state());
   engine->step();
   CHECK(count(*engine, KnownMaxima::none) == all);
