@@ -108,7 +108,7 @@ TEST_CASE("steps of these policies as graphs are those launched kernel by kernel
     ::setenv("OCTAVO_CUDA_GRAPHS", graphs, 1);
     auto engine = engine_of(folder, overrides, "cuda");
     ::unsetenv("OCTAVO_CUDA_GRAPHS");
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < 6; ++i) {
       engine->step();
       if (i == 2) engine->evaluate();
     }
