@@ -188,7 +188,7 @@ void depthwise_pixels(const DepthwisePixels& args) {
                                   : depthwise_pixels_to<Ops, Bf16>(args);
 }
 
-alignas(64) constexpr auto zero_pixel = [] {
+alignas(64) inline constexpr auto zero_pixel = [] {
   struct {
     std::uint8_t bytes[64];
   } pixel{};

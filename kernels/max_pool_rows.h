@@ -10,11 +10,11 @@ namespace octavo::kernels {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int lanes = 16;
+inline constexpr int lanes = 16;
 #elif defined(__AVX2__)
-constexpr int lanes = 8;
+inline constexpr int lanes = 8;
 #else
-constexpr int lanes = 4;
+inline constexpr int lanes = 4;
 #endif
 using Floats [[gnu::vector_size(lanes * 4)]] = float;
 using Ints [[gnu::vector_size(lanes * 4)]] = std::int32_t;
@@ -44,12 +44,15 @@ OCTAVO_ALWAYS_INLINE void store(const Floats& v, float* to, std::int64_t count) 
 OCTAVO_ALWAYS_INLINE void store(const Floats& v, Bf16* to, std::int64_t count) {
   write(__builtin_convertvector(reinterpret_cast<Words>(v) >> 16, Halves), to, count);
 }
+/// All bits set where a value is a NaN.
+OCTAVO_ALWAYS_INLINE Ints is_nan(const Floats& v) { return v != v; }  // NOLINT(misc-redundant-expression)
+
 /// What the type holds of a value, as by to_bf16().
 OCTAVO_ALWAYS_INLINE void round(Floats&, const float*) {}
 OCTAVO_ALWAYS_INLINE void round(Floats& v, const Bf16*) {
   const auto bits = reinterpret_cast<Words>(v);
   const Words rounded = bits + 0x7FFF + (bits >> 16 & 1), quiet = bits | 0x400000;
-  v = reinterpret_cast<Floats>((v != v ? quiet : rounded) & 0xFFFF0000);
+  v = reinterpret_cast<Floats>((is_nan(v) ? quiet : rounded) & 0xFFFF0000);
 }
 
 /// `vectors` vectors of channels from `ch` on: comparisons of one wait for each other.
@@ -69,7 +72,7 @@ OCTAVO_ALWAYS_INLINE void pool_channels(const MaxPool& pool, const Element* in, 
     for (std::int64_t q = columns.begin; q < columns.end; ++q)
       for (int k = 0; k < vectors; ++k) {
         load(v, in + (p * width + q) * c + ch + k * lanes, count);
-        const Ints takes = (v > largest[k]) | (v != v);
+        const Ints takes = (v > largest[k]) | is_nan(v);
         largest[k] = takes ? v : largest[k];
         index[k] = takes ? Ints{} + static_cast<std::int32_t>(p * width + q) : index[k];
       }
@@ -132,16 +135,16 @@ void backward(const MaxPool& pool, const Element* grad, const std::int32_t* wher
   }
 }
 
-void forward_of_type(const MaxPool& pool, FloatSource in, std::int64_t row, FloatTarget out,
-                     std::int32_t* where) {
+inline void forward_of_type(const MaxPool& pool, FloatSource in, std::int64_t row, FloatTarget out,
+                            std::int32_t* where) {
   with_type(in.type, [&](auto element) {
     using Element = decltype(element);
     forward(pool, in.as<Element>(), row, out.as<Element>(), where);
   });
 }
 
-void backward_of_type(const MaxPool& pool, FloatSource grad, const std::int32_t* where, std::int64_t row,
-                      FloatTarget out) {
+inline void backward_of_type(const MaxPool& pool, FloatSource grad, const std::int32_t* where,
+                             std::int64_t row, FloatTarget out) {
   with_type(grad.type, [&](auto element) {
     using Element = decltype(element);
     backward(pool, grad.as<Element>(), where, row, out.as<Element>());
