@@ -177,8 +177,7 @@ TEST_CASE("cuda: odd and flagged integers are the CPU's") {
         Pass p{.layout = {5, 2, 3, 36, 3}, .x = draw_floats(1080, 3, 1.1F), .inverse = {qmax}};
         // Ties and neighbours of the flag's border; values of neither grid.
         for (int i = 0; i < 300; ++i) p.x[static_cast<std::size_t>(i)] = static_cast<float>(i - 150) / qmax;
-        for (int i = 0; i < 80; ++i)
-          p.x[static_cast<std::size_t>(300 + i)] = (127.0F + static_cast<float>(i) * 0.5F) / qmax;
+        for (std::size_t i = 0; i < 80; ++i) p.x[300 + i] = (127.0F + static_cast<float>(i) * 0.5F) / qmax;
         p.x[500] = std::numeric_limits<float>::quiet_NaN(), p.x[501] = infinity, p.x[502] = -infinity;
         p.rule = {-qmax, qmax, planes, stochastic, random_key(5, 3, 5), 77, grid};
         check(p);

@@ -2,6 +2,7 @@
 // gradients.
 #include "max_pool.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -44,7 +45,10 @@ void draw(Tensor& tensor, std::int64_t size, std::mt19937& generator, bool not_f
   }
 }
 
-bool same(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+bool same(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
 
 struct Place {
   std::int64_t i, j, ch, output;
