@@ -4,6 +4,7 @@
 #include "octavo/tensor.h"
 #include "support/catch.h"
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <limits>
@@ -41,6 +42,18 @@ TEST_CASE("the pool runs every chunk once and passes exceptions on") {
     pool.run(4, [&](std::int64_t) { ++after; });
     CHECK(after == 4);
   }
+}
+
+TEST_CASE("runs that follow each other at once do not meet a late worker's chunks") {
+  ThreadPool pool(8);  // more than cores: most workers come when a run is over
+  std::int64_t wrong = 0;
+  for (std::int64_t run = 0; run < 20000; ++run) {
+    const std::int64_t chunks = 2 + run % 7;
+    std::array<std::atomic<int>, 8> hits{};
+    pool.run(chunks, [&](std::int64_t chunk) { ++hits[static_cast<std::size_t>(chunk)]; });
+    for (std::int64_t i = 0; i < 8; ++i) wrong += hits[static_cast<std::size_t>(i)] != (i < chunks);
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("chunks cover a size without gaps") {

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <limits>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -15,44 +17,48 @@ struct ThreadPool::Impl {
   std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<std::uint64_t> generation{0};
   std::atomic<bool> stop{false};
 
+  // Number of the run in the upper half, chunks that nobody has taken yet in the lower one. Who takes a chunk
+  // holds the run open, and with it the fields below; a worker that comes too late finds no chunk.
+  std::atomic<std::uint64_t> open{0};
   const FunctionRef<void(std::int64_t)>* body = nullptr;
   std::int64_t chunks = 0;
-  std::atomic<std::int64_t> next{0};
-  std::atomic<int> busy{0};
+  std::atomic<std::int64_t> done{0};
   std::exception_ptr error;
 
+  static std::int64_t left(std::uint64_t open) { return static_cast<std::uint32_t>(open); }
+
   void drain() {
-    for (std::int64_t chunk = next.fetch_add(1); chunk < chunks; chunk = next.fetch_add(1)) {
+    for (std::uint64_t seen = open.load(std::memory_order_acquire); left(seen) != 0;) {
+      if (!open.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
       try {
-        (*body)(chunk);
+        (*body)(chunks - left(seen));
       } catch (...) {
         std::lock_guard lock(mutex);
         if (!error) error = std::current_exception();
       }
+      done.fetch_add(1, std::memory_order_release);
+      seen = open.load(std::memory_order_acquire);
     }
   }
 
   // Kernels follow each other within microseconds, so a worker looks for work a while before it sleeps.
-  void wait_for_work(std::uint64_t seen) {
+  void wait_for_work() {
+    const auto called = [&] { return stop || left(open.load(std::memory_order_acquire)) != 0; };
     for (int spin = 0; spin < 4000; ++spin) {
-      if (generation.load(std::memory_order_acquire) != seen || stop) return;
+      if (called()) return;
       _mm_pause();
     }
     std::unique_lock lock(mutex);
-    wake.wait(lock, [&] { return stop || generation != seen; });
+    wake.wait(lock, called);
   }
 
   void work() {
-    std::uint64_t seen = 0;
     for (;;) {
-      wait_for_work(seen);
+      wait_for_work();
       if (stop) return;
-      seen = generation.load(std::memory_order_acquire);
       drain();
-      busy.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -77,18 +83,21 @@ void ThreadPool::run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) 
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk);
     return;
   }
+  if (chunks > std::numeric_limits<std::uint32_t>::max())
+    throw std::logic_error("a parallel section of more than 2^32 - 1 chunks");
   {
     std::lock_guard lock(impl_->mutex);
     impl_->body = &body;
     impl_->chunks = chunks;
-    impl_->next = 0;
+    impl_->done = 0;
     impl_->error = nullptr;
-    impl_->busy = static_cast<int>(impl_->workers.size());
-    impl_->generation.fetch_add(1, std::memory_order_release);
+    const std::uint64_t number = (impl_->open.load(std::memory_order_relaxed) >> 32) + 1;
+    impl_->open.store(number << 32 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
   }
   impl_->wake.notify_all();
   impl_->drain();
-  for (int spin = 0; impl_->busy.load(std::memory_order_acquire) != 0; ++spin) {
+  // Only chunks that somebody has taken are waited for: a worker that the system does not run costs nothing.
+  for (int spin = 0; impl_->done.load(std::memory_order_acquire) != chunks; ++spin) {
     if (spin < 20000)
       _mm_pause();
     else
