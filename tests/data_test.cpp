@@ -340,6 +340,28 @@ TEST_CASE("shapes differ by kind alone when all else is drawn equal, at every si
   }
 }
 
+TEST_CASE("shapes of every size are the same bytes on every machine") {
+  struct Known {
+    std::int64_t side;
+    std::uint64_t hash;  // FNV-1a
+  };
+  for (const Known known : {Known{8, 0x57932bfb7fdad492},
+                            {31, 0x7c7e2ff1b8c82e5e},
+                            {32, 0x1888fd3dd53ebe97},
+                            {224, 0x8938f1d888e62c53},
+                            {512, 0xedef32ae63c5129a}}) {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (int kind = 0; kind < shape_kinds; ++kind)
+      for (std::uint32_t i = 0; i < (known.side > 100 ? 2 : 5); ++i) {
+        Bytes image(static_cast<std::size_t>(known.side * known.side * 3));
+        draw_shape(ShapesStyle{}, {1 + i, 2 + 7 * i}, kind, known.side, image.data());
+        for (std::uint8_t byte : image) hash = (hash ^ byte) * 0x100000001b3;
+      }
+    CAPTURE(known.side);
+    CHECK(hash == known.hash);
+  }
+}
+
 TEST_CASE("the stated mean and deviation of shapes are those of its images") {
   const auto data = open_dataset(request_for("shapes", ""));
   double sum[3] = {}, square[3] = {};

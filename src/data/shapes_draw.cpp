@@ -6,6 +6,9 @@
 #include <array>
 #include <cmath>
 
+#include "clones.h"
+#include "floats.h"
+
 namespace octavo {
 
 const char* const shape_names[shape_kinds] = {"disk", "ring",  "square", "frame",     "triangle",
@@ -53,12 +56,42 @@ float half_disk(float u, float v) { return std::max(length(u, v + 0.4f) - 0.95f,
 float crescent(float u, float v) { return std::max(length(u, v) - 0.95f, 0.75f - length(u - 0.42f, v)); }
 
 using Distance = float (*)(float, float);
-constexpr Distance distances[shape_kinds] = {disk, ring,  square, frame,     upright_triangle,
-                                             star, cross, bar,    half_disk, crescent};
+
+template <Distance distance>
+OCTAVO_ALWAYS_INLINE void each(const float* __restrict u, const float* __restrict v, std::int64_t count,
+                               float* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = distance(u[i], v[i]);
+}
+
+/// out[i] = distance of (u[i], v[i]) from the shape of this kind.
+OCTAVO_CLONES void distances(int kind, const float* u, const float* v, std::int64_t count, float* out) {
+  switch (kind) {
+    case 0:
+      return each<disk>(u, v, count, out);
+    case 1:
+      return each<ring>(u, v, count, out);
+    case 2:
+      return each<square>(u, v, count, out);
+    case 3:
+      return each<frame>(u, v, count, out);
+    case 4:
+      return each<upright_triangle>(u, v, count, out);
+    case 5:
+      return each<star>(u, v, count, out);
+    case 6:
+      return each<cross>(u, v, count, out);
+    case 7:
+      return each<bar>(u, v, count, out);
+    case 8:
+      return each<half_disk>(u, v, count, out);
+    default:
+      return each<crescent>(u, v, count, out);
+  }
+}
 
 /// One shape on the image, in pixels.
 struct Item {
-  Distance distance = nullptr;
+  int kind = 0;
   float x = 0, y = 0, radius = 1, cosine = 1, sine = 0, aspect = 1;
   Colour colour{}, stripes{};
   float frequency = 0, phase = 0;  // stripes per radius
@@ -85,7 +118,7 @@ void draw_direction(Draws& draws, float turn, Item& item) {
 Item draw_item(const ShapesStyle& style, Draws& draws, int kind, float side, float radius,
                const Colour& colour) {
   Item item;
-  item.distance = distances[kind];
+  item.kind = kind;
   item.radius = radius * side;
   draw_direction(draws, style.turn, item);
   item.aspect = draws.uniform(0.85f, 1.18f);
@@ -132,7 +165,20 @@ Scene draw_scene(const ShapesStyle& style, Draws& draws, int kind, float side) {
   return scene;
 }
 
-void fill_ground(const Ground& ground, std::int64_t side, std::int64_t y, float* row) {
+/// One row of the image, a channel after the other.
+struct Row {
+  alignas(64) float value[3][largest_side];
+};
+
+OCTAVO_CLONES void blend_knots(float left, float right, float step, std::int64_t knot, std::int64_t first,
+                               std::int64_t end, float* __restrict row) {
+  for (std::int64_t x = first; x < end; ++x) {
+    const float share = static_cast<float>(static_cast<int>(x)) * step - static_cast<float>(knot);
+    row[x] = left * (1 - share) + right * share;
+  }
+}
+
+void fill_ground(const Ground& ground, std::int64_t side, std::int64_t y, Row& row) {
   const float step = static_cast<float>(grid - 1) / static_cast<float>(side);
   const float v = static_cast<float>(y) * step;
   const auto top = static_cast<std::size_t>(v);
@@ -141,34 +187,74 @@ void fill_ground(const Ground& ground, std::int64_t side, std::int64_t y, float*
   for (std::size_t i = 0; i < grid; ++i)
     for (std::size_t c = 0; c < 3; ++c)
       line[i][c] = ground.knots[top * grid + i][c] * (1 - low) + ground.knots[(top + 1) * grid + i][c] * low;
-  for (std::int64_t x = 0; x < side; ++x) {
-    const float u = static_cast<float>(x) * step;
-    const auto left = static_cast<std::size_t>(u);
-    const float right = u - static_cast<float>(left);
+  std::int64_t first = 0;
+  for (std::int64_t left = 0; left + 1 < grid; ++left) {
+    std::int64_t end = first;
+    while (end < side && static_cast<float>(end) * step < static_cast<float>(left + 1)) ++end;
+    const auto at = static_cast<std::size_t>(left);
     for (std::size_t c = 0; c < 3; ++c)
-      row[x * 3 + static_cast<std::int64_t>(c)] = line[left][c] * (1 - right) + line[left + 1][c] * right;
+      blend_knots(line[at][c], line[at + 1][c], step, left, first, end, row.value[c]);
+    first = end;
   }
 }
 
-void blend_item(const Item& item, std::int64_t side, std::int64_t y, float* row) {
+/// Coordinates of the pixels [first, first + count) of a row in those of the item.
+OCTAVO_CLONES void place(const Item& item, std::int64_t first, std::int64_t count, float dy,
+                         float* __restrict u, float* __restrict v) {
+  const float inverse = 1 / item.radius, cosine = item.cosine, sine = item.sine, aspect = item.aspect,
+              left = item.x;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float dx = static_cast<float>(static_cast<int>(first + i)) + 0.5f - left;
+    u[i] = (cosine * dx + sine * dy) * inverse * aspect;
+    v[i] = (cosine * dy - sine * dx) * inverse;
+  }
+}
+
+/// `cover` holds distances before, and shares of the pixels after; u the wave of the stripes.
+OCTAVO_CLONES void cover_and_wave(const Item& item, std::int64_t count, float* __restrict cover,
+                                  float* __restrict u) {
+  const float radius = item.radius, frequency = item.frequency, phase = item.phase;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float share = 0.5f - cover[i] * radius;
+    cover[i] = share < 0 ? 0 : share > 1 ? 1 : share;
+    const float turns = u[i] * frequency + phase + 8;  // a triangle wave, kept positive
+    u[i] = std::fabs((turns - static_cast<float>(static_cast<int>(turns))) * 4 - 2) - 1;
+  }
+}
+
+OCTAVO_CLONES void blend(float colour, float stripes, const float* __restrict cover,
+                         const float* __restrict wave, std::int64_t count, float* __restrict row) {
+  for (std::int64_t i = 0; i < count; ++i) row[i] += cover[i] * (colour + wave[i] * stripes - row[i]);
+}
+
+void blend_item(const Item& item, std::int64_t side, std::int64_t y, Row& row) {
   const float reach = 1.3f * item.radius + 1;
   const float dy = static_cast<float>(y) + 0.5f - item.y;
   if (std::fabs(dy) > reach) return;
   const auto first = static_cast<std::int64_t>(std::max(0.0f, item.x - reach));
   const auto end = std::min(side, static_cast<std::int64_t>(std::max(0.0f, item.x + reach)) + 1);
-  const float inverse = 1 / item.radius;
-  for (std::int64_t x = first; x < end; ++x) {
-    const float dx = static_cast<float>(x) + 0.5f - item.x;
-    const float u = (item.cosine * dx + item.sine * dy) * inverse * item.aspect;
-    const float v = (item.cosine * dy - item.sine * dx) * inverse;
-    const float cover = std::clamp(0.5f - item.distance(u, v) * item.radius, 0.0f, 1.0f);
-    if (cover == 0) continue;
-    const float turns = u * item.frequency + item.phase + 8;  // a triangle wave, kept positive
-    const float wave = std::fabs((turns - static_cast<float>(static_cast<int>(turns))) * 4 - 2) - 1;
-    for (std::size_t c = 0; c < 3; ++c) {
-      float& value = row[x * 3 + static_cast<std::int64_t>(c)];
-      value += cover * (item.colour[c] + wave * item.stripes[c] - value);
-    }
+  if (first >= end) return;
+  alignas(64) float u[largest_side], v[largest_side], cover[largest_side];
+  place(item, first, end - first, dy, u, v);
+  distances(item.kind, u, v, end - first, cover);
+  cover_and_wave(item, end - first, cover, u);
+  for (std::size_t c = 0; c < 3; ++c)
+    blend(item.colour[c], item.stripes[c], cover, u, end - first, row.value[c] + first);
+}
+
+OCTAVO_CLONES void draw_noise(kernels::RandomKey key, std::int64_t first, std::int64_t count,
+                              std::uint32_t* __restrict bits) {
+  for (std::int64_t i = 0; i < count; ++i)
+    bits[i] = kernels::random_bits(key, static_cast<std::uint32_t>(first + i));
+}
+
+/// Channel c of a row as bytes; of the noise's bits it takes eight.
+OCTAVO_CLONES void to_bytes(const float* __restrict row, const std::uint32_t* __restrict bits, int c,
+                            float amplitude, std::int64_t count, std::uint8_t* __restrict out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float noise = static_cast<float>(static_cast<int>(bits[i] >> (8 * c) & 255) - 128) * amplitude;
+    const float value = row[i] * 255.0f + noise + 0.5f;
+    out[i] = static_cast<std::uint8_t>(static_cast<int>(value < 0 ? 0 : value > 255 ? 255 : value));
   }
 }
 
@@ -178,21 +264,17 @@ void draw_shape(const ShapesStyle& style, kernels::RandomKey key, int kind, std:
                 std::uint8_t* out) {
   Draws draws(key);
   const Scene scene = draw_scene(style, draws, kind, static_cast<float>(side));
-  const kernels::RandomKey noise_key{key.b, key.a};
   const float amplitude = style.noise * 255.0f / 128.0f;
-  std::array<float, largest_side * 3> row;
+  Row row;
+  alignas(64) std::uint32_t bits[largest_side];
+  alignas(64) std::uint8_t bytes[3][largest_side];
   for (std::int64_t y = 0; y < side; ++y) {
-    fill_ground(scene.ground, side, y, row.data());
-    for (int i = 0; i < scene.count; ++i)
-      blend_item(scene.items[static_cast<std::size_t>(i)], side, y, row.data());
-    for (std::int64_t x = 0; x < side; ++x) {
-      const std::uint32_t bits = kernels::random_bits(noise_key, static_cast<std::uint32_t>(y * side + x));
-      for (int c = 0; c < 3; ++c, ++out) {
-        const float noise = static_cast<float>(static_cast<int>(bits >> (8 * c) & 255) - 128) * amplitude;
-        const float value = row[static_cast<std::size_t>(x * 3 + c)] * 255.0f + noise + 0.5f;
-        *out = static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f));
-      }
-    }
+    fill_ground(scene.ground, side, y, row);
+    for (int i = 0; i < scene.count; ++i) blend_item(scene.items[static_cast<std::size_t>(i)], side, y, row);
+    draw_noise({key.b, key.a}, y * side, side, bits);
+    for (int c = 0; c < 3; ++c) to_bytes(row.value[c], bits, c, amplitude, side, bytes[c]);
+    for (std::int64_t x = 0; x < side; ++x, out += 3)
+      out[0] = bytes[0][x], out[1] = bytes[1][x], out[2] = bytes[2][x];
   }
 }
 
