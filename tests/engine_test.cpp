@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 #include "cli_support.h"
+#include "optim/gradient_norm.h"
 
 #include "support/catch.h"
 
@@ -106,6 +107,35 @@ TEST_CASE("maxima that an update tells of weights times factors change nothing, 
     CHECK(columns > 3);
   }
   CHECK(first_weights(told) == first_weights(looking));
+}
+
+TEST_CASE("the norm of a step is that of its gradients, whoever tells their squares") {
+  struct Case {
+    std::string policy;
+    bool told;  // of some parameter
+    std::vector<std::string> overrides;
+  };
+  const Case all[] = {{"unified_int8", true, {}}, {"auto", true, {"gradient.accumulate=2"}},
+                      {"dfp16", true, {}},        {"unified_int8", true, {"gradient.clip_norm=0.5"}},
+                      {"dorefa", false, {}},      {"fp32", false, {}}};
+  for (const Case& one : all) {
+    TemporaryFolder folder;
+    std::vector<std::string> overrides{"precision=" + one.policy, "precision.keep_fp32=[]"};
+    if (one.policy == "fp32") overrides.pop_back();
+    overrides.insert(overrides.end(), one.overrides.begin(), one.overrides.end());
+    Engine engine(config_of(folder, overrides));
+    for (int step = 0; step < 3; ++step) {
+      const double told = engine.step().gradient_norm;
+      GradientNorm norm;
+      norm.begin();
+      for (const ParameterData& data : engine.program().parameters) norm.add(data.gradient.as<float>());
+      INFO(one.policy << " step " << step);
+      CHECK(told == norm.known_norm(engine.program().runtime().parallel));
+    }
+    bool small = false;
+    for (const ParameterData& data : engine.program().parameters) small |= data.small_gradient;
+    CHECK(small == one.told);
+  }
 }
 
 TEST_CASE("an update tells the largest weights, and a change from outside makes them unknown") {

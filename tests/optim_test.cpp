@@ -135,6 +135,45 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an update tells the squares of a gradient as the norm takes them, whatever the threads") {
+  // Rows of a part of a chunk, of several, of neither; one row alone; a vector.
+  for (const Shape& shape : {Shape{70, 9216}, Shape{300, 3, 3, 64}, Shape{5, 16384}, Shape{7, 1001},
+                             Shape{1, 50000}, Shape{70001}}) {
+    INFO(shape.str());
+    REQUIRE(Optimizer::tells_squares(shape));
+    const auto size = static_cast<std::size_t>(shape.elements());
+    const std::vector<float> gradient = random_values(size, 6), before = random_values(3, 8),
+                             factor = random_values(static_cast<std::size_t>(shape[0]), 7);
+    GradientNorm norm;
+    norm.begin();
+    norm.add(before);
+    norm.add(gradient);
+    const double expected = norm.known_norm(serial());
+    CHECK(norm.norm() == expected);
+    for (const int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      auto optimizer = make_optimizer("sgd", {}, {{"w", shape, true}});
+      std::vector<float> w(size);
+      ParameterMaxima maxima;
+      norm.begin();
+      norm.add(before);
+      const std::size_t first = norm.add(gradient, true);
+      CHECK(norm.known_norm(serial()) == Approx(std::hypot(before[0], before[1], before[2])).epsilon(1e-6));
+      const ParameterUpdate updates[] = {{.value = w.data(),
+                                          .gradient = gradient.data(),
+                                          .row_factor = threads == 2 ? factor.data() : nullptr,
+                                          .maxima = &maxima,
+                                          .squares = norm.told(first)}};
+      for (int step = 0; step < 2; ++step)
+        optimizer->step(updates, {0.1},
+                        [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); });
+      CHECK(norm.norm() == expected);
+    }
+  }
+  CHECK_FALSE(Optimizer::tells_squares({21841, 2049}));  // one thread would have to take most of it
+  CHECK_FALSE(Optimizer::tells_squares({0, 3}));
+}
+
 TEST_CASE("SGD with Nesterov momentum by hand") {
   auto optimizer =
       make_optimizer("sgd", {{"momentum", 0.5}, {"weight_decay", 0.25}, {"nesterov", 1}}, {{"w", {1}, true}});
@@ -236,7 +275,7 @@ TEST_CASE("the gradient norm is accurate and does not depend on threads") {
   const auto norm_of = [&](std::span<const std::span<const float>> all, const kernels::Parallel& parallel) {
     whole.begin();
     for (const auto& gradient : all) whole.add(gradient);
-    return whole.norm(parallel);
+    return whole.known_norm(parallel);
   };
   const double norm = norm_of(gradients, serial());
   CHECK(norm == Approx(std::sqrt(static_cast<double>(sum))).epsilon(1e-7));

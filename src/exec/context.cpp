@@ -1,5 +1,8 @@
 #include "exec/context.h"
 
+#include <cmath>
+#include <numeric>
+
 #include "core/check.h"
 #include "core/timed.h"
 #include "exec/quantize.h"
@@ -145,10 +148,36 @@ void NodeContext::multiply_grad_input() const {
     multiply(LayerProduct::grad_input, grad_output(0), parameter(0), nullptr, gradient, accumulate_input(0));
 }
 
+namespace {
+
+/// At least the largest scale of an integer; Inf or NaN where one is.
+double scale_bound(const Slot& slot) {
+  const auto sum = [](const std::vector<float>& scales) {
+    return std::reduce(scales.begin(), scales.end(), 0.0);
+  };
+  return sum(slot.scale) * (slot.format.channel_factors ? sum(slot.channel_scale) / slot.class_scale : 1);
+}
+
+}  // namespace
+
+// Whether the product adds at most 2^40 to an element of the gradient.
+bool NodeContext::has_small_gradient() const {
+  const ProductPlan& product = node_.products[static_cast<std::size_t>(LayerProduct::grad_weight)];
+  if (!product.integer) return false;
+  const Slot &a = program_.slots[product.a_slot], &b = program_.slots[product.b_slot];
+  const kernels::ConvShape& shape = product.shape;
+  const double largest_sum = static_cast<double>(shape.n * shape.ho * shape.wo) *
+                             std::exp2(8 * (plane_count(a.format.bits) + plane_count(b.format.bits)));
+  return largest_sum * scale_bound(a) * scale_bound(b) < 0x1p40;
+}
+
 void NodeContext::multiply_grad_weight() const {
-  if (float* gradient = grad_parameter(0))
-    multiply(LayerProduct::grad_weight, in<float>(0), grad_output(0), nullptr, gradient,
-             accumulate_parameter(0));
+  float* gradient = grad_parameter(0);
+  if (gradient == nullptr) return;
+  const bool accumulate = accumulate_parameter(0);
+  multiply(LayerProduct::grad_weight, in<float>(0), grad_output(0), nullptr, gradient, accumulate);
+  bool& small = program_.parameters[static_cast<std::size_t>(node_.parameters[0])].small_gradient;
+  small = has_small_gradient() && (small || !accumulate);
 }
 
 }  // namespace octavo

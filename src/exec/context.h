@@ -50,6 +50,7 @@ class NodeContext final : public OpContext {
                 kernels::FloatTarget out, bool accumulate) const;
   void multiply_float(LayerProduct which, const float* data, const void* other, const float* bias, float* out,
                       bool accumulate) const;
+  bool has_small_gradient() const;
   void pack_folded(const ProductPlan& product, ProductRun& run) const;
   void multiply_integer(LayerProduct which, const float* bias, kernels::FloatTarget out,
                         bool accumulate) const;

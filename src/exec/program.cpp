@@ -259,6 +259,7 @@ void Program::squeeze_gradients() {
   for (const int parameter : squeezed_parameters()) {
     ParameterData& data = parameters[static_cast<std::size_t>(parameter)];
     squeeze_gradient(data.value.as<float>().data(), data.value.elements(), data.gradient.as<float>().data());
+    data.small_gradient = false;
   }
 }
 

@@ -23,6 +23,7 @@ struct ParameterData {
   bool frozen = false, is_norm_or_bias = false;
   int layer = -1;  // weights of a product layer: whose learning-rate factor applies
   Tensor value, gradient;
+  bool small_gradient = false;  // sums of integers times scales: no element is beyond 2^60
   int gradient_slot = -1;       // of G whose factors the weights of one group take over in the data gradient
   ParameterMaxima maxima = {};  // after the last update
   std::vector<float> maxima_factor = {};  // those that the maxima of columns hold for

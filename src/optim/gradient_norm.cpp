@@ -10,12 +10,20 @@
 namespace octavo {
 namespace {
 
-constexpr std::int64_t lanes = 16, tile = kernels::fetch_block, chunk_elements = 1 << 14;
+constexpr std::int64_t lanes = 16, tile = kernels::fetch_block;
+static_assert(square_chunk % tile == 0);
 
-double sum_squares(const float* x, std::int64_t n) {
-  double sum = 0;
+double root(std::span<const double> sums) {
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return std::sqrt(total);
+}
+
+}  // namespace
+
+double add_squares(double sum, const float* x, std::int64_t n, bool fetches) {
   for (std::int64_t begin = 0; begin < n; begin += tile) {
-    kernels::fetch_ahead(x + begin);
+    if (fetches) kernels::fetch_ahead(x + begin);
     const std::int64_t size = std::min(tile, n - begin), whole = size / lanes * lanes;
     float lane[lanes] = {};
     for (std::int64_t i = 0; i < whole; i += lanes) {
@@ -27,24 +35,27 @@ double sum_squares(const float* x, std::int64_t n) {
   return sum;
 }
 
-}  // namespace
+void GradientNorm::begin() { chunks_.clear(); }
 
-void GradientNorm::add(std::span<const float> gradient) {
-  for (std::size_t begin = 0; begin < gradient.size(); begin += chunk_elements)
+std::size_t GradientNorm::add(std::span<const float> gradient, bool told) {
+  const std::size_t first = chunks_.size();
+  for (std::size_t begin = 0; begin < gradient.size(); begin += square_chunk)
     chunks_.push_back(
-        gradient.subspan(begin, std::min<std::size_t>(chunk_elements, gradient.size() - begin)));
+        {gradient.subspan(begin, std::min<std::size_t>(square_chunk, gradient.size() - begin)), told});
+  return first;
 }
 
-double GradientNorm::norm(const kernels::Parallel& parallel) {
-  sums_.resize(chunks_.size());
+double GradientNorm::known_norm(const kernels::Parallel& parallel) {
+  sums_.assign(chunks_.size(), 0);
   parallel(std::ssize(chunks_), [&](std::int64_t number) {
-    const std::span<const float> chunk = chunks_[static_cast<std::size_t>(number)];
-    sums_[static_cast<std::size_t>(number)] = sum_squares(chunk.data(), std::ssize(chunk));
+    const auto& [gradient, told] = chunks_[static_cast<std::size_t>(number)];
+    if (!told)
+      sums_[static_cast<std::size_t>(number)] = add_squares(0, gradient.data(), std::ssize(gradient), true);
   });
-  double total = 0;
-  for (const double sum : sums_) total += sum;
-  return std::sqrt(total);
+  return root(sums_);
 }
+
+double GradientNorm::norm() const { return root(sums_); }
 
 double clip_factor(double norm, double max_norm) {
   require(max_norm > 0, Errc::config, "gradient clipping: the maximum norm ", max_norm, " must be above 0");

@@ -8,17 +8,34 @@
 
 namespace octavo {
 
+/// The squares of a gradient fall into chunks of so many elements, each with one sum.
+constexpr std::int64_t square_chunk = 1 << 14;
+
+/// `sum` and the squares of n elements, in the structure of the norm: x begins a chunk or goes on with one by
+/// a multiple of 256 elements, whose sum so far is `sum`. Asks for memory ahead of x where it `fetches`.
+double add_squares(double sum, const float* x, std::int64_t n, bool fetches);
+
 /// The global norm: square root of the sum of squares over all gradients, FP32 inside fixed tiles, FP64
 /// across, in fixed order, whatever the threads. Inf or NaN in a gradient makes it Inf or NaN. Its lists
-/// serve again: begin(), add() for each gradient, norm().
+/// serve again: begin(), add() for each gradient, known_norm(), norm().
 class GradientNorm {
  public:
-  void begin() { chunks_.clear(); }
-  void add(std::span<const float> gradient);
-  double norm(const kernels::Parallel& parallel);
+  void begin();
+  /// Of a gradient `told` somebody else writes the sums of the chunks, to told(index) of the index answered.
+  std::size_t add(std::span<const float> gradient, bool told = false);
+  /// The norm of the gradients that nobody else tells.
+  double known_norm(const kernels::Parallel& parallel);
+  /// After known_norm().
+  double* told(std::size_t index) { return sums_.data() + index; }
+  /// Of all.
+  double norm() const;
 
  private:
-  std::vector<std::span<const float>> chunks_;
+  struct Chunk {
+    std::span<const float> gradient;
+    bool told;
+  };
+  std::vector<Chunk> chunks_;
   std::vector<double> sums_;
 };
 

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <set>
 
 #include "core/check.h"
+#include "optim/gradient_norm.h"
 #include "weight_pass.h"
 
 namespace octavo {
@@ -18,7 +20,9 @@ namespace {
 
 constexpr std::int64_t chunk_elements = 1 << 14;
 constexpr std::int64_t block_elements = 1 << 11;  // in the L1 cache yet when they are looked at
+static_assert(square_chunk % block_elements == 0);
 constexpr std::int64_t most_column_chunks = 32;
+constexpr std::int64_t most_square_elements = 1 << 20;
 
 /// A parameter as rows, one for each index of the first dimension; a vector is one.
 struct Rows {
@@ -29,6 +33,9 @@ struct Rows {
         size(elements > 0 ? elements / count : 1),
         columns(shape.rank() > 0 ? shape.back() : 1) {}
 };
+
+/// Of so many elements each: as many as begin a chunk of squares anew.
+std::int64_t rows_of_square_chunks(std::int64_t row) { return square_chunk / std::gcd(square_chunk, row); }
 
 const OptimizerEntry& find_entry(const std::string& name) {
   std::string known;
@@ -47,6 +54,12 @@ std::string setting_names(const OptimizerEntry& entry) {
 }
 
 }  // namespace
+
+bool Optimizer::tells_squares(const Shape& shape) {
+  const Rows rows(shape);
+  return rows.elements > 0 &&
+         std::min(rows.count, rows_of_square_chunks(rows.size)) * rows.size <= most_square_elements;
+}
 
 void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
                      const kernels::Parallel& parallel) {
@@ -73,8 +86,12 @@ void Optimizer::add_chunks(std::size_t parameter, const ParameterUpdate& update)
   }
   if (update.gradient == nullptr || rows.elements == 0) return;
   // Each chunk has maxima of columns of its own: few chunks then.
-  const std::int64_t in_chunk = columns ? (rows.count + most_column_chunks - 1) / most_column_chunks
-                                        : std::max<std::int64_t>(1, chunk_elements / rows.size);
+  std::int64_t in_chunk = columns ? (rows.count + most_column_chunks - 1) / most_column_chunks
+                                  : std::max<std::int64_t>(1, chunk_elements / rows.size);
+  if (update.squares != nullptr) {
+    const std::int64_t unit = rows_of_square_chunks(rows.size);
+    in_chunk = (in_chunk + unit - 1) / unit * unit;
+  }
   for (std::int64_t row = 0; row < rows.count; row += in_chunk) {
     const std::int64_t end = std::min(row + in_chunk, rows.count);
     chunks_.push_back({parameter, row * rows.size, end * rows.size, columns ? std::ssize(columns_) : -1});
@@ -85,6 +102,10 @@ void Optimizer::add_chunks(std::size_t parameter, const ParameterUpdate& update)
 void Optimizer::update_chunk(const Chunk& chunk, const ParameterUpdate& update, const UpdateStep& step) {
   for (std::int64_t begin = chunk.begin, end = 0; begin < chunk.end; begin = end) {
     end = std::min(begin + block_elements, chunk.end);
+    if (update.squares != nullptr) {
+      double& sum = update.squares[begin / square_chunk];
+      sum = add_squares(begin % square_chunk == 0 ? 0 : sum, update.gradient + begin, end - begin, false);
+    }
     update_range(chunk.parameter, update, step, begin, end);
     if (update.maxima != nullptr) note_maxima(chunk, update, begin, end);
   }

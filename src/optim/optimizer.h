@@ -31,6 +31,8 @@ struct ParameterUpdate {
   double rate_factor = 1;             ///< multiplies the learning rate: a precision policy's, or the config's
   const float* row_factor = nullptr;  ///< of each index of the first dimension, for maxima->columns
   ParameterMaxima* maxima = nullptr;  ///< filled with those of the new values; columns only with factors
+  double* squares = nullptr;          ///< filled with the sums of the gradient's chunks (GradientNorm::told);
+                                      ///< where tells_squares()
 };
 
 /// What all parameters of one step share.
@@ -60,6 +62,10 @@ class Optimizer {
   /// skipped.
   void step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
             const kernels::Parallel& parallel);
+
+  /// Whether rows of such a parameter make whole chunks of squares, few enough of them for all threads to
+  /// work.
+  static bool tells_squares(const Shape& shape);
 
   /// State as named tensors "<parameter>.<state>"; the tensors share storage with the optimizer.
   virtual NamedTensors state() const = 0;

@@ -22,11 +22,7 @@ class CpuSteps final : public StepRunner {
       result.loss += forward_backward(order.next_batch()) / static_cast<double>(runtime_.micro_steps);
     runtime_.micro_step = 0;
     const Timed timed(runtime_.outside.update);
-    gradient_norm_.begin();
-    for (const ParameterData& data : program_.parameters)
-      if (!data.frozen) gradient_norm_.add(data.gradient.as<float>());
-    result.gradient_norm = gradient_norm_.norm(runtime_.parallel);
-    update(order, result.gradient_norm);
+    result.gradient_norm = update(order);
     return result;
   }
 
@@ -63,24 +59,43 @@ class CpuSteps final : public StepRunner {
     return name;
   }
 
-  void update(const StepOrder& order, double norm) {
+  // Answers the norm of the gradients. Without clipping only those that might not be finite are read before
+  // the update, which tells the squares of the others.
+  double update(const StepOrder& order) {
+    gradient_norm_.begin();
+    first_chunk_.clear();
+    for (const ParameterData& data : program_.parameters)
+      first_chunk_.push_back(
+          data.frozen ? 0 : gradient_norm_.add(data.gradient.as<float>(), tells_squares(order, data)));
+    const double norm = gradient_norm_.known_norm(runtime_.parallel);
     if (!std::isfinite(norm)) refuse_gradients(runtime_.step, norm, program_.parameters);
     const double scale = order.clip_norm > 0 ? clip_factor(norm, order.clip_norm) : 1;
     updates_.clear();
-    for (ParameterData& data : program_.parameters)
-      updates_.push_back({.value = data.value.as<float>().data(),
-                          .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
-                          .rate_factor = order.rate_factor(data.layer),
-                          .row_factor = program_.factors_of_maxima(data),
-                          .maxima = &data.maxima});
+    for (std::size_t i = 0; i < program_.parameters.size(); ++i) {
+      ParameterData& data = program_.parameters[i];
+      updates_.push_back(
+          {.value = data.value.as<float>().data(),
+           .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
+           .rate_factor = order.rate_factor(data.layer),
+           .row_factor = program_.factors_of_maxima(data),
+           .maxima = &data.maxima,
+           .squares = tells_squares(order, data) ? gradient_norm_.told(first_chunk_[i]) : nullptr});
+    }
     program_.weights_changed();
     optimizer_.step(updates_, {order.learning_rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
+    return gradient_norm_.norm();
+  }
+
+  static bool tells_squares(const StepOrder& order, const ParameterData& data) {
+    return order.clip_norm <= 0 && !data.frozen && data.small_gradient &&
+           Optimizer::tells_squares(data.value.shape());
   }
 
   Program& program_;
   Runtime& runtime_;
   Optimizer& optimizer_;
   GradientNorm gradient_norm_;
+  std::vector<std::size_t> first_chunk_;  // of each parameter in it
   std::vector<ParameterUpdate> updates_;
 };
 
