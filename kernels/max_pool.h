@@ -1,30 +1,12 @@
 // Max pooling over images [n, h, w, c], FP32 or bfloat16.
 #pragma once
 
-#include <algorithm>
-
 #include "kernels.h"
+#include "pool_axis.h"
 
 namespace octavo::kernels {
 
-/// The part of an axis that belongs together.
-struct PoolSpan {
-  std::int64_t begin, end;
-};
-
-struct PoolAxis {
-  std::int64_t size, outputs, kernel, stride, pad;
-  /// What of the window of an output lies inside the image.
-  PoolSpan window(std::int64_t output) const {
-    const std::int64_t first = output * stride - pad;
-    return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
-  }
-  /// Outputs whose windows hold an input.
-  PoolSpan holders(std::int64_t input) const {
-    const std::int64_t last = input + pad, first = std::max<std::int64_t>(last - kernel + 1, 0);
-    return {(first + stride - 1) / stride, std::min(last / stride + 1, outputs)};
-  }
-};
+using PoolAxis = PoolAxisOf<std::int64_t>;
 
 struct MaxPool {
   PoolAxis h, w;

@@ -57,8 +57,8 @@ OCTAVO_ALWAYS_INLINE void round(Floats& v, const Bf16*) {
 
 /// `vectors` vectors of channels from `ch` on: comparisons of one wait for each other.
 template <int vectors, class Element>
-OCTAVO_ALWAYS_INLINE void pool_channels(const MaxPool& pool, const Element* in, PoolSpan rows,
-                                        PoolSpan columns, std::int64_t ch, Element* out,
+OCTAVO_ALWAYS_INLINE void pool_channels(const MaxPool& pool, const Element* in, PoolAxis::Range rows,
+                                        PoolAxis::Range columns, std::int64_t ch, Element* out,
                                         std::int32_t* where) {
   const std::int64_t c = pool.c, width = pool.w.size, first = rows.begin * width + columns.begin;
   const std::int64_t count = vectors > 1 ? lanes : c - ch;
@@ -85,7 +85,7 @@ OCTAVO_ALWAYS_INLINE void pool_channels(const MaxPool& pool, const Element* in, 
 
 template <int vectors, class Element>
 OCTAVO_ALWAYS_INLINE void gather_channels(const MaxPool& pool, const Element* grad, const std::int32_t* where,
-                                          PoolSpan rows, PoolSpan columns, std::int64_t ch,
+                                          PoolAxis::Range rows, PoolAxis::Range columns, std::int64_t ch,
                                           std::int64_t pixel, Element* out) {
   const std::int64_t c = pool.c, count = vectors > 1 ? lanes : c - ch;
   Floats sum[vectors]{}, gradient;
@@ -113,9 +113,9 @@ OCTAVO_ALWAYS_INLINE void each_channels(std::int64_t c, const Body& body) {
 
 template <class Element>
 void forward(const MaxPool& pool, const Element* in, std::int64_t row, Element* out, std::int32_t* where) {
-  const PoolSpan rows = pool.h.window(row);
+  const PoolAxis::Range rows = pool.h.pixels_of(row);
   for (std::int64_t j = 0; j < pool.w.outputs; ++j) {
-    const PoolSpan columns = pool.w.window(j);
+    const PoolAxis::Range columns = pool.w.pixels_of(j);
     const std::int64_t at = (row * pool.w.outputs + j) * pool.c;
     each_channels(pool.c, [&](auto vectors, std::int64_t ch) {
       pool_channels<vectors>(pool, in, rows, columns, ch, out + at, where == nullptr ? nullptr : where + at);
@@ -126,9 +126,9 @@ void forward(const MaxPool& pool, const Element* in, std::int64_t row, Element* 
 template <class Element>
 void backward(const MaxPool& pool, const Element* grad, const std::int32_t* where, std::int64_t row,
               Element* out) {
-  const PoolSpan rows = pool.h.holders(row);
+  const PoolAxis::Range rows = pool.h.windows_of(row);
   for (std::int64_t j = 0; j < pool.w.size; ++j) {
-    const PoolSpan columns = pool.w.holders(j);
+    const PoolAxis::Range columns = pool.w.windows_of(j);
     each_channels(pool.c, [&](auto vectors, std::int64_t ch) {
       gather_channels<vectors>(pool, grad, where, rows, columns, ch, row * pool.w.size + j, out);
     });

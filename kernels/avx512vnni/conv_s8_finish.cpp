@@ -58,49 +58,8 @@ void finish_row_integers(const ConvFinishRows& args) {
   }
 }
 
-/// 16 columns from j on: how their sums become floats.
-struct PlainColumns {
-  __m512i correction;
-  __m512 b_scale, scale;
-  PlainColumns(const ConvFinishRows& args, std::int64_t j)
-      : correction(_mm512_loadu_si512(args.correction + j)),
-        b_scale(args.b_scale_vector ? _mm512_loadu_ps(args.b_scale + j) : _mm512_set1_ps(*args.b_scale)),
-        scale(_mm512_mul_ps(_mm512_set1_ps(*args.a_scale), b_scale)) {}
-};
-
-/// The common case: whole vectors, nothing to add; a row of two vectors, which may be one line, at once.
-/// `wide`: int64 sums; `by_row`: a scale of A for each row. Local copies of the arguments, here and below:
-/// the stores could change the originals.
-template <bool stream, bool wide, bool by_row, int vectors, class Element>
-void finish_plain_columns(const ConvFinishRows& args, std::int64_t first) {
-  const PlainColumns columns[2] = {{args, first}, {args, first + (vectors - 1) * 16}};
-  const std::int64_t rows = args.rows, pitch = args.pitch, *const out_index = args.out_index;
-  const std::int64_t* const sums = args.sums;
-  const std::int32_t* const acc = args.acc;
-  const float* const a_scale = args.a_scale;
-  Element* const out = args.out.as<Element>() + first;
-  for (std::int64_t i = 0, at = first; i < rows; ++i, at += pitch)
-    for (int v = 0; v < vectors; ++v) {
-      const __m512 scale =
-          by_row ? _mm512_mul_ps(_mm512_set1_ps(a_scale[i]), columns[v].b_scale) : columns[v].scale;
-      const __m512 value =
-          _mm512_mul_ps(row_values<wide>(sums, acc, at + v * 16, columns[v].correction), scale);
-      if constexpr (stream)
-        stream_floats(out + out_index[i] + v * 16, value);
-      else
-        store_floats(out + out_index[i] + v * 16, value);
-    }
-}
-
-template <bool stream, bool wide, bool by_row, class Element>
-void finish_plain_rows(const ConvFinishRows& args) {
-  std::int64_t j = 0;
-  for (; j + 32 <= args.columns; j += 32) finish_plain_columns<stream, wide, by_row, 2, Element>(args, j);
-  if (j < args.columns) finish_plain_columns<stream, wide, by_row, 1, Element>(args, j);
-}
-
 template <bool wide, class Element>
-void finish_any_rows(const ConvFinishRows& args) {
+void finish_float_rows(const ConvFinishRows& args) {
   const std::int64_t rows = args.rows, pitch = args.pitch, *const out_index = args.out_index;
   const std::int64_t* const sums = args.sums;
   const std::int32_t* const acc = args.acc;
@@ -120,17 +79,6 @@ void finish_any_rows(const ConvFinishRows& args) {
                    accumulate);
     }
   }
-}
-
-template <bool wide, class Element>
-void finish_float_rows(const ConvFinishRows& args) {
-  if (args.columns % 16 != 0 || args.bias || args.accumulate) return finish_any_rows<wide, Element>(args);
-  if (args.stream)
-    args.a_scale_vector ? finish_plain_rows<true, wide, true, Element>(args)
-                        : finish_plain_rows<true, wide, false, Element>(args);
-  else
-    args.a_scale_vector ? finish_plain_rows<false, wide, true, Element>(args)
-                        : finish_plain_rows<false, wide, false, Element>(args);
 }
 
 void finish_column_integers(const ConvFinishColumns& args) {

@@ -1,32 +1,14 @@
-// Pooling over images [n, h, w, c]: which pixels a window holds and which windows a pixel lies in, and one
-// element of each pass, in the order of the CPU's sums (src/ops/max_pool.cpp, avg_pool.cpp), so that the bits
-// are the same.
+// Pooling over images [n, h, w, c]: one element of each pass, in the order of the CPU's sums
+// (src/ops/max_pool.cpp, avg_pool.cpp), so that the bits are the same.
 #pragma once
 
 #include "../floats.h"
+#include "../pool_axis.h"
 #include "host_device.h"
 
 namespace octavo::kernels::cuda {
 
-/// Sizes along one axis: `size` pixels, `outputs` windows of `kernel` pixels.
-struct PoolAxis {
-  int size = 1, outputs = 1, kernel = 1, stride = 1, pad = 0;
-
-  struct Range {
-    int begin, end;
-  };
-  /// The pixels of a window that lie inside the image.
-  OCTAVO_HD constexpr Range pixels_of(int output) const {
-    const int begin = output * stride - pad, end = begin + kernel;
-    return {begin < 0 ? 0 : begin, end < size ? end : size};
-  }
-  /// The windows that hold a pixel.
-  OCTAVO_HD constexpr Range windows_of(int pixel) const {
-    const int last = (pixel + pad) / stride, before = pixel + pad - kernel;
-    const int begin = before < 0 ? 0 : before / stride + 1;
-    return {begin, last + 1 < outputs ? last + 1 : outputs};
-  }
-};
+using PoolAxis = PoolAxisOf<int>;
 
 struct PoolShape {
   int n = 1, c = 1;

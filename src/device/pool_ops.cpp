@@ -11,14 +11,14 @@ using kernels::cuda::PoolShape;
 namespace {
 
 PoolShape shape_of(const Node& node) {
-  const auto& window = node.signature->as<Window>();
-  const Shape &x = node.signature->inputs[0].shape, &y = node.signature->outputs[0].shape;
+  const Shape& x = node.signature->inputs[0].shape;
   const auto axis = [&](std::size_t i) {
-    return kernels::cuda::PoolAxis{static_cast<int>(x[i + 1]), static_cast<int>(y[i + 1]),
-                                   static_cast<int>(window.kernel[i]), static_cast<int>(window.stride[i]),
-                                   static_cast<int>(window.pad[i])};
+    const auto [size, outputs, kernel, stride, pad] = pool_axis(*node.signature, i);
+    return kernels::cuda::PoolAxis{static_cast<int>(size), static_cast<int>(outputs),
+                                   static_cast<int>(kernel), static_cast<int>(stride), static_cast<int>(pad)};
   };
-  return {static_cast<int>(x[0]), static_cast<int>(x[3]), axis(0), axis(1), window.count_include_pad};
+  return {static_cast<int>(x[0]), static_cast<int>(x[3]), axis(0), axis(1),
+          node.signature->as<Window>().count_include_pad};
 }
 
 GlobalPool global_shape_of(const Node& node) {

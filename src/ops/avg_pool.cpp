@@ -11,6 +11,7 @@ namespace {
 
 using kernels::assign;
 using kernels::to_float;
+using Span = kernels::PoolAxisOf<std::int64_t>::Range;
 
 float share(const Window& window, Span rows, Span columns) {
   const std::int64_t inside = (rows.end - rows.begin) * (columns.end - columns.begin);
@@ -20,13 +21,12 @@ float share(const Window& window, Span rows, Span columns) {
 // body(image n, output pixel, window rows, window columns) for every output pixel.
 template <class Body>
 void each_window(OpContext& context, const Body& body) {
-  const Window& window = context.signature().as<Window>();
-  const Shape &x = context.signature().inputs[0].shape, &y = context.signature().outputs[0].shape;
+  const Shape& y = context.signature().outputs[0].shape;
+  const auto rows = pool_axis(context.signature(), 0), columns = pool_axis(context.signature(), 1);
   context.parallel(y[0], [&](std::int64_t n) {
     for (std::int64_t i = 0; i < y[1]; ++i)
       for (std::int64_t j = 0; j < y[2]; ++j)
-        body(n, ((n * y[1] + i) * y[2] + j) * y[3], window_span(window, 0, i, x[1]),
-             window_span(window, 1, j, x[2]));
+        body(n, ((n * y[1] + i) * y[2] + j) * y[3], rows.pixels_of(i), columns.pixels_of(j));
   });
 }
 

@@ -9,13 +9,7 @@ namespace octavo {
 namespace {
 
 kernels::MaxPool pool_of(const Signature& signature) {
-  const Window& window = signature.as<Window>();
-  const Shape &x = signature.inputs[0].shape, &y = signature.outputs[0].shape;
-  const auto axis = [&](std::size_t i) {
-    const int at = static_cast<int>(i) + 1;
-    return kernels::PoolAxis{x[at], y[at], window.kernel[i], window.stride[i], window.pad[i]};
-  };
-  return {axis(0), axis(1), x[3]};
+  return {pool_axis(signature, 0), pool_axis(signature, 1), signature.inputs[0].shape[3]};
 }
 
 // Calls body(n, row) for the rows of all images.

@@ -29,4 +29,11 @@ std::vector<TensorType> infer_window(const Signature& signature) {
   return {{DType::f32, shape}};
 }
 
+kernels::PoolAxisOf<std::int64_t> pool_axis(const Signature& signature, std::size_t axis) {
+  const Window& window = signature.as<Window>();
+  const int at = static_cast<int>(axis) + 1;
+  return {signature.inputs[0].shape[at], signature.outputs[0].shape[at], window.kernel[axis],
+          window.stride[axis], window.pad[axis]};
+}
+
 }  // namespace octavo

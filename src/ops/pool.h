@@ -4,6 +4,7 @@
 #include <array>
 
 #include "octavo/op.h"
+#include "pool_axis.h"
 
 namespace octavo {
 
@@ -15,13 +16,7 @@ struct Window : Attributes {
 std::shared_ptr<Window> read_window(AttrReader& reader);
 std::vector<TensorType> infer_window(const Signature& signature);
 
-/// The part of a window along one axis that lies inside the image.
-struct Span {
-  std::int64_t begin, end;
-};
-inline Span window_span(const Window& window, std::size_t axis, std::int64_t output, std::int64_t size) {
-  const std::int64_t begin = output * window.stride[axis] - window.pad[axis];
-  return {std::max<std::int64_t>(begin, 0), std::min(begin + window.kernel[axis], size)};
-}
+/// Axis 0 (rows) or 1 (columns).
+kernels::PoolAxisOf<std::int64_t> pool_axis(const Signature& signature, std::size_t axis);
 
 }  // namespace octavo
