@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <mutex>
 
 #include "conv_s8_tiled.h"
@@ -68,7 +69,8 @@ class PixelProduct final : public ConvS8 {
     ConvTile tile;
     ConvFinishRows finish;
     std::int64_t width;
-    bool plain;  // a ConvFinishedTile takes it, with one scale of A
+    bool plain;      // a ConvFinishedTile takes it, with one scale of A
+    bool converted;  // one of ConvIsa::converted, too
   };
   struct Range {
     std::int64_t begin, end;
@@ -110,6 +112,7 @@ class PixelProduct final : public ConvS8 {
   PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, const Rows& rows,
                      std::int32_t* acc, const ConvArgs& args) const;
   bool ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const;
+  bool is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const;
   void run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
@@ -382,6 +385,19 @@ bool PixelProduct::ends_in_registers(const ConvArgs& args, std::int64_t column, 
          finite(args.b_scale + (args.b_scale_vector ? column : 0), args.b_scale_vector ? columns : 1);
 }
 
+/// What one of ConvIsa::converted takes, of that: no result but 0 may be subnormal, and the smallest is a
+/// scale.
+bool PixelProduct::is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const {
+  if (args.out.type != FloatType::bf16 || args.bias || args.accumulate || !converts_bf16() ||
+      !isa_.converted[panel.width == 32])
+    return false;
+  const float* const b_scale = args.b_scale + (args.b_scale_vector ? column : 0);
+  const std::int64_t b_scales = args.b_scale_vector ? panel.columns(outputs_) : 1;
+  return *std::min_element(args.a_scale, args.a_scale + (args.a_scale_vector ? shape_.n : 1)) *
+             *std::min_element(b_scale, b_scale + b_scales) >=
+         std::numeric_limits<float>::min();
+}
+
 PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int64_t group,
                                                const ConvPanel& panel, const Rows& rows, std::int32_t* acc,
                                                const ConvArgs& args) const {
@@ -417,7 +433,8 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
       .stream =
           streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
       .integers = args.integers ? args.integers + panel.begin : nullptr};
-  return {tile, finish, panel.width, ends_in_registers(args, column, finish.columns)};
+  const bool plain = ends_in_registers(args, column, finish.columns);
+  return {tile, finish, panel.width, plain, plain && is_converted(args, panel, column)};
 }
 
 void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const {
@@ -431,8 +448,10 @@ void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, c
   if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
   const ConvTiles& tiles = *isa_.tiles[run.width == 32];
   const auto rows = static_cast<std::size_t>(count);
-  if (run.plain && one_scale && tiles.finished[rows] != nullptr)
-    return tiles.finished[rows](run.tile, finish);
+  if (run.plain && one_scale) {
+    const ConvFinishedTiles& finished = run.converted ? *isa_.converted[run.width == 32] : tiles.finished;
+    if (finished[rows] != nullptr) return finished[rows](run.tile, finish);
+  }
   tiles.sums[rows](run.tile);
   isa_.finish_rows(finish);
 }

@@ -98,11 +98,14 @@ using ConvFinishedTile = void (*)(const ConvTile&, const ConvFinishRows&);
 struct ConvOuter;
 using ConvOuterTiles = std::array<void (*)(const ConvOuter&), 15>;
 
+/// By the number of rows; null where there is none.
+using ConvFinishedTiles = std::array<ConvFinishedTile, 15>;
+
 /// Tiles of one width by their number of rows.
 struct ConvTiles {
   static constexpr std::size_t most_rows = 14;
   std::array<ConvTileFunction, most_rows + 1> sums;
-  std::array<ConvFinishedTile, most_rows + 1> finished;  // null where there is none
+  ConvFinishedTiles finished;
 };
 
 /// Tiles are `columns` 16 (index 0) or 32 (index 1) wide and have up to max_rows[width] rows.
@@ -110,6 +113,9 @@ struct ConvIsa {
   static constexpr int widest = 32, most_rows = ConvTiles::most_rows, most_elements = 448;
   int max_rows[2];  // 0: has no tile of this width
   const ConvTiles* tiles[2];
+  /// The same as `finished` for bfloat16, by an instruction that takes subnormal numbers for 0
+  /// (converts_bf16()); neither bias nor accumulate. Null: none.
+  const ConvFinishedTiles* converted[2];
   void (*finish_rows)(const ConvFinishRows&);
   /// sums[i] (+)= (acc[i] - correction[i % pitch]) 2^shift, the difference modulo 2^32 before it is widened,
   /// the sum modulo 2^64; `first` overwrites.

@@ -40,7 +40,16 @@ std::atomic<Isa>& chosen_isa() {
   return isa;
 }
 
+std::atomic<bool> bf16_conversion_allowed{true};
+
 }  // namespace
+
+bool converts_bf16() {
+  static const bool supported = __builtin_cpu_supports("avx512bf16");
+  return supported && bf16_conversion_allowed.load(std::memory_order_relaxed);
+}
+
+void allow_bf16_conversion(bool allowed) { bf16_conversion_allowed = allowed; }
 
 const char* isa_name(Isa isa) {
   switch (isa) {

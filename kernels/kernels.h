@@ -30,6 +30,11 @@ Isa active_isa();
 /// Tests only: changes what active_isa() answers.
 void force_isa(Isa isa);
 
+/// Whether kernels of avx512vnni may convert to bfloat16 by the CPU's own instruction (AVX512-BF16).
+bool converts_bf16();
+/// Tests only: without it where not allowed.
+void allow_bf16_conversion(bool allowed);
+
 // ---- Views: physical layouts of an integer tensor [n, h, w, c]
 // ------------------------------------------------
 

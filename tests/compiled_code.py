@@ -39,6 +39,8 @@ RULES = [
     Rule(AVX512 + "conv_s8_tiles", "narrow_tile<", 14, "vpdpbusd"),
     Rule(AVX512 + "conv_s8_tiles", "finished_tile<true", 2, "vpdpbusd"),
     Rule(AVX512 + "conv_s8_tiles", "finished_tile<false", 2, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles_bf16", "converted_tile<true", 2, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles_bf16", "converted_tile<false", 2, "vpdpbusd"),
     Rule(AVX512 + "depthwise_s8", "depthwise_pixels_to<", 2, "vpdpbusd", 4),
     # Three units and the sums leave eight registers to a row's constants and its results: three pixels spill some.
     Rule(AVX512 + "depthwise_s8", "slide<", 2, "vpdpbusd", 36, stack_loads=50, stack_stores=18, results=True),

@@ -61,6 +61,7 @@ struct Options {
   bool bf16 = false;        // results are stored as bfloat16
   bool not_finite = false;  // what is added to holds NaN and infinities, scales an infinity
   std::int64_t extra_border = 0;
+  int exponent = 0;  // scales of A are so many octaves away
   Parallel parallel = [](std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
     for (std::int64_t i = 0; i < chunks; ++i) body(i);
   };
@@ -104,7 +105,8 @@ Result run(const ConvS8Candidate& candidate, const ConvShape& shape, Product pro
   const std::int64_t elements = product == Product::forward      ? y_elements(shape)
                                 : product == Product::grad_input ? x_elements(shape)
                                                                  : w_elements(shape);
-  const std::vector<float> a_scale = make_floats(std::max(shape.n, shape.c), 11);
+  std::vector<float> a_scale = make_floats(std::max(shape.n, shape.c), 11);
+  for (float& scale : a_scale) scale = std::ldexp(scale, options.exponent);
   std::vector<float> b_scale = make_floats(std::max(shape.k, shape.c), 12), bias = make_floats(shape.k, 13);
   Result result{std::vector<std::int64_t>(static_cast<std::size_t>(elements), 99),
                 rounded_to_bf16(make_floats(elements, 14))};
@@ -149,7 +151,8 @@ int compare(const ConvShape& shape, Product product, Values values, const Option
                          .bias = options.bias,
                          .accumulate = options.accumulate,
                          .a_unsigned = options.a_unsigned,
-                         .not_finite = options.not_finite});
+                         .not_finite = options.not_finite,
+                         .exponent = options.exponent});
   if (options.bf16) expected.out = rounded_to_bf16(expected.out);
   int ran = 0;
   for (const ConvS8Candidate& candidate :
@@ -311,6 +314,26 @@ TEST_CASE("results in bfloat16 are those in FP32, rounded once") {
                  .bias = bits == 2,
                  .accumulate = bits == 3,
                  .bf16 = true});
+}
+
+TEST_CASE(
+    "the CPU's own conversion to bfloat16 rounds as in plain code, subnormal and infinite results too") {
+  if (!converts_bf16()) WARN("is tested without it: the CPU lacks AVX512-BF16");
+  // Tiles of 14 and 13 rows, of 32 and 16 columns, whole and in part.
+  for (const ConvShape& shape :
+       {conv(2, 14, 28, 16, 64, 1, 1), conv(1, 13, 26, 32, 40, 3, 3, 1, 1), conv(3, 14, 14, 24, 16, 1, 1),
+        conv(2, 13, 13, 16, 12, 3, 3, 1, 1), conv(1, 28, 28, 64, 96, 1, 1, 2, 0)})
+    for (Product product : {Product::forward, Product::grad_input})
+      for (const int exponent : {0, -100, -113, -118, -125, 100, 118})
+        for (const bool allowed : {true, false}) {
+          allow_bf16_conversion(allowed);
+          compare(shape, product, Values::random,
+                  {.a_scale_vector = exponent % 2 != 0,
+                   .b_scale_vector = allowed,
+                   .bf16 = true,
+                   .exponent = exponent});
+        }
+  allow_bf16_conversion(true);
 }
 
 TEST_CASE("NaN and infinities stay what they are in either type of results") {

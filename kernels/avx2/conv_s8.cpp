@@ -269,7 +269,7 @@ void pack_columns(const ConvPack& args) {
 }  // namespace
 
 extern const ConvIsa conv_isa_avx2;
-const ConvIsa conv_isa_avx2 = {{6, 0},      {&tiles, nullptr}, finish_rows,  add_sums, finish_columns,
-                               column_sums, pack_rows,         pack_columns, nullptr};
+const ConvIsa conv_isa_avx2 = {{6, 0},         {&tiles, nullptr}, {},        finish_rows,  add_sums,
+                               finish_columns, column_sums,       pack_rows, pack_columns, nullptr};
 
 }  // namespace octavo::kernels

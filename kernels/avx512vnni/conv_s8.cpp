@@ -6,6 +6,7 @@ namespace octavo::kernels {
 extern const ConvIsa conv_isa_avx512vnni;
 const ConvIsa conv_isa_avx512vnni = {{14, 14},
                                      {&narrow_tiles_avx512vnni, &wide_tiles_avx512vnni},
+                                     {&narrow_tiles_avx512bf16, &wide_tiles_avx512bf16},
                                      finish_rows_avx512vnni,
                                      add_sums_avx512vnni,
                                      finish_columns_avx512vnni,
