@@ -201,10 +201,32 @@ TEST_CASE("wgmma gives the reference's integers where the device has it") {
     WARN("wgmma is left out of every test: " << refused);
     return;
   }
-  for (cu::TileKind tile :
-       {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small, cu::TileKind::broad})
-    for (Product product : all_products)
-      check_sums(conv(3, 9, 8, 70, 290, 3, 3, 2, 1), product, cu::Family::wgmma, {.tile = tile});
+  const char* given = std::getenv("OCTAVO_CUDA_TMA");
+  const std::string before = given == nullptr ? "1" : given;
+  for (const char* tma : {"1", "0"}) {  // stages filled by TMA, and by threads
+    setenv("OCTAVO_CUDA_TMA", tma, 1);
+    for (cu::TileKind tile :
+         {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small, cu::TileKind::broad})
+      for (Product product : all_products) {
+        check_sums(conv(3, 9, 8, 70, 290, 3, 3, 2, 1), product, cu::Family::wgmma, {.tile = tile});
+        check_sums(conv(70, 5, 6, 144, 120, 3, 3, 1, 1), product, cu::Family::wgmma, {.tile = tile});
+        check_sums(linear(200, 250, 140), product, cu::Family::wgmma, {.tile = tile});
+      }
+  }
+  setenv("OCTAVO_CUDA_TMA", before.c_str(), 1);
+}
+
+TEST_CASE("plans of TMA are of wgmma") {
+  const ConvShape shape = conv(2, 9, 9, 64, 64, 3, 3, 1, 1);
+  const cu::ConvPlan plan = cu::plan_conv(shape, Product::forward, {.tma = true});
+  CHECK(plan.by_tma());
+  const PlainOperands operands = draw_operands(shape, Product::forward, 1, 1);
+  DeviceArray<std::int8_t> a(device_a(plan, operands)), b(device_b(plan, operands));
+  DeviceArray<std::int64_t> sums(static_cast<std::size_t>(plan.result_elements()));
+  DeviceArray<std::int8_t> scratch(static_cast<std::size_t>(plan.workspace_bytes()));
+  const ConvArgs args{.a = a.data(), .b = b.data(), .integers = sums.data(), .scratch = scratch.data()};
+  CHECK_THROWS_WITH(cu::run_conv(plan, args, cu::Family::mma, nullptr),
+                    ContainsSubstring("plan with options_for()"));
 }
 
 #if OCTAVO_ARCH > 0

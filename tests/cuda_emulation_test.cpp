@@ -75,10 +75,10 @@ TEST_CASE("cuda: descriptors and sums of warpgroups are those of the PTX tables"
           CHECK(matrix_segment(cu::at_step(cu::matrix_descriptor(start), k), row, segment) ==
                 start + static_cast<unsigned>(cu::swizzled(row, 2 * k + segment)));
   CHECK_THROWS_AS(matrix_segment(1ULL << 49, 0, 0), std::logic_error);
-  CHECK(cu::WideGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
-  CHECK(cu::NarrowGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
-  CHECK(cu::SmallGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
-  CHECK(cu::BroadGroups::stage_bytes % cu::wgmma_pattern_bytes == 0);
+  CHECK(cu::WideGroups::stage_bytes % cu::wgmma_pattern_bytes(64) == 0);
+  CHECK(cu::NarrowGroups::stage_bytes % cu::wgmma_pattern_bytes(64) == 0);
+  CHECK(cu::SmallGroups::stage_bytes % cu::wgmma_pattern_bytes(64) == 0);
+  CHECK(cu::BroadGroups::stage_bytes % cu::wgmma_pattern_bytes(64) == 0);
 }
 
 TEST_CASE("cuda: shared memory keeps segments apart, and ldmatrix and copies meet no bank twice") {

@@ -9,6 +9,7 @@
 
 #include "class_steps.h"
 #include "shared_tile.h"
+#include "tma_plan.h"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -97,9 +98,11 @@ ImplicitGemm gemm_of(const ConvShape& caller, Product product, const ConvOptions
   return g;
 }
 
-int most_steps(const ImplicitGemm& g) {
+int most_steps(const ImplicitGemm& g, const TmaSteps& tma) {
   int most = 0;
-  for (int which = 0; which < g.classes(); ++which) most = std::max(most, gemm_class(g, which).steps());
+  for (int which = 0; which < g.classes(); ++which)
+    most = std::max(most,
+                    tma.step_bytes > 0 ? tma_steps(tma_class(g, tma, which)) : gemm_class(g, which).steps());
   return most;
 }
 
@@ -115,22 +118,21 @@ TileKind tile_of(const ImplicitGemm& g, const ConvOptions& options) {
 }
 
 TileGrid grid_of(const ImplicitGemm& g, TileKind tile) {
-  const int m = tile == TileKind::small ? SmallTile::m : WideTile::m;
-  const int n = tile == TileKind::broad  ? BroadGroups::n
-                : tile == TileKind::wide ? WideTile::n
-                                         : NarrowTile::n;
-  return {narrow(ceil_div(g.class_rows, m)), narrow(ceil_div(g.filters, n)), g.classes(), g.groups};
+  return {narrow(ceil_div(g.class_rows, tile_rows(tile))), narrow(ceil_div(g.filters, tile_columns(tile))),
+          g.classes(), g.groups};
 }
 
-/// Parts of the contraction: as many as int32 sums need, or as fill the device with at least 16 steps each.
-/// Each of `ranges` sample classes may end with a step that it does not fill.
-void split(ImplicitGemm& g, const TileGrid& grid, const ConvOptions& options, int ranges) {
+/// Parts of the contraction: as many as int32 sums need, or as fill the device with at least 1 KiB each. Each
+/// of `ranges` sample classes may end with a step that it does not fill.
+void split(ImplicitGemm& g, const TileGrid& grid, const TmaSteps& tma, const ConvOptions& options,
+           int ranges) {
   const std::int64_t bound = options.a_unsigned ? longest_unsigned_sum : longest_signed_sum;
-  const std::int64_t most = bound / WideTile::k_bytes, steps = std::max(most_steps(g) + ranges, 1);
+  const int bytes = tma.step_bytes > 0 ? tma.step_bytes : WideTile::k_bytes;
+  const std::int64_t most = bound / bytes, steps = std::max(most_steps(g, tma) + ranges, 1);
   const std::int64_t needed = std::max<std::int64_t>(ceil_div(steps, most), options.least_splits);
   const std::int64_t filling =
       ceil_div(2 * std::int64_t{options.processors}, std::max<std::int64_t>(grid.blocks(), 1));
-  const std::int64_t useful = std::max<std::int64_t>(steps / 16, 1);
+  const std::int64_t useful = std::max<std::int64_t>(steps * bytes / 1024, 1);
   // Sums of 2^28 products need 4081 at most, so that the bound never keeps an int32 from holding its sum.
   const std::int64_t bounded = most_parts / (options.a_planes * options.b_planes);
   const std::int64_t splits = std::min({steps, std::max(needed, std::min(filling, useful)), bounded});
@@ -198,7 +200,15 @@ Library active_library() { return asked_kernels().library; }
 ConvOptions options_for(Family family, ConvOptions options) {
   if (family == Family::dp4a) options.tile = TileKind::small;
   if (family == Family::mma && options.tile == TileKind::broad) options.tile = TileKind::wide;
+  const char* tma = std::getenv("OCTAVO_CUDA_TMA");
+  options.tma = family == Family::wgmma && (tma == nullptr || std::string(tma) != "0");
   return options;
+}
+
+int tile_rows(TileKind tile) { return tile == TileKind::small ? SmallTile::m : WideTile::m; }
+int tile_columns(TileKind tile) {
+  if (tile == TileKind::broad) return BroadGroups::n;
+  return tile == TileKind::wide ? WideTile::n : NarrowTile::n;
 }
 
 ConvShape rows_as_batch(ConvShape s) {
@@ -292,7 +302,8 @@ ConvPlan plan_conv(const ConvShape& caller, Product product, const ConvOptions& 
   plan.gemm = gemm_of(caller, product, options);
   plan.tile = tile_of(plan.gemm, options);
   plan.grid = grid_of(plan.gemm, plan.tile);
-  split(plan.gemm, plan.grid, options, classes_used(caller, options));
+  if (options.tma && refuse_tma(plan).empty()) plan.tma = plan_tma(plan);
+  split(plan.gemm, plan.grid, plan.tma, options, classes_used(caller, options));
   return plan;
 }
 

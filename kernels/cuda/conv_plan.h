@@ -10,6 +10,7 @@
 #include "implicit_gemm.h"
 #include "layouts.h"
 #include "sample_order.h"
+#include "tma_steps.h"
 
 namespace octavo::kernels::cuda {
 
@@ -18,6 +19,9 @@ constexpr std::int64_t longest_signed_sum = 131071, longest_unsigned_sum = 65793
 
 /// 128 x 128, 128 x 64, 64 x 64, and 128 x 256, which wgmma alone has and a plan takes only when told.
 enum class TileKind : std::uint8_t { wide, narrow, small, broad };
+/// Rows and columns of results.
+int tile_rows(TileKind tile);
+int tile_columns(TileKind tile);
 
 /// Instructions of a convolution: mma of the tensor cores, dot products of four bytes as a check of them, or
 /// wgmma, which compute capability 9.0 alone has.
@@ -40,9 +44,11 @@ struct ConvOptions {
   int processors = 132;  // multiprocessors to keep busy
   std::optional<TileKind> tile = {};
   int least_splits = 1;
+  bool tma = false;  // of wgmma: TMA fills the stages, where refuse_tma() says nothing against it
 };
 
-/// Options of a plan for a family, with a tile that it has: dp4a the small one alone.
+/// Options of a plan for a family, with a tile that it has: dp4a the small one alone. wgmma is fed by TMA
+/// unless OCTAVO_CUDA_TMA=0.
 ConvOptions options_for(Family family, ConvOptions options);
 
 /// One product of one convolution.
@@ -54,11 +60,13 @@ struct ConvPlan {
   TileKind tile = TileKind::wide;
   ImplicitGemm gemm;
   TileGrid grid;
+  TmaSteps tma;
   std::string name;  // describe_conv(), so that a launch makes no text
 
   int parts() const { return gemm.splits * options.a_planes * options.b_planes; }
   /// Several parts go through int32 sums in memory.
   bool direct() const { return parts() == 1 && !by_class(); }
+  bool by_tma() const { return tma.step_bytes > 0; }
   bool by_class() const { return options.sample_classes > 0; }
   std::int64_t workspace_bytes() const {
     return direct() ? 0 : std::int64_t{gemm.sums} * options.a_planes * options.b_planes * gemm.results * 4;

@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "conv_s8_kernel.cuh"
+#include "conv_tma.h"
 #include "join_parts_kernel.cuh"
 #include "launch.h"
 
@@ -67,6 +68,18 @@ int stages_of(const ConvKernel& kernel, const std::string& what) {
   return attributes_of(kernel.kernel, what).binaryVersion >= 80 ? async_stages : register_stages;
 }
 
+void launch_conv(const ConvPlan& plan, Family family, const ConvRun& run, cudaStream_t stream) {
+  const std::string& what = plan.name;
+  const ConvKernel& chosen = find_kernel(plan, family, what);
+  const int shared = chosen.stage_bytes * stages_of(chosen, what);
+  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(chosen.kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+        what, "shared memory of the block");
+  const dim3 blocks(static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts()));
+  launch(chosen.kernel, {blocks, chosen.threads, stream, static_cast<std::size_t>(shared)}, what, plan.gemm,
+         plan.grid, run);
+}
+
 }  // namespace
 
 std::string refuse_family(Family family) {
@@ -96,7 +109,8 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
   if (!plan.direct()) check_pointer(args.scratch, "scratch", what, alignof(std::int32_t));
   const std::string refused = refuse_family(family);
   if (!refused.empty()) throw std::invalid_argument(what + refused);
-  const ConvKernel& chosen = find_kernel(plan, family, what);
+  if (plan.by_tma() && family != Family::wgmma)
+    throw std::invalid_argument(what + "stages filled by TMA are of wgmma; plan with options_for()");
   ConvRun run{.a = static_cast<const std::int8_t*>(args.a),
               .b = static_cast<const std::int8_t*>(args.b),
               .a_plane = plane_bytes(plan.a_bytes()),
@@ -105,13 +119,10 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
               .order = order,
               .parts = plan.direct() ? nullptr : static_cast<std::int32_t*>(args.scratch),
               .epilogue = epilogue_of(plan, args)};
-  const int shared = chosen.stage_bytes * stages_of(chosen, what);
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(chosen.kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        what, "shared memory of the block");
-  const dim3 blocks(static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts()));
-  launch(chosen.kernel, {blocks, chosen.threads, stream, static_cast<std::size_t>(shared)}, what, plan.gemm,
-         plan.grid, run);
+  if (plan.by_tma())
+    launch_conv_tma(plan, run, stream);
+  else
+    launch_conv(plan, family, run, stream);
   if (!plan.direct()) join_parts(plan, run, stream);
 }
 

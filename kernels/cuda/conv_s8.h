@@ -14,8 +14,9 @@ std::string refuse_family(Family family);
 /// Runs the product on `stream`, as ConvArgs says. All pointers are of the device, A and B in the layouts of
 /// layouts.h with planes plane_bytes() apart and aligned to 16 bytes, `scratch` of plan.workspace_bytes().
 /// Sample classes come as the order of samples that the batch copies were written in, in place of
-/// args.sample_class. Throws std::invalid_argument for arguments that make no sense and for a refused family,
-/// std::runtime_error for errors of CUDA.
+/// args.sample_class. A plan with by_tma() has tensor maps made of A and B in each call. Throws
+/// std::invalid_argument for arguments that make no sense and for a refused family, std::runtime_error for
+/// errors of CUDA.
 void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream,
               const SampleOrder* order = nullptr);
 /// The same with active_family(), for a plan made with options_for() it.

@@ -218,9 +218,10 @@ __device__ void run_sum(const ImplicitGemm& g, const ConvRun& run, const TileAt&
   else
     run_steps<Math, a_unsigned>(g, copies, dynamic_shared(), sum.piece.steps, octave, sums);
   if (by_class) sums.shift(octave.now - sum.octave);
+  __shared__ RowResult rows[Shape::m];
   const int pair = static_cast<int>(blockIdx.y) / g.splits;
   store_sums<by_class>(g, by_class ? plain_gemm_class(g) : gemm_class(g, at.which), run, at,
-                       pair * g.sums + sum.number, sums);
+                       pair * g.sums + sum.number, sums, rows);
 }
 
 template <class Shape, class Math, bool a_unsigned, bool by_class>

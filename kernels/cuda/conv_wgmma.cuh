@@ -14,8 +14,9 @@ struct WarpgroupMath {
   template <bool a_unsigned, class Shape>
   __device__ static void start_step(std::uint32_t stage, WarpSums<Shape>& sums) {
     const int group = threadIdx.x / WgmmaM64K32::threads;
-    const std::uint64_t a = matrix_descriptor(stage + group * WgmmaM64K32::m * row_bytes);
-    const std::uint64_t b = matrix_descriptor(stage + Shape::a_bytes);
+    const std::uint64_t a =
+        matrix_descriptor(stage + group * WgmmaM64K32::m * Shape::k_bytes, Shape::k_bytes);
+    const std::uint64_t b = matrix_descriptor(stage + Shape::a_bytes, Shape::k_bytes);
 #pragma unroll
     for (int k = 0; k < Shape::k_steps; ++k)
       start_product<a_unsigned>(sums.value[0], at_step(a, k), at_step(b, k));

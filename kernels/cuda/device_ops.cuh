@@ -5,14 +5,15 @@
 
 #include "mma_s8.h"
 #if OCTAVO_WGMMA
+#include "tma_ops.cuh"
 #include "wgmma_ops.cuh"
 #endif
 
 namespace octavo::kernels::cuda {
 
-/// The memory that a launch asks for, from a multiple of wgmma_pattern_bytes on.
+/// The memory that a launch asks for, from a multiple of wgmma_alignment on.
 __device__ inline std::int8_t* dynamic_shared() {
-  extern __shared__ __align__(512) std::int8_t bytes[];
+  extern __shared__ __align__(1024) std::int8_t bytes[];
   return bytes;
 }
 

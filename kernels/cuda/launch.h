@@ -14,6 +14,7 @@ struct Launch {
   cudaStream_t stream = nullptr;
   std::size_t shared = 0;       // bytes of dynamic shared memory
   const char* step = "launch";  // in what an error says
+  int cluster = 1;              // blocks along x of a cluster, which sm_90 and later have
 };
 
 /// Blocks of `threads` for so much work, where a kernel loops over the rest.
@@ -25,11 +26,24 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& how, const std::string& what,
             const Arguments&... arguments) {
 #ifdef __CUDACC__
-  kernel<<<how.blocks, static_cast<unsigned>(how.threads), how.shared, how.stream>>>(
-      static_cast<Parameters>(arguments)...);
+  if (how.cluster == 1) {
+    kernel<<<how.blocks, static_cast<unsigned>(how.threads), how.shared, how.stream>>>(
+        static_cast<Parameters>(arguments)...);
+  } else {
+    cudaLaunchAttribute cluster{.id = cudaLaunchAttributeClusterDimension};
+    cluster.val.clusterDim = {static_cast<unsigned>(how.cluster), 1, 1};
+    const cudaLaunchConfig_t config{.gridDim = how.blocks,
+                                    .blockDim = dim3(static_cast<unsigned>(how.threads)),
+                                    .dynamicSmemBytes = how.shared,
+                                    .stream = how.stream,
+                                    .attrs = &cluster,
+                                    .numAttrs = 1};
+    check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), what, how.step);
+  }
 #else
-  cuda_host_launch(how.blocks, how.threads, how.stream,
-                   [=] { kernel(static_cast<Parameters>(arguments)...); });
+  cuda_host_launch(
+      how.blocks, how.threads, how.stream, [=] { kernel(static_cast<Parameters>(arguments)...); },
+      how.cluster);
 #endif
   check(cudaGetLastError(), what, how.step);
 }

@@ -23,6 +23,7 @@ struct Tile {
   static_assert(warp_m % 16 == 0 && warp_n % 16 == 0, "B is loaded in pairs of fragments");
   /// Rows of a warp that wait in shared memory at a time, and stages that there are at least to wait in.
   static constexpr int turn_rows = warp_m < 32 ? warp_m : 32, least_stages = 2;
+  static constexpr int helpers = 0;  // threads of the block beyond those of the tile
 };
 
 /// For wgmma: each warp has sixteen rows and all columns, which is how four of them hold what they multiply.
@@ -30,6 +31,21 @@ template <int tile_m, int tile_n>
 struct WarpgroupTile : Tile<tile_m, tile_n, tile_m / 16, 1> {
   static constexpr int least_stages = 6, groups = tile_m / WgmmaM64K32::m;
   static_assert(tile_m % WgmmaM64K32::m == 0, "whole warpgroups");
+};
+
+/// For wgmma with stages that TMA fills, from one more warp: rows of `step` bytes, 64 or 128. As many stages
+/// as leave room for two blocks of 96 KiB on a multiprocessor, three of 64, or one of 192 (128 x 256).
+template <int tile_m, int tile_n, int step>
+struct TmaTile : WarpgroupTile<tile_m, tile_n> {
+  static constexpr int k_bytes = step, k_steps = step / WgmmaM64K32::k;
+  static constexpr int a_bytes = tile_m * step, stage_bytes = (tile_m + tile_n) * step;
+  static constexpr int blocks = tile_n > 128 ? 1 : tile_m > 64 ? 2 : 3;
+  static constexpr int least_stages = 192 * 1024 / blocks / stage_bytes, helpers = 32;
+  /// Behind the stages lie two barriers for each, then where the tile's rows and the boxes of A begin, 16
+  /// bytes each.
+  static constexpr int most_boxes = tile_m / 16, barriers_at = least_stages * stage_bytes,
+                       rows_at = barriers_at + least_stages * 2 * 8, boxes_at = rows_at + tile_m * 16,
+                       shared_bytes = boxes_at + most_boxes * 16;
 };
 
 using WideTile = Tile<128, 128, 2, 2>;

@@ -71,21 +71,32 @@ __device__ void place_sums(const WarpSums<Shape>& sums, std::int32_t* wait) {
       }
 }
 
+/// All threads of the tile.
+template <class Shape>
+__device__ void sync_tile() {
+#if OCTAVO_WGMMA
+  if constexpr (Shape::helpers > 0)
+    sync_first<Shape::threads>();
+  else
+#endif
+    __syncthreads();
+}
+
 template <int turn, class Shape, bool by_class>
 __device__ void store_turns(const WarpSums<Shape>& sums, const ResultTile<Shape, by_class>& tile,
                             std::int32_t* wait) {
-  __syncthreads();  // the last step, or the turn before, has been read
+  sync_tile<Shape>();  // the last step, or the turn before, has been read
   place_sums<turn>(sums, wait);
-  __syncthreads();
+  sync_tile<Shape>();
   tile.store_turn(turn);
   if constexpr ((turn + 1) * Shape::turn_rows < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
 }
 
-/// All threads; results wait in the stages, which nobody reads any more.
+/// All threads of the tile; results wait in the stages, which nobody reads any more. `rows`: Shape::m in
+/// shared memory.
 template <bool by_class, class Shape>
 __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const ConvRun& run, const TileAt& at,
-                           int sum, const WarpSums<Shape>& sums) {
-  __shared__ RowResult rows[Shape::m];
+                           int sum, const WarpSums<Shape>& sums, RowResult* rows) {
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
   for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)

@@ -2,13 +2,17 @@
 // order, and the instructions of kernels/cuda/device_ops.cuh are done by the PTX tables. Asynchronous copies
 // and products are done either at once or as late as the waits allow, so that a missing wait or barrier shows
 // as wrong sums. Products of warpgroups read a memory of their own, which late copies reach at fences alone.
+// Boxes of TMA arrive at once, or only when no thread can go on without one.
 // Include before a .cuh file; one architecture (OCTAVO_ARCH) for a program.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -16,6 +20,7 @@
 
 #include "cuda/wgmma_s8.h"
 #include "support/fiber_switch.h"
+#include "support/tma_copies.h"
 #include "support/wgmma.h"
 
 #define __device__
@@ -39,55 +44,120 @@ using std::min;
 
 namespace octavo::kernels::test {
 
-/// The fibers of one block.
+/// The fibers of one block, or of the blocks of a cluster along x; shared memory declared in a kernel is then
+/// one for all of them.
 class FiberBlock {
  public:
   static FiberBlock& current() { return *current_; }
 
-  FiberBlock(int threads, unsigned seed, bool late_copies, bool late_products = false)
-      : late_copies_(late_copies),
+  FiberBlock(int threads, unsigned seed, bool late_copies, bool late_products = false, int cluster = 1)
+      : threads_(threads),
+        late_copies_(late_copies),
         late_products_(late_products),
         generator_(seed),
-        fibers_(static_cast<std::size_t>(threads)),
-        shared_(shared_bytes + 128, 0x77),
-        seen_by_products_(shared_bytes, 0x77) {
-    for (int i = 0; i < threads; ++i) fiber(i).stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
+        fibers_(static_cast<std::size_t>(threads * cluster)),
+        members_(static_cast<std::size_t>(cluster)),
+        warps_(fibers_.size() / 32) {
+    for (int i = 0; i < threads * cluster; ++i)
+      fiber(i).stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
   }
 
   ~FiberBlock() { current_ = nullptr; }
   FiberBlock(const FiberBlock&) = delete;
   FiberBlock& operator=(const FiberBlock&) = delete;
 
-  /// Runs body on every fiber, to the end. Throws std::logic_error when they wait for each other for ever.
+  /// Runs body on every fiber, to the end. Throws std::logic_error when they wait for each other for ever,
+  /// and what a fiber throws.
   void run(const std::function<void()>& body) {
     body_ = &body, current_ = this;
+    boxes_.clear();
+    thrown_ = nullptr, cluster_barrier_ = {};
+    for (Member& member : members_) {
+      member.barriers = {}, member.mbarriers.clear(), member.left = 0;
+      std::copy_n(member.memory(), shared_bytes, member.seen_by_products.begin());
+    }
+    for (Warp& warp : warps_) warp.arrived = 0;
+    first_block_ = blockIdx.x;
     for (Fiber& f : fibers_) {
       f.done = false, f.waits_for = nullptr;
       f.products.clear(), f.product_groups.clear();
       f.context.begin(f.stack.get(), stack_bytes, &FiberBlock::start);
     }
     const int warps = static_cast<int>(fibers_.size() / 32);
-    for (int idle = 0; !all_done();) {
+    while (!all_done()) {
       const int warp = std::uniform_int_distribution<int>(0, warps - 1)(generator_);
-      idle = run_warp(warp) ? 0 : idle + 1;
-      if (idle > 1000) throw std::logic_error("fibers wait for each other for ever");
+      const bool moved = run_warp(warp);
+      if (thrown_) std::rethrow_exception(thrown_);
+      if (moved || can_move()) continue;
+      if (boxes_.empty()) throw std::logic_error("fibers wait for each other for ever");
+      const auto next = static_cast<std::ptrdiff_t>(
+          std::uniform_int_distribution<std::size_t>(0, boxes_.size() - 1)(generator_));
+      const Box box = std::move(boxes_[static_cast<std::size_t>(next)]);
+      boxes_.erase(boxes_.begin() + next);
+      deliver(box);
     }
+    if (!boxes_.empty()) throw std::logic_error("a block ended before its boxes arrived");
+    blockIdx.x = first_block_;
+    for (const Member& member : members_)
+      for (const auto& [address, each] : member.mbarriers)
+        if (each.bytes != 0) throw std::logic_error("a block ended while a barrier expected bytes");
   }
 
-  std::int8_t* shared() {
-    return shared_.data() + (128 - reinterpret_cast<std::uintptr_t>(shared_.data()) % 128);
-  }
+  std::int8_t* shared() { return member().memory(); }
 
-  void barrier() {
-    const int generation = block_generation_;
-    if (++block_arrived_ == static_cast<int>(fibers_.size())) block_arrived_ = 0, ++block_generation_;
-    wait(&block_generation_, generation);
+  void barrier() { barrier(0, threads_); }
+  /// Of barrier number `id`, for so many threads.
+  void barrier(std::size_t id, int threads) { pass(member().barriers[id], threads); }
+  void cluster_barrier() { pass(cluster_barrier_, static_cast<int>(fibers_.size())); }
+
+  void init_mbarrier(std::uint32_t address, int arrivals) {
+    if (address % 8 != 0) throw std::logic_error("a barrier that is not aligned to 8 bytes");
+    member().mbarriers[address] = {.arrivals = arrivals, .pending = arrivals};
+    fiber(now_).unseen_barriers.push_back(address);
+  }
+  void show_mbarriers() {
+    for (const std::uint32_t address : fiber(now_).unseen_barriers)
+      member().mbarriers.at(address).seen = true;
+    fiber(now_).unseen_barriers.clear();
+  }
+  /// At the barrier of another block of the cluster.
+  void arrive_at(std::uint32_t address, int rank) {
+    Member& there = members_.at(static_cast<std::size_t>(rank));
+    if (there.left == threads_) throw std::logic_error("an arrival at a block that has ended");
+    arrive(there.mbarriers.at(address), 0);
+  }
+  void arrive(std::uint32_t address, long long expected) { arrive(member().mbarriers.at(address), expected); }
+  void wait_phase(std::uint32_t address, int parity) {
+    Mbarrier& of = member().mbarriers.at(address);
+    while (of.phase % 2 == parity) wait(&of.phase, of.phase);
+  }
+  struct Box {
+    std::vector<ArrivingSegment> segments;
+    std::uint32_t barrier;
+    std::size_t to;  // block of the cluster
+  };
+  /// To this block, or to those that are a bit of `blocks`.
+  void bring(const std::vector<ArrivingSegment>& segments, std::uint32_t barrier) {
+    bring(Box{segments, barrier, static_cast<std::size_t>(now_ / threads_)});
+  }
+  void bring(const std::vector<ArrivingSegment>& segments, std::uint32_t barrier, unsigned blocks) {
+    if (blocks >> members_.size() != 0) throw std::logic_error("a box for blocks beyond the cluster");
+    for (std::size_t to = 0; to < members_.size(); ++to)
+      if ((blocks >> to & 1) != 0) bring(Box{segments, barrier, to});
+  }
+  void bring(Box box) {
+    if (!members_[box.to].mbarriers.at(box.barrier).seen)
+      throw std::logic_error("TMA does not see this barrier");
+    if (late_copies_)
+      boxes_.push_back(std::move(box));
+    else
+      deliver(box);
   }
 
   /// All lanes of the warp give a value; returns those of all.
   template <class T>
   const T* gather(const T& mine) {
-    Warp& warp = warps_[now_ / 32];
+    Warp& warp = warps_[static_cast<std::size_t>(now_ / 32)];
     const int generation = warp.generation;
     auto* slots = reinterpret_cast<T*>(warp.slots[generation % 2]);
     static_assert(sizeof(T) * 32 <= sizeof(warp.slots[0]));
@@ -119,11 +189,14 @@ class FiberBlock {
 
   /// What this thread copied and waited for reaches the memory that products read.
   void show_to_products() {
-    for (const std::int8_t* to : fiber(now_).unseen) show(to);
+    for (const std::int8_t* to : fiber(now_).unseen) member().show(to);
     fiber(now_).unseen.clear();
   }
-  const std::int8_t* seen_by_products(std::uint32_t address) const {
-    return &seen_by_products_.at(address + 15) - 15;
+  const std::int8_t* seen_by_products(std::uint32_t address) {
+    const std::int8_t* seen = &member().seen_by_products.at(address + 15) - 15;
+    if (std::memcmp(seen, member().memory() + address, 16) != 0)
+      throw std::logic_error("a product reads what a thread wrote meanwhile");
+    return seen;
   }
   using Product = std::function<void()>;
   void begin_products() { fiber(now_).ordered = true; }
@@ -157,14 +230,65 @@ class FiberBlock {
     std::vector<Copy> copies;
     std::vector<std::vector<Copy>> groups;
     std::vector<const std::int8_t*> unseen;  // copies that no fence has shown to products
+    std::vector<std::uint32_t> unseen_barriers;
     std::vector<Product> products;
     std::vector<std::vector<Product>> product_groups;
     bool ordered = false;
+  };
+  struct BlockBarrier {
+    int arrived = 0, generation = 0;
+  };
+  struct Mbarrier {
+    int arrivals = 0, pending = 0, phase = 0;
+    long long bytes = 0;  // expected and not yet here
+    bool seen = false;    // by TMA
+  };
+  /// A block of the cluster.
+  struct Member {
+    std::vector<std::int8_t> shared = std::vector<std::int8_t>(shared_bytes + 128, 0x77);
+    std::vector<std::int8_t> seen_by_products = std::vector<std::int8_t>(shared_bytes, 0x77);
+    std::array<BlockBarrier, 16> barriers;
+    std::map<std::uint32_t, Mbarrier> mbarriers;  // by address
+    int left = 0;                                 // threads that have ended
+
+    std::int8_t* memory() {
+      return shared.data() + (128 - reinterpret_cast<std::uintptr_t>(shared.data()) % 128);
+    }
+    void show(const std::int8_t* at) {
+      std::memcpy(&seen_by_products.at(static_cast<std::size_t>(at - memory())), at, 16);
+    }
   };
   struct Warp {
     int arrived = 0, generation = 0;
     alignas(16) char slots[2][32 * 32];
   };
+
+  Member& member() { return members_[static_cast<std::size_t>(now_ / threads_)]; }
+  void pass(BlockBarrier& of, int threads) {
+    const int generation = of.generation;
+    if (++of.arrived == threads) of.arrived = 0, ++of.generation;
+    wait(&of.generation, generation);
+  }
+  static void arrive(Mbarrier& of, long long expected) {
+    if (of.pending == 0) throw std::logic_error("an arrival too many at a barrier");
+    of.bytes += expected, --of.pending;
+    end_phase(of);
+  }
+  static void end_phase(Mbarrier& of) {
+    if (of.pending == 0 && of.bytes < 0) throw std::logic_error("more bytes than a barrier expects");
+    if (of.pending == 0 && of.bytes == 0) of.pending = of.arrivals, ++of.phase;
+  }
+  void deliver(const Box& box) {
+    for (const ArrivingSegment& segment : box.segments) {
+      if (segment.to > shared_bytes - 16) throw std::logic_error("a box beyond the shared memory of a block");
+      std::int8_t* to = members_[box.to].memory() + segment.to;
+      segment.from != nullptr ? std::memcpy(to, segment.from, 16) : std::memset(to, 0, 16);
+      members_[box.to].show(to);
+    }
+    Mbarrier& of = members_[box.to].mbarriers.at(box.barrier);
+    of.bytes -= static_cast<long long>(box.segments.size()) * 16;
+    end_phase(of);
+  }
 
   void perform(const Copy& c) {
     if (c.from != nullptr)
@@ -174,16 +298,18 @@ class FiberBlock {
     if (late_copies_)
       fiber(now_).unseen.push_back(c.to);
     else
-      show(c.to);
-  }
-  void show(const std::int8_t* at) {
-    std::memcpy(&seen_by_products_.at(static_cast<std::size_t>(at - shared())), at, 16);
+      member().show(c.to);
   }
   static void start() {
     FiberBlock& block = *current_;
-    (*block.body_)();
+    try {
+      (*block.body_)();
+    } catch (...) {
+      block.thrown_ = std::current_exception();
+    }
     Fiber& f = block.fiber(block.now_);
     f.done = true;
+    ++block.member().left;
     f.context.change_to(block.scheduler_);
   }
 
@@ -192,15 +318,23 @@ class FiberBlock {
     return std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.done; });
   }
 
+  bool can_move() const {
+    return std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) {
+      return !f.done && (f.waits_for == nullptr || *f.waits_for != f.seen);
+    });
+  }
+
   /// Each lane once, in order; false when none could go on.
   bool run_warp(int warp) {
     bool moved = false;
     for (int i = warp * 32; i < warp * 32 + 32; ++i) {
       Fiber& f = fiber(i);
       if (f.done || (f.waits_for != nullptr && *f.waits_for == f.seen)) continue;
-      now_ = i, threadIdx.x = static_cast<unsigned>(i);
+      now_ = i, threadIdx.x = static_cast<unsigned>(i % threads_);
+      blockIdx.x = first_block_ + static_cast<unsigned>(i / threads_);
       scheduler_.change_to(f.context);
       moved = true;
+      if (thrown_) break;
     }
     return moved;
   }
@@ -213,12 +347,17 @@ class FiberBlock {
   }
 
   static inline FiberBlock* current_ = nullptr;
+  int threads_;
   bool late_copies_, late_products_;
   std::mt19937 generator_;
   std::vector<Fiber> fibers_;
-  std::vector<std::int8_t> shared_, seen_by_products_;
-  Warp warps_[32];
-  int block_arrived_ = 0, block_generation_ = 0, now_ = 0;
+  std::vector<Member> members_;
+  std::vector<Warp> warps_;
+  BlockBarrier cluster_barrier_;
+  std::vector<Box> boxes_;  // on their way
+  unsigned first_block_ = 0;
+  std::exception_ptr thrown_;
+  int now_ = 0;
   FiberContext scheduler_;
   const std::function<void()>* body_ = nullptr;
 };
@@ -226,6 +365,7 @@ class FiberBlock {
 }  // namespace octavo::kernels::test
 
 inline void __syncthreads() { octavo::kernels::test::FiberBlock::current().barrier(); }
+inline void __syncwarp() { octavo::kernels::test::FiberBlock::current().gather(0); }
 template <class T>
 T __shfl_down_sync(unsigned, T value, int distance) {
   auto& block = octavo::kernels::test::FiberBlock::current();
@@ -376,6 +516,41 @@ void start_product(int (&sums)[fragments][4], std::uint64_t a, std::uint64_t b) 
       }
     }
   });
+}
+
+template <int count>
+void sync_first() {
+  test::FiberBlock::current().barrier(1, count);
+}
+inline void init_barrier(std::uint32_t barrier, int arrivals) {
+  test::FiberBlock::current().init_mbarrier(barrier, arrivals);
+}
+inline void show_barriers() { test::FiberBlock::current().show_mbarriers(); }
+inline void arrive_at(std::uint32_t barrier, int rank) {
+  test::FiberBlock::current().arrive_at(barrier, rank);
+}
+inline void sync_cluster() { test::FiberBlock::current().cluster_barrier(); }
+inline void arrive_expecting(std::uint32_t barrier, int bytes) {
+  test::FiberBlock::current().arrive(barrier, bytes);
+}
+inline void wait_phase(std::uint32_t barrier, int parity) {
+  test::FiberBlock::current().wait_phase(barrier, parity);
+}
+inline void prefetch_map(const CUtensorMap& map) {
+  if (cuda_host_tensor_map(map).made != cuda_host_map_made) throw std::logic_error("a map that nobody made");
+}
+template <class... Coordinates>
+void copy_box(std::uint32_t to, const CUtensorMap& map, std::uint32_t barrier, Coordinates... at) {
+  test::FiberBlock::current().bring(test::TensorCopy(map, to).tiled({at...}), barrier);
+}
+inline void copy_box_to(unsigned blocks, std::uint32_t to, const CUtensorMap& map, std::uint32_t barrier,
+                        int x, int y, int z) {
+  test::FiberBlock::current().bring(test::TensorCopy(map, to).tiled({x, y, z}), barrier, blocks);
+}
+inline void copy_pixels(std::uint32_t to, const CUtensorMap& map, std::uint32_t barrier, int c, int w, int h,
+                        int n, int offset_w, int offset_h) {
+  test::FiberBlock::current().bring(test::TensorCopy(map, to).im2col({c, w, h, n}, {offset_w, offset_h}),
+                                    barrier);
 }
 
 }  // namespace octavo::kernels::cuda

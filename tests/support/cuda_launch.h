@@ -5,13 +5,13 @@
 
 namespace octavo::kernels::test {
 
-/// What a launch does: every block, each with its own drawn order of warps.
+/// What a launch does: every block or cluster, each with its own drawn order of warps.
 template <class Body>
-void launch(Dim3 grid, int threads, unsigned seed, const Body& body) {
-  FiberBlock block(threads, seed, seed % 2 == 0, seed / 2 % 2 == 0);
+void launch(Dim3 grid, int threads, unsigned seed, const Body& body, int cluster = 1) {
+  FiberBlock block(threads, seed, seed % 2 == 0, seed / 2 % 2 == 0, cluster);
   gridDim = grid;
   for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
-    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) block.run(body);
+    for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x += static_cast<unsigned>(cluster)) block.run(body);
 }
 
 }  // namespace octavo::kernels::test

@@ -6,6 +6,7 @@
 // Before the kernels, whose instructions it holds.
 #include "cuda/arguments.h"
 #include "cuda/conv_s8_kernel.cuh"
+#include "cuda/conv_tma_kernel.cuh"
 #include "cuda/depthwise_kernels.cuh"
 #include "cuda/join_parts_kernel.cuh"
 #include "support/cuda_operands.h"
@@ -51,6 +52,29 @@ void launch_tile(const cu::ConvPlan& plan, const cu::ConvRun& run, bool dot, uns
     launch_conv<Small, Matrix, by_class>(plan, run, seed);
 }
 
+#if OCTAVO_WGMMA
+template <int step>
+void launch_tma(const cu::ConvPlan& plan, const cu::ConvRun& run, unsigned seed) {
+  const cu::ConvTma tma = cu::make_tensor_maps(plan, run.a, run.b);
+  const int cluster = plan.tma.cluster;
+  const Dim3 grid{static_cast<unsigned>(cu::cluster_grid(plan.grid, cluster).blocks() * cluster),
+                  static_cast<unsigned>(plan.parts())};
+  const auto of = [&]<class Shape>(Shape) {
+    const auto body = [&] {
+      if (plan.options.a_unsigned)
+        cu::conv_s8_tma_kernel<Shape, true>(plan.gemm, plan.grid, run, tma);
+      else
+        cu::conv_s8_tma_kernel<Shape, false>(plan.gemm, plan.grid, run, tma);
+    };
+    launch(grid, Shape::threads + Shape::helpers, seed, body, cluster);
+  };
+  if (plan.tile == cu::TileKind::broad) of(cu::TmaTile<128, 256, step>());
+  if (plan.tile == cu::TileKind::wide) of(cu::TmaTile<128, 128, step>());
+  if (plan.tile == cu::TileKind::narrow) of(cu::TmaTile<128, 64, step>());
+  if (plan.tile == cu::TileKind::small) of(cu::TmaTile<64, 64, step>());
+}
+#endif
+
 /// The kernels of a product as run_conv() launches them.
 inline void run_kernels(const cu::ConvPlan& plan, const Bytes& a, const Bytes& b, bool dot, unsigned seed,
                         const cu::Epilogue& epilogue, const cu::SampleOrder* order = nullptr) {
@@ -63,7 +87,12 @@ inline void run_kernels(const cu::ConvPlan& plan, const Bytes& a, const Bytes& b
                         .order = order,
                         .parts = plan.direct() ? nullptr : parts.data(),
                         .epilogue = epilogue};
-  plan.by_class() ? launch_tile<true>(plan, run, dot, seed) : launch_tile<false>(plan, run, dot, seed);
+#if OCTAVO_WGMMA
+  if (plan.by_tma())
+    plan.tma.step_bytes == 128 ? launch_tma<128>(plan, run, seed) : launch_tma<64>(plan, run, seed);
+  else
+#endif
+    plan.by_class() ? launch_tile<true>(plan, run, dot, seed) : launch_tile<false>(plan, run, dot, seed);
   const int pairs = plan.parts() / plan.gemm.splits;
   if (plan.by_class())
     launch({3}, cu::join_threads, seed, [&] { cu::join_classes_kernel(plan.gemm, run, pairs); });

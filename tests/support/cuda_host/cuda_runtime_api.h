@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda.h"
 #include "support/cuda_fibers.h"
 
 using dim3 = Dim3;
@@ -271,26 +272,49 @@ inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const v
   return cudaSuccess;
 }
 
+enum cudaDriverEntryPointQueryResult {
+  cudaDriverEntryPointSuccess,
+  cudaDriverEntryPointSymbolNotFound,
+  cudaDriverEntryPointVersionNotSufficent
+};
+enum { cudaEnableDefault = 0 };
+inline bool cuda_host_has_tensor_maps = true;
+inline cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
+                                                    unsigned long long,
+                                                    cudaDriverEntryPointQueryResult* found) {
+  const std::string name = symbol;
+  *function = !cuda_host_has_tensor_maps          ? nullptr
+              : name == "cuTensorMapEncodeTiled"  ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled)
+              : name == "cuTensorMapEncodeIm2col" ? reinterpret_cast<void*>(&cuTensorMapEncodeIm2col)
+                                                  : nullptr;
+  *found = *function != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
+
 namespace octavo::kernels::cuda {
 
-/// The fibers of one block, made once for each number of threads, whole warps.
-inline test::FiberBlock& fibers_of(int threads) {
-  static std::map<int, std::unique_ptr<test::FiberBlock>> blocks;
-  auto& block = blocks[threads];
+/// The fibers of one block or cluster, made once for each number of threads, whole warps.
+inline test::FiberBlock& fibers_of(int threads, int cluster) {
+  static std::map<std::pair<int, int>, std::unique_ptr<test::FiberBlock>> blocks;
+  auto& block = blocks[{threads, cluster}];
   if (!block)
-    block =
-        std::make_unique<test::FiberBlock>(threads, static_cast<unsigned>(threads), threads % 64 == 0, true);
+    block = std::make_unique<test::FiberBlock>(threads, static_cast<unsigned>(threads), threads % 64 == 0,
+                                               true, cluster);
   return *block;
 }
 
-/// All blocks, one after the other. Fibers beyond `threads` fill up the last warp and do nothing.
-inline void cuda_host_launch(dim3 blocks, int threads, cudaStream_t stream,
-                             const std::function<void()>& body) {
+/// All blocks, one cluster after the other. Fibers beyond `threads` fill up the last warp and do nothing.
+inline void cuda_host_launch(dim3 blocks, int threads, cudaStream_t stream, const std::function<void()>& body,
+                             int cluster) {
+  if (blocks.x % static_cast<unsigned>(cluster) != 0) {
+    cuda_host.last_error = cudaErrorInvalidValue;
+    return;
+  }
   cuda_host_run(stream, [=] {
-    test::FiberBlock& fibers = fibers_of((threads + 31) / 32 * 32);
+    test::FiberBlock& fibers = fibers_of((threads + 31) / 32 * 32, cluster);
     gridDim = blocks;
     for (blockIdx.y = 0; blockIdx.y < blocks.y; ++blockIdx.y)
-      for (blockIdx.x = 0; blockIdx.x < blocks.x; ++blockIdx.x)
+      for (blockIdx.x = 0; blockIdx.x < blocks.x; blockIdx.x += static_cast<unsigned>(cluster))
         fibers.run([&] {
           if (static_cast<int>(threadIdx.x) < threads) body();
         });
