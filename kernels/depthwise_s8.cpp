@@ -33,8 +33,12 @@ class DepthwisePixelProduct final : public ConvS8 {
   }
   std::int64_t packed_bytes() const override { return packed_bytes_; }
   void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
-    parallel(static_cast<std::int64_t>(classes_.size()), [&](std::int64_t i) {
-      pack_class(classes_[static_cast<std::size_t>(i)], weights, static_cast<std::uint8_t*>(packed));
+    const std::int64_t blocks = ceil_div(shape_.c, isa_.block());
+    parallel(static_cast<std::int64_t>(classes_.size()) * blocks, [&](std::int64_t item) {
+      const PixelClass& pixels = classes_[static_cast<std::size_t>(item / blocks)];
+      const auto pack = isa_.weight_bytes == 1 ? &DepthwisePixelProduct::pack_channels<std::int8_t>
+                                               : &DepthwisePixelProduct::pack_channels<std::int16_t>;
+      (this->*pack)(pixels, item % blocks, weights, static_cast<std::uint8_t*>(packed));
     });
   }
   void run(const ConvArgs& args, const Parallel& parallel) const override {
@@ -99,24 +103,28 @@ class DepthwisePixelProduct final : public ConvS8 {
     }
   }
 
-  void pack_class(const PixelClass& pixels, const std::int8_t* weights, std::uint8_t* packed) const {
-    std::uint8_t* target = packed + pixels.weights;
-    auto* sums = reinterpret_cast<std::uint32_t*>(packed + pixels.correction);
-    std::fill_n(sums, round_up(shape_.c, isa_.block()), 0u);
-    for (std::int64_t first = 0; first < shape_.c; first += isa_.block())
-      for (std::int64_t unit = 0; unit < pixels.units(isa_); ++unit)
-        for (std::int64_t quarter = 0; quarter < isa_.lanes; ++quarter)
-          for (std::int64_t element = 0; element < isa_.lanes * 4 * isa_.unit_taps; ++element) {
-            const std::int64_t lane = element / isa_.unit_taps / 4, e = element / isa_.unit_taps % 4;
-            const std::int64_t channel = first + (lane * isa_.lanes + quarter) * 4 + e;
-            const std::int64_t tap =
-                pixels.taps[static_cast<std::size_t>(unit * isa_.unit_taps + element % isa_.unit_taps)];
-            const std::int16_t value = tap < 0 || channel >= shape_.c
-                                           ? std::int16_t{0}
-                                           : weights[channel * shape_.r * shape_.s + tap];
-            std::memcpy(target, &value, static_cast<std::size_t>(isa_.weight_bytes));  // little endian
-            target += isa_.weight_bytes;
-            sums[channel] += static_cast<std::uint32_t>(value) * a_.zero;
+  /// A block of channels.
+  template <class Weight>
+  void pack_channels(const PixelClass& pixels, std::int64_t block, const std::int8_t* weights,
+                     std::uint8_t* packed) const {
+    const std::int64_t units = pixels.units(isa_), first = block * isa_.block();
+    auto* target = reinterpret_cast<Weight*>(packed + pixels.weights + block * units * isa_.unit_bytes());
+    auto* sums = reinterpret_cast<std::uint32_t*>(packed + pixels.correction) + first;
+    std::fill_n(sums, isa_.block(), 0u);
+    for (std::int64_t unit = 0; unit < units; ++unit)
+      for (std::int64_t quarter = 0; quarter < isa_.lanes; ++quarter)
+        for (std::int64_t lane = 0; lane < isa_.lanes; ++lane)
+          for (std::int64_t e = 0; e < 4; ++e) {
+            const std::int64_t channel = (lane * isa_.lanes + quarter) * 4 + e;
+            const std::int8_t* const filter = weights + (first + channel) * shape_.r * shape_.s;
+            std::int32_t sum = 0;
+            for (std::int64_t t = 0; t < isa_.unit_taps; ++t) {
+              const std::int64_t tap = pixels.taps[static_cast<std::size_t>(unit * isa_.unit_taps + t)];
+              const Weight weight = tap < 0 || first + channel >= shape_.c ? 0 : filter[tap];
+              *target++ = weight;  // little endian
+              sum += weight;
+            }
+            sums[channel] += static_cast<std::uint32_t>(sum) * a_.zero;
           }
   }
 
