@@ -120,11 +120,34 @@ TEST_CASE("cuDNN multiplies in what it was asked for, and the plan says so") {
   CHECK(rounded.planned->kernel() == "cudnn/conv_tf32");
   CHECK(exact.expected.compare(exact.run(), false) == none);
   CHECK(exact.expected.compare(rounded.run(), false) != none);
-  // bfloat16 in memory, sizes that no padding gives on both sides, an image smaller than a filter
-  CHECK(cu::plan_library_f32(c.shape, c.product, cu::LibraryMath::bf16, false) == nullptr);
+  // Sizes that no padding gives on both sides.
   ConvShape uneven_padding = c.shape;
   uneven_padding.ho -= 1;
   CHECK(cu::plan_library_f32(uneven_padding, c.product, cu::LibraryMath::fp32, false) == nullptr);
+}
+
+// Operands and results are rounded to bfloat16, each once: 2^-8 of the magnitudes, and 2^-9 of the result.
+TEST_CASE("bfloat16 convolutions by cuDNN") {
+  if (no_cudnn()) return;
+  for (const ConvShape& shape :
+       {conv(2, 7, 8, 6, 10, 3, 3, 1, 1), conv(2, 9, 9, 3, 8, 7, 7, 2, 3), conv(3, 9, 7, 4, 6, 1, 1, 2),
+        conv(2, 9, 8, 6, 4, 3, 2, 2, 1, 2, 2), conv(2, 6, 6, 5, 5, 3, 3, 1, 1, 1, 5)})
+    for (Product product : all_products)
+      for (unsigned bits = 0; bits < 4; ++bits) {
+        const bool bias = (bits & 1) != 0;
+        if (bias && product != Product::forward) continue;
+        check({.shape = shape, .product = product, .bias = bias, .accumulate = (bits & 2) != 0},
+              cu::LibraryMath::bf16);
+      }
+  // Integers are exact until the result is rounded.
+  const F32Case c{.shape = conv(1, 4, 5, 600, 10, 3, 3, 1, 1), .product = Product::forward, .integers = true};
+  LibraryProduct exact(c, cu::LibraryMath::fp32), rounded(c, cu::LibraryMath::bf16);
+  CHECK(rounded.planned->kernel() == "cudnn/conv_bf16");
+  std::vector<float> sums = exact.run();
+  const std::vector<float> unrounded = sums;
+  for (float& sum : sums) sum = to_float(to_bf16(sum));
+  CHECK((rounded.run() == sums));
+  CHECK((sums != unrounded));
 }
 
 TEST_CASE("a library multiplies in what it was asked for, and the plan says so") {
@@ -147,9 +170,9 @@ TEST_CASE("a library multiplies in what it was asked for, and the plan says so")
 TEST_CASE("a captured float product of a library runs again") {
   if (left_out() || no_cudnn()) return;
   const ConvShape shape = GENERATE(linear(40, 20, 12), conv(2, 5, 5, 8, 8, 3, 3, 1, 1));
+  const cu::LibraryMath math = GENERATE(cu::LibraryMath::fp32, cu::LibraryMath::bf16);
   LibraryProduct product(
-      {.shape = shape, .product = Product::grad_weight, .integers = true, .accumulate = true},
-      cu::LibraryMath::fp32);
+      {.shape = shape, .product = Product::grad_weight, .integers = true, .accumulate = true}, math);
   cudaStream_t stream;
   cu::check(cudaStreamCreate(&stream), "test: stream");
   const std::vector<float> once = product.run(stream);  // kernels are loaded before a capture
@@ -168,11 +191,8 @@ TEST_CASE("a captured float product of a library runs again") {
   cudaGraphExecDestroy(captured), cudaGraphDestroy(graph), cudaStreamDestroy(stream);
 }
 
-TEST_CASE("float products that no library takes, and arguments that are refused") {
+TEST_CASE("arguments of a library's float product that are refused") {
   if (left_out()) return;
-  for (const ConvShape& shape :
-       {conv(2, 5, 5, 16, 16, 3, 3), conv(2, 5, 5, 16, 16, 1, 1, 2), conv(2, 5, 5, 16, 16, 1, 1, 1, 0, 1, 4)})
-    CHECK(cu::plan_library_f32(shape, Product::forward, cu::LibraryMath::bf16, false) == nullptr);
   const auto planned = cu::plan_library_f32(linear(4, 8, 8), Product::forward, cu::LibraryMath::tf32, false);
   REQUIRE(planned != nullptr);
   alignas(16) float value[4] = {};

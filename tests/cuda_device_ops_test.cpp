@@ -7,7 +7,7 @@
 #include "cuda/loss.h"
 #include "cuda/pool.h"
 #include "cuda/update.h"
-#include "support/cuda_device.h"
+#include "support/cuda_device_memory.h"
 #include "support/cuda_operands.h"
 #include "support/draw.h"
 
@@ -259,8 +259,38 @@ TEST_CASE("an update: norm, clipping, SGD, maxima, sums of columns") {
                        row_max.data(),
                        on_factor.data(),
                        column_max.data()};
-  cu::update_sgd(update, scalars.data(), nullptr);
+  // A small parameter before it and one after it in the same launch.
+  const std::vector<float> small = tied_floats(37, 6), pull = tied_floats(37, 7);
+  DeviceMemory memory;
+  const auto plain = [&] {
+    return cu::SgdUpdate{.value = memory.put(small),
+                         .gradient = memory.put(pull),
+                         .elements = 37,
+                         .rate_factor = rate_factor.data()};
+  };
+  const std::vector<cu::SgdUpdate> all{plain(), update, plain()};
+  cu::update_sgd(memory.list(all, cu::update_blocks(all)), scalars.data(), nullptr);
   synchronize();
+  for (const std::size_t i : {0UL, 2UL}) {
+    std::vector<float> expected = small;
+    cu::SgdUpdate same = all[i];
+    const double rate = 0.7;
+    same.value = expected.data(), same.gradient = pull.data(), same.rate_factor = &rate;
+    for (std::int64_t e = 0; e < 37; ++e)
+      expected[static_cast<std::size_t>(e)] = cu::updated(same, cu::SgdFactors(same, step), e);
+    CHECK(first_difference(memory.get(all[i].value, 37), expected) == none);
+  }
+  const auto refused = [&](auto change, const char* why) {
+    cu::SgdUpdate bad = update;
+    change(bad);
+    CHECK_THROWS_WITH(cu::update_blocks({&bad, 1}),
+                      ContainsSubstring("cuda/update_sgd of 31500 values in ") && ContainsSubstring(why));
+  };
+  refused([](auto& u) { u.value = nullptr; }, "70 rows: value is null");
+  refused([](auto& u) { u.rows = 69; }, "rows are whole");
+  refused([](auto& u) { u.row_factor = nullptr; }, "row_factor is null");
+  refused([](auto& u) { u.velocity = nullptr, u.nesterov = true; }, "needs a velocity");
+  CHECK_THROWS_WITH(cu::update_sgd({}, scalars.data(), nullptr), ContainsSubstring("each pass has blocks"));
   update.value = value.data(), update.gradient = gradient.data(), update.velocity = velocity.data();
   update.rate_factor = &host_factor;
   const cu::SgdFactors factors(update, step);

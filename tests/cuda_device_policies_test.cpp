@@ -126,7 +126,11 @@ TEST_CASE("the integer update, and weights squeezed by tanh") {
   DeviceMemory device;
   const cu::FixedPointUpdate a = update_in(host), b = update_in(device);
   const cu::StepScalars step{.learning_rate = 0.1, .gradient_scale = 0.5};
-  cu::update_fixed_point(b, device.put(std::vector<cu::StepScalars>{step}), nullptr);
+  cu::FixedPointUpdate bias = update_in(device);  // a pass beside it, without a range
+  bias.is_norm_or_bias = true;
+  const std::vector<cu::FixedPointUpdate> both{bias, b};
+  cu::update_fixed_point(device.list(both, cu::update_blocks(both)),
+                         device.put(std::vector<cu::StepScalars>{step}), nullptr);
   synchronize();
   for (std::int64_t i = 0; i < size; ++i)
     *a.range = std::max(*a.range, cu::magnitude_of(a.gradient_at(i, 0.5F)));
@@ -145,6 +149,8 @@ TEST_CASE("the integer update, and weights squeezed by tanh") {
   same(a.accumulator, b.accumulator, size);
   same(a.row_max, b.row_max, rows);
   same(a.column_max, b.column_max, columns);
+  CHECK(device.get(bias.range, 1)[0] == 0);
+  CHECK(device.get(bias.value, 1)[0] != value[0]);
 
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(0.9F);
   const cu::Squeezed of{b.gradient, size, device.put(std::vector<std::uint32_t>{bits})};
@@ -166,5 +172,8 @@ TEST_CASE("the integer update, and weights squeezed by tanh") {
                     ContainsSubstring("cuda/squeeze_weights of 4: weights is null"));
   cu::FixedPointUpdate bad = b;
   bad.range = nullptr;
-  CHECK_THROWS_WITH(cu::update_fixed_point(bad, nullptr, nullptr), ContainsSubstring("step is null"));
+  CHECK_THROWS_WITH(cu::update_blocks({&bad, 1}),
+                    ContainsSubstring("cuda/update_fixed_point of 630 values in 30 rows: range is null"));
+  CHECK_THROWS_WITH(cu::update_fixed_point(device.list(both, cu::update_blocks(both)), nullptr, nullptr),
+                    ContainsSubstring("of 2 passes in 2 blocks: step is null"));
 }

@@ -87,48 +87,6 @@ TEST_CASE("quantize passes write the CPU's integers, copies and counts") {
           }
 }
 
-TEST_CASE("weights in every copy") {
-  using cu::WeightCopy;
-  for (const cu::WeightLayout& l : {cu::WeightLayout{5, 9, 3, 1}, cu::WeightLayout{64, 9, 48, 1},
-                                    cu::WeightLayout{12, 4, 9, 3}, cu::WeightLayout{24, 9, 24, 24}})
-    for (int planes : {1, 2})
-      for (WeightCopy kind : {WeightCopy::forward, WeightCopy::grad_input, WeightCopy::depthwise}) {
-        if (kind == WeightCopy::depthwise && l.inputs() != 1) continue;
-        const bool factors = planes == 2;
-        const auto factor = draw_floats(l.k, 9, 0.2F, 1.0F);
-        const auto qmax = static_cast<float>(largest_integer(planes));
-        const auto w = draw_floats(std::int64_t{l.k} * l.taps * l.inputs(), 7, -1.05F, 1.05F);
-        const auto inverse = draw_floats(std::max(l.k, l.c), 8, 0.5F * qmax, qmax);
-        cu::QuantizeRule rule{-qmax, qmax, planes};
-        if (planes == 2) rule.grid = Grid::odd;
-        std::vector<Bytes> expected(static_cast<std::size_t>(planes), Bytes(w.size()));
-        for (std::int64_t at = 0; at < l.bytes(kind); ++at) {
-          const cu::WeightLayout::At place = l.at(kind, at);
-          if (place.element < 0) continue;
-          const auto element = static_cast<std::size_t>(place.element);
-          const float v =
-              w[element] * (factors ? factor[element / static_cast<std::size_t>(l.taps * l.inputs())] : 1);
-          const cu::QuantizedValue q =
-              cu::quantize_value(rule, v, inverse[static_cast<std::size_t>(place.row)], element);
-          for (int plane = 0; plane < planes; ++plane)
-            expected[static_cast<std::size_t>(plane)][element] = cu::digit_of(q.integer, plane);
-        }
-        const Bytes bytes = device_weights(l, expected, kind);
-        DeviceArray<float> device_w(w), device_inverse(inverse), device_factor(factor);
-        DeviceArray<std::int8_t> copy(unwritten_planes(l.bytes(kind), planes));
-        cu::quantize_weights({.layout = l,
-                              .kind = kind,
-                              .weights = device_w.data(),
-                              .factor = factors ? device_factor.data() : nullptr,
-                              .scales = {device_inverse.data(), Granularity::channel},
-                              .rule = rule,
-                              .copy = copy.data()},
-                             nullptr);
-        cu::check(cudaDeviceSynchronize(), "test: quantize_weights");
-        CHECK(first_difference(copy.values(), bytes) == none);
-      }
-}
-
 TEST_CASE("largest magnitudes by tensor, channel and sample") {
   const cu::ImageLayout l{5, 7, 3, 37, 1};
   std::vector<float> x = draw_floats(std::int64_t{l.n} * l.h * l.w * l.c, 9, -3, 3);

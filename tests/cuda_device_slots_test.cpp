@@ -127,46 +127,6 @@ TEST_CASE("scales by sample class, and vectors of channels times factors") {
   }
 }
 
-TEST_CASE("ranges of weights by tensor, filter and input channel, with and without factors") {
-  for (const cu::WeightLayout& l : {cu::WeightLayout{5, 9, 3, 1}, cu::WeightLayout{70, 1, 300, 1},
-                                    cu::WeightLayout{12, 4, 9, 3}, cu::WeightLayout{24, 9, 24, 24}})
-    for (const cu::WeightAxis axis : {cu::WeightAxis::tensor, cu::WeightAxis::filter, cu::WeightAxis::input})
-      for (const bool factors : {false, true}) {
-        const std::vector<float> w = draw_floats(std::int64_t{l.k} * l.taps * l.inputs(), 11, -1.0F, 1.0F);
-        const std::vector<float> factor = draw_floats(l.k, 12, 0.1F, 2.0F);
-        std::vector<float> expected(static_cast<std::size_t>(axis == cu::WeightAxis::tensor   ? 1
-                                                             : axis == cu::WeightAxis::filter ? l.k
-                                                                                              : l.c));
-        for (std::size_t e = 0; e < w.size(); ++e) {
-          const auto filter = e / static_cast<std::size_t>(l.taps * l.inputs()),
-                     input = e % static_cast<std::size_t>(l.inputs()),
-                     group = filter / static_cast<std::size_t>(l.k / l.groups);
-          const std::size_t at = axis == cu::WeightAxis::tensor ? 0
-                                 : axis == cu::WeightAxis::filter
-                                     ? filter
-                                     : group * static_cast<std::size_t>(l.inputs()) + input;
-          expected[at] = std::max(expected[at], std::fabs(w[e] * (factors ? factor[filter] : 1.0F)));
-        }
-        DeviceMemory memory;
-        const cu::WeightRanges pass{l, axis, memory.put(w), factors ? memory.put(factor) : nullptr,
-                                    memory.put(std::vector<std::uint32_t>(expected.size()))};
-        cu::find_ranges(pass, nullptr);
-        synchronize();
-        CHECK(memory.get(pass.max_bits, expected.size()) == bits_of(expected));
-        if (axis == cu::WeightAxis::input) continue;
-        std::vector<std::uint32_t> rows(static_cast<std::size_t>(l.k));  // as an update tells them
-        for (std::size_t e = 0; e < w.size(); ++e) {
-          std::uint32_t& most = rows[e / static_cast<std::size_t>(l.taps * l.inputs())];
-          most = std::max(most, cu::magnitude_of(w[e]));
-        }
-        const cu::FilterRanges known{l.k, axis, memory.put(rows), pass.factor,
-                                     memory.put(std::vector<std::uint32_t>(expected.size(), 0xFFFFFFFFU))};
-        cu::find_ranges(known, nullptr);
-        synchronize();
-        CHECK(memory.get(known.max_bits, expected.size()) == bits_of(expected));
-      }
-}
-
 TEST_CASE("a step with Inf, NaN or a bad label is not taken") {
   const auto norm_after = [](std::uint32_t max_bits, unsigned bad_sample, float loss) {
     DeviceMemory memory;
@@ -191,7 +151,7 @@ TEST_CASE("a step with Inf, NaN or a bad label is not taken") {
   CHECK(std::isnan(norm_after(0, ~0u, std::nanf(""))));
 }
 
-TEST_CASE("scales, ranges and guards that make no sense are refused") {
+TEST_CASE("scales and guards that make no sense are refused") {
   DeviceMemory memory;
   float* const values = memory.put(std::vector<float>(8));
   auto* const bits = memory.put(std::vector<std::uint32_t>(8));
@@ -205,9 +165,5 @@ TEST_CASE("scales, ranges and guards that make no sense are refused") {
       ContainsSubstring("no channels"));
   CHECK_THROWS_WITH(cu::multiply_channels({.channels = 0, .factor = values}, nullptr),
                     ContainsSubstring("sizes start at 1"));
-  CHECK_THROWS_WITH(cu::find_ranges({{4, 1, 6, 4}, cu::WeightAxis::filter, values, nullptr, bits}, nullptr),
-                    ContainsSubstring("groups must divide"));
-  CHECK_THROWS_WITH(cu::find_ranges({4, cu::WeightAxis::input, bits, nullptr, bits}, nullptr),
-                    ContainsSubstring("tell nothing of input channels"));
   CHECK_THROWS_WITH(cu::guard_step({.slots = 1}, nullptr), ContainsSubstring("counts is null"));
 }

@@ -232,19 +232,44 @@ TEST_CASE("plans of TMA are of wgmma") {
 #if OCTAVO_ARCH > 0
 TEST_CASE("wgmma is refused where it cannot run") {
   DeviceProduct device(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, cu::Family::wgmma, {});
-  const auto refused = [&](const std::string& why) {
+  const auto refused = [&](const std::string& why, std::size_t left) {
     CHECK_THROWS_WITH(device.sums(), ContainsSubstring("forward of X 2x5x5x16") && ContainsSubstring(why));
-    CHECK(families().size() == 2);
+    CHECK(families().size() == left);
   };
-  for (int capability : {7, 8, 10, 12}) {
+  for (int capability : {75, 86, 100, 120}) {
     cuda_host_capability = capability;
-    refused("capability 9.0, and this one has " + std::to_string(capability) + ".x; choose mma");
+    refused("capability 9.0, and this one has " + std::to_string(capability / 10) + "." +
+                std::to_string(capability % 10) + "; choose mma",
+            2);
   }
-  cuda_host_capability = 9;
+  cuda_host_capability = 90;
   cuda_host_static_shared = 0;
-  refused("this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real");
+  refused("this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real", 2);
   cuda_host_static_shared = 1024;
   CHECK(families().size() == 3);
+}
+
+TEST_CASE("a card without matrix instructions for bytes takes dp4a by itself") {
+  const ConvShape shape = conv(2, 5, 5, 16, 70, 3, 3);
+  CHECK(cu::active_family() == cu::Family::mma);
+  for (int capability : {61, 70, 72}) {
+    cuda_host_capability = capability;
+    CHECK(cu::active_family() == cu::Family::dp4a);
+    CHECK(families() == std::vector{cu::Family::dp4a});
+    DeviceProduct by_matrices(shape, Product::forward, cu::Family::mma, {});
+    CHECK_THROWS_WITH(
+        by_matrices.sums(),
+        ContainsSubstring("capability 7.5, and this one has " + std::to_string(capability / 10) + "." +
+                          std::to_string(capability % 10) + "; choose dp4a"));
+    CHECK_THAT(cu::refuse_family(cu::Family::wgmma), ContainsSubstring("choose dp4a"));
+    ::setenv("OCTAVO_CUDA_KERNELS", "mma", 1);  // who asks is told
+    CHECK(cu::active_family() == cu::Family::mma);
+    ::unsetenv("OCTAVO_CUDA_KERNELS");
+    check_sums(shape, Product::grad_weight, cu::active_family(), {});
+  }
+  cuda_host_capability = 75;
+  CHECK(cu::active_family() == cu::Family::mma);
+  cuda_host_capability = 90;
 }
 #endif
 

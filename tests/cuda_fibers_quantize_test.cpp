@@ -3,6 +3,7 @@
 // Before the kernels, whose instructions it holds.
 #include "cuda/quantize_checks.h"
 #include "cuda/quantize_kernels.cuh"
+#include "cuda/weight_kernels.cuh"
 #include "support/cuda_operands.h"
 
 using namespace octavo::kernels;
@@ -108,7 +109,7 @@ TEST_CASE("cuda: passes write the batch copy in the order of sample classes") {
     }
 }
 
-TEST_CASE("cuda: the sources of maxima and of weights") {
+TEST_CASE("cuda: the sources of maxima") {
   const cu::ImageLayout l{3, 4, 5, 37, 1};
   std::vector<float> x(static_cast<std::size_t>(l.n * l.h * l.w * l.c));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>((i * 7919) % 1009) - 500.0F;
@@ -139,21 +140,53 @@ TEST_CASE("cuda: the sources of maxima and of weights") {
   launch({1, 7}, cu::quantize_threads, 1,
          [&] { cu::max_channels_kernel<Bf16>(rounded.data(), 60, 37, bf16_channels.data()); });
   CHECK((bf16_samples == expected && bf16_channels == expected_channels));
+}
 
-  const cu::WeightLayout w{10, 4, 12, 2};
-  const float inverse = 0.25F;
-  std::vector<float> weights(x.begin() + 60, x.begin() + 60 + 10 * 4 * 6);
-  Bytes plain(weights.size());
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    plain[i] = static_cast<std::int8_t>(cu::quantize_value({}, weights[i], inverse, i).integer);
-  for (cu::WeightCopy kind : {cu::WeightCopy::forward, cu::WeightCopy::grad_input}) {
-    Bytes copy(static_cast<std::size_t>(w.bytes(kind)), 99);
-    const cu::QuantizeWeights pass{.layout = w,
-                                   .kind = kind,
-                                   .weights = weights.data(),
-                                   .scales = {&inverse, Granularity::tensor},
-                                   .copy = copy.data()};
-    launch({2}, cu::quantize_threads, 1, [&] { cu::quantize_weights_kernel(pass); });
-    CHECK(first_difference(copy, device_weights(w, {plain}, kind)) == none);
+TEST_CASE("cuda: the source of weights' copies, two passes in one launch") {
+  const cu::WeightLayout w{10, 4, 12, 2}, deep{70, 9, 70, 70};
+  const float inverse = 0.25F, half = 0.125F;
+  const std::vector<float> weights = draw_floats(std::int64_t{70} * 9, 3, -500, 500);
+  std::vector<cu::QuantizeWeights> passes(2);
+  passes[0].layout = deep, passes[0].weights = weights.data(), passes[0].count = 1;
+  passes[1].layout = w, passes[1].weights = weights.data(), passes[1].count = 3;
+  std::vector<cu::QuantizeCounts> counts(4);
+  const auto copy_as = [&](cu::WeightCopy kind, const float* scale, std::size_t i) {
+    return cu::CopyOfWeights{
+        .kind = kind, .scales = {scale, Granularity::tensor}, .copy = nullptr, .counts = &counts[i]};
+  };
+  passes[0].copies[0] = copy_as(cu::WeightCopy::depthwise, &half, 0);
+  passes[1].copies[0] = copy_as(cu::WeightCopy::grad_input, &half, 1);
+  passes[1].copies[1] = copy_as(cu::WeightCopy::forward, &inverse, 2);
+  passes[1].copies[2] = copy_as(cu::WeightCopy::grad_input, &inverse, 3);
+  passes[1].copies[1].rule = {-255 * 128.0F, 255 * 128.0F, 2};
+  std::vector<Bytes> copies;
+  for (cu::QuantizeWeights& pass : passes)
+    for (int i = 0; i < pass.count; ++i) {
+      cu::CopyOfWeights& copy = pass.copies[i];
+      copies.push_back(unwritten_planes(pass.layout.bytes(copy.kind), copy.rule.planes));
+    }
+  for (std::size_t i = 0; i < 4; ++i)
+    (i == 0 ? passes[0].copies[0] : passes[1].copies[i - 1]).copy = copies[i].data();
+  const std::vector<cu::ListBlock> blocks =
+      cu::cut_passes(std::span<const cu::QuantizeWeights>(passes), "",
+                     [](const cu::QuantizeWeights& pass) { return pass.matrices().tiles(); });
+  launch({static_cast<unsigned>(blocks.size())}, cu::quantize_threads, 1,
+         [&] { cu::quantize_weights_kernel(passes.data(), blocks.data()); });
+  for (std::size_t i = 0; i < 4; ++i) {
+    const cu::QuantizeWeights& pass = passes[i == 0 ? 0 : 1];
+    const cu::CopyOfWeights& copy = pass.copies[i == 0 ? 0 : i - 1];
+    std::vector<Bytes> plain(static_cast<std::size_t>(copy.rule.planes));
+    cu::SegmentCounts seen;
+    for (std::int64_t e = 0; e < std::int64_t{pass.layout.k} * pass.layout.taps * pass.layout.inputs(); ++e) {
+      const float v = weights[static_cast<std::size_t>(e)];
+      const cu::QuantizedValue q = cu::quantize_value(copy.rule, v, *copy.scales.inverse, e);
+      seen.add(v, q);
+      for (std::size_t plane = 0; plane < plain.size(); ++plane)
+        plain[plane].push_back(cu::digit_of(q.integer, static_cast<int>(plane)));
+    }
+    CHECK(first_difference(copies[i], device_weights(pass.layout, plain, copy.kind)) == none);
+    CHECK((counts[i].max_bits == seen.max_bits && counts[i].saturated == seen.saturated));
+    CHECK((counts[i].sum_abs == seen.sum_abs &&
+           counts[i].square_low + (counts[i].square_high << 32) == seen.sum_square));
   }
 }

@@ -87,9 +87,13 @@ TEST_CASE("cuda: the source of the integer update gives the CPU's integers and m
                                        .row_max = row_max.data(),
                                        .row_factor = factor.data(),
                                        .column_max = column_max.data()};
-      if (!c.norm_or_bias)
-        launch(2, cuda::update_threads, [&] { cuda::fixed_point_range_kernel(run, &scalars); });
-      launch(2, cuda::update_threads, [&] { cuda::fixed_point_kernel(run, &scalars); });
+      const std::vector<cuda::ListBlock> blocks =
+          cuda::cut_passes(std::span(&run, 1), "", cuda::update_parts<cuda::FixedPointUpdate>);
+      const auto count = static_cast<unsigned>(blocks.size());
+      launch(count, cuda::update_threads,
+             [&] { cuda::fixed_point_range_kernel(&run, blocks.data(), &scalars); });
+      CHECK((range == 0) == (c.norm_or_bias || c.size == 0));
+      launch(count, cuda::update_threads, [&] { cuda::fixed_point_kernel(&run, blocks.data(), &scalars); });
       CAPTURE(c.shape.str(), step);
       CHECK(first_difference(found, expected) == none);
       const auto kept = optimizer->state()[0].tensor.as<std::int32_t>();
@@ -114,8 +118,9 @@ TEST_CASE("cuda: without a finite norm the integer update changes nothing") {
                                    .random = {&counter, 1},
                                    .rate_factor = &rate_factor,
                                    .range = &range};
-  launch(1, cuda::update_threads, [&] { cuda::fixed_point_range_kernel(run, &scalars); });
-  launch(1, cuda::update_threads, [&] { cuda::fixed_point_kernel(run, &scalars); });
+  const cuda::ListBlock all;
+  launch(1, cuda::update_threads, [&] { cuda::fixed_point_range_kernel(&run, &all, &scalars); });
+  launch(1, cuda::update_threads, [&] { cuda::fixed_point_kernel(&run, &all, &scalars); });
   CHECK(first_difference(value, before) == none);
   CHECK((range == 0 && accumulator == std::vector<std::int32_t>(100, 3)));
 }

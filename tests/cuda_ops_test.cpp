@@ -311,7 +311,10 @@ TEST_CASE("cuda: the source of SGD gives the CPU's bits and maxima, clipped by t
                                 .row_max = row_max.data(),
                                 .row_factor = factor.data(),
                                 .column_max = column_max.data()};
-      launch(2, cuda::update_threads, [&] { cuda::sgd_kernel(run, &scalars); });
+      const std::vector<cuda::ListBlock> blocks =
+          cuda::cut_passes(std::span(&run, 1), "sgd", cuda::update_parts<cuda::SgdUpdate>);
+      launch(static_cast<unsigned>(blocks.size()), cuda::update_threads,
+             [&] { cuda::sgd_kernel(&run, blocks.data(), &scalars); });
       CAPTURE(shape.str(), momentum, nesterov, step);
       CHECK(scalars.gradient_norm == expected_norm);
       CHECK(first_difference(found, expected) == none);
@@ -340,7 +343,8 @@ TEST_CASE("cuda: with Inf or NaN in a gradient no weight changes") {
                               .momentum = 0.9F,
                               .decay = 0.1F,
                               .rate_factor = &rate_factor};
-    launch(1, cuda::update_threads, [&] { cuda::sgd_kernel(run, &scalars); });
+    const cuda::ListBlock all;
+    launch(1, cuda::update_threads, [&] { cuda::sgd_kernel(&run, &all, &scalars); });
     CHECK(!std::isfinite(scalars.gradient_norm));
     CHECK(first_difference(w, before) == none);
     CHECK(first_difference(velocity, velocity_before) == none);

@@ -5,6 +5,7 @@
 
 #include "cuda/epilogue.h"
 #include "cuda/quantize_checks.h"
+#include "cuda/weight_checks.h"
 #include "sample_classes.h"
 #include "support/cuda_operands.h"
 
@@ -221,34 +222,50 @@ TEST_CASE("half octaves below the largest scale are the floor of the logarithm")
     }
 }
 
-TEST_CASE("cuda: copies of weights hold every weight once, and zeros") {
+TEST_CASE("cuda: the tiles of weights write every byte of each copy once") {
   using cu::WeightCopy;
-  for (const cu::WeightLayout& layout : {cu::WeightLayout{5, 9, 3, 1}, cu::WeightLayout{16, 1, 33, 1},
-                                         cu::WeightLayout{12, 4, 9, 3}, cu::WeightLayout{40, 9, 40, 40}}) {
-    const int inputs = layout.inputs(), outputs = layout.outputs();
-    for (WeightCopy copy : {WeightCopy::forward, WeightCopy::grad_input, WeightCopy::depthwise}) {
-      if (copy == WeightCopy::depthwise && inputs != 1) continue;
-      std::int64_t held = 0;
-      for (std::int64_t at = 0; at < layout.bytes(copy); ++at) held += layout.at(copy, at).element >= 0;
-      CHECK(held == layout.k * layout.taps * inputs);
-    }
-    for (int k = 0; k < layout.k; ++k)
-      for (int tap = 0; tap < layout.taps; ++tap)
-        for (int c = 0; c < inputs; ++c) {
-          const std::int64_t element = (std::int64_t{k} * layout.taps + tap) * inputs + c;
-          const int channel = k / outputs * inputs + c;
-          const std::int64_t line = std::int64_t{k} * layout.taps + tap,
-                             turned = std::int64_t{channel} * layout.taps + tap;
-          const auto forward = layout.at(WeightCopy::forward, line * ((inputs + 15) / 16 * 16) + c);
-          const auto grad_input =
-              layout.at(WeightCopy::grad_input, turned * ((outputs + 15) / 16 * 16) + k % outputs);
-          REQUIRE((forward.element == element && forward.row == k));
-          REQUIRE((grad_input.element == element && grad_input.row == channel));
-          if (inputs > 1) continue;
-          const auto depthwise = layout.at(WeightCopy::depthwise, tap * ((layout.k + 15) / 16 * 16) + k);
-          REQUIRE((depthwise.element == element && depthwise.row == k));
+  for (const cu::WeightLayout& layout :
+       {cu::WeightLayout{5, 9, 3, 1}, cu::WeightLayout{16, 1, 33, 1}, cu::WeightLayout{12, 4, 9, 3},
+        cu::WeightLayout{40, 9, 40, 40}, cu::WeightLayout{130, 2, 70, 1}, cu::WeightLayout{70, 81, 70, 70}})
+    for (const bool depthwise : {false, true}) {
+      if (depthwise && layout.inputs() != 1) continue;
+      const cu::WeightMatrices m = cu::matrices_of(layout, depthwise);
+      const WeightCopy turned = depthwise ? WeightCopy::depthwise : WeightCopy::grad_input;
+      std::vector<int> forward_writes(static_cast<std::size_t>(layout.bytes(WeightCopy::forward))),
+          turned_writes(static_cast<std::size_t>(layout.bytes(turned)));
+      std::vector<int> reads(static_cast<std::size_t>(layout.k * layout.taps * layout.inputs()));
+      for (int part = 0; part < m.tiles(); ++part) {
+        const cu::WeightTile t = cu::weight_tile(m, part);
+        for (int thread = 0; thread < cu::quantize_threads; ++thread) {
+          const cu::QuantizeShare in = cu::channel_share(thread), out = cu::image_share(thread);
+          const int filter = t.filter + in.image, input = t.input + in.slot;
+          for (int i = 0; i < 16 && filter < m.filters && input < m.inputs; ++i) {
+            if (!depthwise)
+              ++forward_writes.at(
+                  static_cast<std::size_t>(m.forward_byte(t.group, t.tap, filter, input) + i));
+            if (input + i >= m.inputs) continue;
+            const std::int64_t element = m.element(t.group, t.tap, filter, input + i);
+            ++reads.at(static_cast<std::size_t>(element));
+            const int k = t.group * m.filters + filter, tap = depthwise ? input + i : t.tap,
+                      c = depthwise ? 0 : input + i;
+            REQUIRE(element == (std::int64_t{k} * layout.taps + tap) * layout.inputs() + c);
+            REQUIRE(m.turned_byte(t.group, t.tap, filter, input + i) ==
+                    static_cast<std::int64_t>(weight_byte(layout, turned, k, tap, c)));
+            if (!depthwise)
+              REQUIRE(m.forward_byte(t.group, t.tap, filter, input + i) ==
+                      static_cast<std::int64_t>(weight_byte(layout, WeightCopy::forward, k, tap, c)));
+          }
+          if (t.input + out.slot < m.inputs && t.filter + out.image < m.filter_pitch())
+            for (int i = 0; i < 16; ++i)
+              ++turned_writes.at(static_cast<std::size_t>(
+                  m.turned_byte(t.group, t.tap, t.filter + out.image, t.input + out.slot) + i));
         }
-  }
+      }
+      const auto once = [](const std::vector<int>& counts) {
+        return std::ranges::all_of(counts, [](int count) { return count == 1; });
+      };
+      CHECK((once(reads) && once(turned_writes) && (depthwise || once(forward_writes))));
+    }
 }
 
 TEST_CASE("cuda: results are stored as the reference stores them") {
@@ -316,20 +333,51 @@ TEST_CASE("cuda: quantize passes refuse pointers, rules and sizes by name") {
   refused(image_with([](auto& p) { p.layout = {1, 1 << 16, 1 << 15, 3, 1}; }), "2^31 pixels");
   refused(image_with([](auto& p) { p.layout = {65, 1 << 15, 1 << 15, 3, 1}; }), "2^31 tiles");
 
-  const cu::QuantizeWeights weights{
-      .layout = {4, 1, 3, 1}, .weights = x, .scales = {x, Granularity::channel}, .rule = {}, .copy = copy};
-  const auto weights_with = [&](auto change) {
-    cu::QuantizeWeights changed = weights;
-    change(changed);
-    return changed;
+  const auto weights_refused = [&](auto change, const char* why) {
+    cu::QuantizeWeights pass{.layout = {4, 1, 3, 1}, .weights = x, .count = 1};
+    pass.copies[0] = {.scales = {x, Granularity::channel}, .copy = copy};
+    CHECK_NOTHROW(cu::check_pass(pass));
+    change(pass, pass.copies[0]);
+    CHECK_THROWS_WITH(cu::check_pass(pass),
+                      ContainsSubstring("cuda/quantize_weights of 4x") && ContainsSubstring(why));
   };
-  CHECK_NOTHROW(cu::check_pass(weights, ""));
-  CHECK_THAT(cu::describe_pass(weights.layout), ContainsSubstring("quantize_weights of 4x1x3"));
-  refused(weights_with([](auto& p) { p.weights = nullptr; }), "weights is null");
-  refused(weights_with([](auto& p) { p.copy = nullptr; }), "copy is null");
-  refused(weights_with([&](auto& p) { p.copy = copy + 4; }), "copy does not start");
-  refused(weights_with([](auto& p) { p.scales.granularity = Granularity::sample; }), "by sample");
-  refused(weights_with([](auto& p) { p.kind = cu::WeightCopy::depthwise; }), "one input a filter");
+  weights_refused([](auto& p, auto&) { p.weights = nullptr; }, "4x1x3, 1 groups: weights is null");
+  weights_refused([](auto& p, auto&) { p.layout.taps = 0; }, "sizes start at 1");
+  weights_refused([](auto& p, auto&) { p.layout.groups = 3; }, "groups must divide");
+  weights_refused([](auto& p, auto&) { p.count = 0; }, "1 to 4 copies");
+  weights_refused([](auto& p, auto&) { p.count = 5; }, "1 to 4 copies");
+  weights_refused([](auto&, auto& c) { c.copy = nullptr; }, "copy is null");
+  weights_refused([&](auto&, auto& c) { c.copy = copy + 4; }, "copy does not start");
+  weights_refused([](auto&, auto& c) { c.scales.granularity = Granularity::sample; }, "by sample");
+  weights_refused([](auto&, auto& c) { c.kind = cu::WeightCopy::depthwise; }, "one input a filter");
+  weights_refused([](auto& p, auto& c) { p.count = 2, p.copies[1] = c, c.kind = cu::WeightCopy::depthwise; },
+                  "one input a filter");
+  weights_refused(
+      [](auto& p, auto& c) { p.count = 2, p.copies[1] = c, p.copies[1].kind = cu::WeightCopy::depthwise; },
+      "stay among themselves");
+  weights_refused([](auto&, auto& c) { c.rule.qmax = 128; }, "qmax is at most 127");
+
+  const auto scales_refused = [&](auto change, const char* why) {
+    const auto known = cu::KnownMaxima::none;
+    cu::WeightScales pass{.to = {.count = 4, .scale = x, .inverse = x},
+                          .layout = {4, 1, 3, 1},
+                          .axis = cu::WeightAxis::filter,
+                          .weights = x,
+                          .known = &known,
+                          .ranges = x,
+                          .max_bits = bits};
+    CHECK_NOTHROW(cu::check_pass(pass));
+    change(pass);
+    CHECK_THROWS_WITH(cu::check_pass(pass),
+                      ContainsSubstring("cuda/weight_scales of 4x1x3, 1 groups: ") && ContainsSubstring(why));
+  };
+  scales_refused([](auto& p) { p.axis = cu::WeightAxis::input; }, "4 scales for 3 ranges");
+  scales_refused([](auto& p) { p.axis = cu::WeightAxis::tensor; }, "4 scales for 1 ranges");
+  scales_refused([&](auto& p) { p.to.ranges = x; }, "are those of the pass");
+  scales_refused([](auto& p) { p.known = nullptr; }, "known is null");
+  scales_refused([](auto& p) { p.ranges = nullptr; }, "ranges is null");
+  scales_refused([](auto& p) { p.max_bits = nullptr; }, "max_bits is null");
+  scales_refused([](auto& p) { p.to.scale = nullptr; }, "scale is null");
 
   const auto maxima = [&](cu::ImageLayout layout, const FloatSource& from, std::uint32_t* to) {
     cu::check_maxima(layout, from, Granularity::sample, to, "maxima: ");

@@ -31,7 +31,7 @@ std::vector<ConvShape> layers() {
 TEST_CASE("cuDNN has engines for the float products of every layer") {
   for (const ConvShape& shape : layers())
     for (Product product : {Product::forward, Product::grad_input, Product::grad_weight})
-      for (cu::LibraryMath math : {cu::LibraryMath::fp32, cu::LibraryMath::tf32}) {
+      for (cu::LibraryMath math : {cu::LibraryMath::fp32, cu::LibraryMath::tf32, cu::LibraryMath::bf16}) {
         INFO(product_name(product) << " " << describe(shape) << " " << static_cast<int>(math));
         const auto plan = cu::CudnnConv::plan({shape, product, math}, "test: ", h200);
         REQUIRE(plan != nullptr);

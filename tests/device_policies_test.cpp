@@ -144,6 +144,35 @@ TEST_CASE("weights are not read for ranges that an update has told", "[training]
   CHECK(count(*squeezed, KnownMaxima::none) == std::ssize(weights_of(*squeezed)));
 }
 
+#if OCTAVO_ARCH > 0
+TEST_CASE("training on a card without matrix instructions is the same training", "[training]") {
+  cuda_host_capability = 61;
+  require_equal_training({"precision=auto", "model.file=every_op.yaml", "data.batch=10"}, 2);
+  cuda_host_capability = 90;
+}
+
+TEST_CASE("all weights are updated in one launch, and quantized in two where their maxima are known") {
+  const TemporaryFolder folder;
+  const auto count = [](auto step) {
+    const int before = cuda_host.kernels;
+    step();
+    return cuda_host.kernels - before;
+  };
+  const auto kernels = [&](const Overrides& more) {
+    ::setenv("OCTAVO_CUDA_GRAPHS", "0", 1);
+    const auto engine = engine_of(folder, with({"precision=int8_minmax"}, more), "cuda");
+    ::unsetenv("OCTAVO_CUDA_GRAPHS");
+    const int first = count([&] { engine->step(); }), second = count([&] { engine->step(); });
+    CHECK(first == second + 1);  // it has looked for the maxima of all weights
+    return second;
+  };
+  const int once = kernels({}), accumulated = kernels({"gradient.accumulate=2"});
+  // A micro-step more has neither norm (two kernels), guard and update nor the two of weights.
+  CHECK(2 * once - accumulated == 2 + 4);
+  CHECK(kernels({"optimizer.type=fixed_point", "optimizer.momentum=0.25"}) == once + 1);
+}
+#endif
+
 TEST_CASE("maxima of columns hold while their factors do", "[training]") {
   using device::KnownMaxima;
   const TemporaryFolder folder;

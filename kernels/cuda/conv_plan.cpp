@@ -172,7 +172,7 @@ std::int64_t largest_operand(const ConvShape& s, Product product, int places) {
 }
 
 struct AskedKernels {
-  Family family = Family::mma;
+  std::optional<Family> family = {};
   Library library = Library::none;
 };
 AskedKernels asked_kernels() {
@@ -194,7 +194,7 @@ const char* family_name(Family family) {
   return family == Family::dp4a ? "dp4a" : "wgmma";
 }
 
-Family active_family() { return asked_kernels().family; }
+std::optional<Family> asked_family() { return asked_kernels().family; }
 Library active_library() { return asked_kernels().library; }
 
 ConvOptions options_for(Family family, ConvOptions options) {

@@ -23,16 +23,16 @@ enum class TileKind : std::uint8_t { wide, narrow, small, broad };
 int tile_rows(TileKind tile);
 int tile_columns(TileKind tile);
 
-/// Instructions of a convolution: mma of the tensor cores, dot products of four bytes as a check of them, or
-/// wgmma, which compute capability 9.0 alone has.
+/// Instructions of a convolution: mma of the tensor cores, which came with compute capability 7.5, dot
+/// products of four bytes for cards before it and as a check, or wgmma, which 9.0 alone has.
 enum class Family : std::uint8_t { mma, dp4a, wgmma };
 inline constexpr std::array all_families = {Family::mma, Family::dp4a, Family::wgmma};
 const char* family_name(Family family);
 /// Libraries that plans ask for a product before our kernels.
 enum class Library : std::uint8_t { none, cublaslt, cudnn };
-/// What OCTAVO_CUDA_KERNELS names: a family, or a library, beside which the family is mma, for products that
-/// it does not take. mma alone unless given; throws std::runtime_error for another word.
-Family active_family();
+/// What OCTAVO_CUDA_KERNELS names: a family, or a library, beside which the device's family runs products
+/// that it does not take. Throws std::runtime_error for another word.
+std::optional<Family> asked_family();
 Library active_library();
 
 struct ConvOptions {

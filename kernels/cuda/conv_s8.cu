@@ -80,19 +80,36 @@ void launch_conv(const ConvPlan& plan, Family family, const ConvRun& run, cudaSt
          plan.grid, run);
 }
 
-}  // namespace
-
-std::string refuse_family(Family family) {
-  if (family != Family::wgmma) return {};
+/// Ten times that of the current device.
+int capability_of_device() {
   const std::string what = "cuda/conv_s8: ";
-  int device = 0, major = 0;
+  int device = 0, major = 0, minor = 0;
   check(cudaGetDevice(&device), what, "current device");
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), what, "capability");
-  if (major != 9)
-    return "wgmma needs a device of compute capability 9.0, and this one has " + std::to_string(major) +
-           ".x; choose mma";
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), what, "capability");
+  return major * 10 + minor;
+}
+constexpr int matrix_capability = 75;
+
+}  // namespace
+
+Family active_family() {
+  if (const std::optional<Family> asked = asked_family()) return *asked;
+  return capability_of_device() < matrix_capability ? Family::dp4a : Family::mma;
+}
+
+std::string refuse_family(Family family) {
+  const int capability = family == Family::dp4a ? 0 : capability_of_device();
+  const std::string has = ", and this one has " + std::to_string(capability / 10) + "." +
+                          std::to_string(capability % 10) + "; choose ";
+  if (family == Family::mma && capability < matrix_capability)
+    return "mma of bytes needs a device of compute capability 7.5" + has + "dp4a";
+  if (family != Family::wgmma) return {};
+  if (capability / 10 != 9)
+    return "wgmma needs a device of compute capability 9.0" + has +
+           (capability < matrix_capability ? "dp4a" : "mma");
   // The kernels of another architecture, sm_90 without the a among them, are empty.
-  if (attributes_of(kernels_of<false, false>.back().kernel, what).sharedSizeBytes == 0)
+  if (attributes_of(kernels_of<false, false>.back().kernel, "cuda/conv_s8: ").sharedSizeBytes == 0)
     return "this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real, or choose "
            "mma";
   return {};

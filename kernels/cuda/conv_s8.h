@@ -10,6 +10,8 @@ namespace octavo::kernels::cuda {
 
 /// Empty, or why the current device or this build does not run a family, and what to do.
 std::string refuse_family(Family family);
+/// asked_family(), else mma, or dp4a where the current device has no mma of bytes.
+Family active_family();
 
 /// Runs the product on `stream`, as ConvArgs says. All pointers are of the device, A and B in the layouts of
 /// layouts.h with planes plane_bytes() apart and aligned to 16 bytes, `scratch` of plan.workspace_bytes().

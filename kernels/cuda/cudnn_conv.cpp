@@ -67,7 +67,7 @@ bool symmetric(const ConvShape& s) {
 /// all that would lose bits or change from run to run is refused.
 bool permits(LibraryMath math, cudnnBackendNumericalNote_t note) {
   if (math == LibraryMath::s8 || note == CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP) return true;
-  return math == LibraryMath::tf32 && note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+  return math != LibraryMath::fp32 && note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
 }
 /// Bytes in an order of their own are not what is in memory.
 bool permits(cudnnBackendBehaviorNote_t note) {
@@ -137,12 +137,14 @@ class PlannedConv final : public CudnnConv {
  private:
   void describe(const CudnnProblem& problem) {
     const ConvShape& s = problem.shape;
-    const bool integers = problem.math == LibraryMath::s8;
-    const cudnnDataType_t operand = integers ? CUDNN_DATA_INT8 : CUDNN_DATA_FLOAT;
+    const bool integers = problem.math == LibraryMath::s8, narrow = problem.math == LibraryMath::bf16;
+    const cudnnDataType_t operand = integers ? CUDNN_DATA_INT8
+                                    : narrow ? CUDNN_DATA_BFLOAT16
+                                             : CUDNN_DATA_FLOAT;
     const cudnnDataType_t sum = integers ? CUDNN_DATA_INT32 : CUDNN_DATA_FLOAT;
     describe_tensor(x_, tensor_ids[0], operand, {s.n, s.c, s.h, s.w});
     describe_tensor(w_, tensor_ids[1], operand, {s.k, s.c / s.groups, s.r, s.s});
-    describe_tensor(y_, tensor_ids[2], sum, {s.n, s.k, s.ho, s.wo});
+    describe_tensor(y_, tensor_ids[2], narrow ? operand : sum, {s.n, s.k, s.ho, s.wo});
     const auto pair = [](std::int64_t h, std::int64_t w) { return std::array{h, w}; };
     convolution_.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, sum)
         .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CROSS_CORRELATION)

@@ -16,7 +16,8 @@ namespace octavo::kernels::cuda {
 /// Whether this build has cuDNN; without it every plan throws.
 bool has_cudnn();
 
-/// Dense tensors as in ConvShape: FP32 ones, or in s8 X and W of bytes and Y of their s32 sums.
+/// Dense tensors as in ConvShape: FP32 ones, in bf16 all three of bfloat16 with FP32 sums inside, or in s8 X
+/// and W of bytes and Y of their s32 sums.
 struct CudnnProblem {
   ConvShape shape;
   Product product = Product::forward;

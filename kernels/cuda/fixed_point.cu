@@ -6,17 +6,18 @@
 #include "update_checks.h"
 
 namespace octavo::kernels::cuda {
+std::vector<ListBlock> update_blocks(std::span<const FixedPointUpdate> updates) {
+  for (const FixedPointUpdate& u : updates) check_pass(u);
+  return cut_passes(updates, "update_fixed_point", update_parts<FixedPointUpdate>);
+}
 
-void update_fixed_point(const FixedPointUpdate& u, const StepScalars* step, cudaStream_t stream) {
-  const std::string what = check_update("update_fixed_point", u, step);
-  check_pointer(u.accumulator, "accumulator", what, alignof(std::int32_t));
-  check_pointer(u.random.counter, "counter", what, alignof(StepCounter));
-  const Launch how{blocks_for(u.elements, update_threads), update_threads, stream};
-  if (!u.is_norm_or_bias) {
-    check_pointer(u.range, "range", what, alignof(std::uint32_t));
-    launch(fixed_point_range_kernel, how, what, u, step);
-  }
-  launch(fixed_point_kernel, how, what, u, step);
+void update_fixed_point(const PassList<FixedPointUpdate>& list, const StepScalars* step,
+                        cudaStream_t stream) {
+  const std::string what = check_list("update_fixed_point", list);
+  check_pointer(step, "step", what, alignof(StepScalars));
+  const Launch how{static_cast<unsigned>(list.block_count), update_threads, stream};
+  launch(fixed_point_range_kernel, how, what, list.passes, list.blocks, step);
+  launch(fixed_point_kernel, how, what, list.passes, list.blocks, step);
 }
 
 }  // namespace octavo::kernels::cuda

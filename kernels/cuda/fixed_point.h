@@ -5,10 +5,12 @@
 #include <cuda_runtime_api.h>
 
 #include "fixed_point_rule.h"
+#include "pass_list.h"
 
 namespace octavo::kernels::cuda {
 
-/// One parameter's step; nothing changes where step->gradient_norm is Inf or NaN.
-void update_fixed_point(const FixedPointUpdate& update, const StepScalars* step, cudaStream_t stream);
+/// As update_blocks() and update_sgd() of update.h.
+std::vector<ListBlock> update_blocks(std::span<const FixedPointUpdate> updates);
+void update_fixed_point(const PassList<FixedPointUpdate>& list, const StepScalars* step, cudaStream_t stream);
 
 }  // namespace octavo::kernels::cuda

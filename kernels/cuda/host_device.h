@@ -19,6 +19,13 @@
 #define OCTAVO_ARCH 0
 #endif
 
+/// Parameters that all threads share where they lie came with sm_70; before, a thread has what it reads of
+/// them.
+#if OCTAVO_ARCH > 0 && OCTAVO_ARCH < 700 && defined(__CUDACC__)
+#undef __grid_constant__
+#define __grid_constant__
+#endif
+
 /// Whether this is code for sm_90a, which alone has wgmma: neither sm_90 nor what comes after it has.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || (!defined(__CUDACC__) && OCTAVO_ARCH == 900)
 #define OCTAVO_WGMMA 1

@@ -35,7 +35,7 @@ struct JoinedSums {
 };
 
 /// The same with sample classes: even and odd sums apart, each chain times its octave.
-static __global__ void __launch_bounds__(join_threads)
+static __global__ void __launch_bounds__(join_threads, 3)
     join_classes_kernel(const __grid_constant__ ImplicitGemm g, const __grid_constant__ ConvRun run,
                         int pairs) {
   __shared__ JoinedSums chains[most_ranges];

@@ -76,28 +76,6 @@ struct WeightLayout {
     const int lines = copy == WeightCopy::forward ? k : copy == WeightCopy::grad_input ? c : 1;
     return std::int64_t{lines} * taps * pitch(copy);
   }
-  OCTAVO_HD constexpr std::int64_t element(int filter, int tap, int input) const {
-    return (std::int64_t{filter} * taps + tap) * inputs() + input;
-  }
-
-  OCTAVO_HD constexpr int filter_of(std::int64_t element) const {
-    return static_cast<int>(element / (std::int64_t{taps} * inputs()));
-  }
-
-  /// The logical element in byte `at` of a copy, -1 for padding, and the filter or channel it belongs to.
-  struct At {
-    std::int64_t element;
-    int row;
-  };
-  OCTAVO_HD constexpr At at(WeightCopy copy, std::int64_t at) const {
-    const int inner = static_cast<int>(at % pitch(copy));
-    const std::int64_t line = at / pitch(copy);
-    const int tap = static_cast<int>(line % taps), row = static_cast<int>(line / taps);
-    if (copy == WeightCopy::forward) return {inner < inputs() ? element(row, tap, inner) : -1, row};
-    if (copy == WeightCopy::depthwise) return {inner < k ? element(inner, tap, 0) : -1, inner};
-    const int filter = row / inputs() * outputs() + inner;
-    return {inner < outputs() ? element(filter, tap, row % inputs()) : -1, row};
-  }
 };
 
 /// Bytes from one plane of an operand to the next.

@@ -3,6 +3,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "bf16_sums.h"
 #include "cudnn_conv.h"
 #include "pointers.h"
 
@@ -30,6 +31,12 @@ void check_pointers(const ConvF32Args& args, std::int64_t workspace, const std::
   for (const auto& [pointer, name] : {std::pair{args.a, "a"}, {args.b, "b"}, {args.out, "out"}})
     check_pointer(pointer, name, what, LtMatmul::alignment);
   if (workspace > 0) check_pointer(args.scratch, "scratch", what, LtMatmul::alignment);
+}
+
+void check_conv(const ConvF32Args& args, std::int64_t workspace, Product product, const std::string& what) {
+  check_pointers(args, workspace, what);
+  if (args.bias != nullptr && product != Product::forward)
+    throw std::invalid_argument(what + "a bias is for forward");
 }
 
 /// A linear layer or 1x1 convolution.
@@ -68,7 +75,27 @@ class LtConvF32 final : public LibraryF32 {
   std::shared_ptr<const LtMatmul> matmul_;
 };
 
-/// Any convolution. A bias or an accumulation is another pass, from sums behind the library's workspace.
+/// Elements of the tensors of a product: its operands and its results.
+struct ConvElements {
+  std::int64_t a, b, results, channels;  // channels: those of a bias, or 1
+};
+ConvElements elements_of(const ConvShape& s, Product product) {
+  const std::int64_t x = s.n * s.h * s.w * s.c, w = s.k * s.r * s.s * (s.c / s.groups),
+                     y = s.n * s.ho * s.wo * s.k;
+  if (product == Product::forward) return {x, w, y, s.k};
+  if (product == Product::grad_input) return {y, w, x, 1};
+  return {x, y, w, 1};
+}
+
+/// A product's tensors as X, W and Y.
+CudnnTensors tensors_of(Product product, const void* a, const void* b, const void* out, void* workspace) {
+  if (product == Product::forward) return {.x = a, .w = b, .y = out, .workspace = workspace};
+  if (product == Product::grad_input) return {.x = out, .w = b, .y = a, .workspace = workspace};
+  return {.x = a, .w = out, .y = b, .workspace = workspace};
+}
+
+/// Any convolution in FP32 memory. A bias or an accumulation is another pass, from sums behind the library's
+/// workspace.
 class CudnnConvF32 final : public LibraryF32 {
  public:
   CudnnConvF32(std::string name, const ConvShape& shape, Product product, std::string kernel,
@@ -76,28 +103,18 @@ class CudnnConvF32 final : public LibraryF32 {
       : name_(std::move(name)),
         product_(product),
         kernel_(std::move(kernel)),
-        results_(product == Product::forward      ? shape.n * shape.ho * shape.wo * shape.k
-                 : product == Product::grad_input ? shape.n * shape.h * shape.w * shape.c
-                                                  : shape.k * shape.r * shape.s * (shape.c / shape.groups)),
-        channels_(product == Product::forward ? shape.k : 1),
+        of_(elements_of(shape, product)),
         conv_(std::move(conv)) {}
 
   std::string kernel() const override { return kernel_; }
-  std::int64_t workspace_bytes() const override { return sums_at() + results_ * 4; }
+  std::int64_t workspace_bytes() const override { return sums_at() + of_.results * 4; }
   void run(const ConvF32Args& args, cudaStream_t stream) const override {
-    check_pointers(args, workspace_bytes(), name_);
-    if (args.bias != nullptr && product_ != Product::forward)
-      throw std::invalid_argument(name_ + "a bias is for forward");
+    check_conv(args, workspace_bytes(), product_, name_);
     const bool more = args.bias != nullptr || args.accumulate;
     float* const sums =
         more ? reinterpret_cast<float*>(static_cast<std::byte*>(args.scratch) + sums_at()) : args.out;
-    if (product_ == Product::forward)
-      conv_->run({.x = args.a, .w = args.b, .y = sums, .workspace = args.scratch}, stream);
-    else if (product_ == Product::grad_input)
-      conv_->run({.x = sums, .w = args.b, .y = args.a, .workspace = args.scratch}, stream);
-    else
-      conv_->run({.x = args.a, .w = sums, .y = args.b, .workspace = args.scratch}, stream);
-    if (more) store_sums_f32(sums, args, results_, channels_, name_, stream);
+    conv_->run(tensors_of(product_, args.a, args.b, sums, args.scratch), stream);
+    if (more) store_sums_f32(sums, args, of_.results, of_.channels, name_, stream);
   }
 
  private:
@@ -106,7 +123,46 @@ class CudnnConvF32 final : public LibraryF32 {
   std::string name_;
   Product product_;
   std::string kernel_;
-  std::int64_t results_, channels_;
+  ConvElements of_;
+  std::shared_ptr<const CudnnConv> conv_;
+};
+
+/// The same with bfloat16 in memory: operands and results lie as such behind the library's workspace, a pass
+/// each makes them and takes them.
+class CudnnConvBf16 final : public LibraryF32 {
+ public:
+  CudnnConvBf16(std::string name, const ConvShape& shape, Product product, std::string kernel,
+                std::shared_ptr<const CudnnConv> conv)
+      : name_(std::move(name)),
+        product_(product),
+        kernel_(std::move(kernel)),
+        of_(elements_of(shape, product)),
+        conv_(std::move(conv)) {}
+
+  std::string kernel() const override { return kernel_; }
+  std::int64_t workspace_bytes() const override { return results_at() + bytes_of(of_.results); }
+  void run(const ConvF32Args& args, cudaStream_t stream) const override {
+    check_conv(args, workspace_bytes(), product_, name_);
+    auto* const scratch = static_cast<std::byte*>(args.scratch);
+    auto *const a = reinterpret_cast<Bf16*>(scratch + a_at()),
+                *const b = reinterpret_cast<Bf16*>(scratch + b_at()),
+                *const results = reinterpret_cast<Bf16*>(scratch + results_at());
+    narrow_floats(args.a, a, of_.a, name_, stream);
+    narrow_floats(args.b, b, of_.b, name_, stream);
+    conv_->run(tensors_of(product_, a, b, results, args.scratch), stream);
+    store_bf16_sums(results, args, of_.results, of_.channels, name_, stream);
+  }
+
+ private:
+  static std::int64_t bytes_of(std::int64_t elements) { return plane_bytes(elements * 2); }
+  std::int64_t a_at() const { return plane_bytes(conv_->workspace_bytes()); }
+  std::int64_t b_at() const { return a_at() + bytes_of(of_.a); }
+  std::int64_t results_at() const { return b_at() + bytes_of(of_.b); }
+
+  std::string name_;
+  Product product_;
+  std::string kernel_;
+  ConvElements of_;
   std::shared_ptr<const CudnnConv> conv_;
 };
 
@@ -121,12 +177,13 @@ std::shared_ptr<const LibraryF32> plan_matmul(const ConvShape& shape, Product pr
 }
 
 std::shared_ptr<const LibraryF32> plan_conv(const ConvShape& shape, Product product, LibraryMath math) {
-  // Its bfloat16 convolutions want bfloat16 in memory.
-  if (!has_cudnn() || math == LibraryMath::bf16) return nullptr;
+  if (!has_cudnn()) return nullptr;
   const std::string kernel = std::string("cudnn/conv_") + math_name(math);
   std::string name = describe_conv(shape, product, kernel.c_str());
   auto conv = CudnnConv::plan({rows_as_batch(shape), product, math}, name);
   if (conv == nullptr) return nullptr;
+  if (math == LibraryMath::bf16)
+    return std::make_shared<CudnnConvBf16>(std::move(name), shape, product, kernel, std::move(conv));
   return std::make_shared<CudnnConvF32>(std::move(name), shape, product, kernel, std::move(conv));
 }
 

@@ -9,6 +9,8 @@
 namespace octavo::kernels::cuda {
 
 constexpr int pool_threads = 256;
+/// Blocks of a multiprocessor: registers for the borders of a window.
+constexpr int pool_blocks_each = 4;
 
 /// body(element) for the elements of this thread.
 template <class Body>
@@ -19,21 +21,21 @@ __device__ inline void each_element(std::int64_t count, const Body& body) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(pool_threads)
+__global__ void __launch_bounds__(pool_threads, pool_blocks_each)
     max_pool_kernel(const __grid_constant__ PoolShape s, const T* x, T* y, std::int32_t* where) {
   each_element(s.outputs(), [&](std::int64_t i) { max_pool(s, x, i, y, where); });
 }
 template <class T>
-__global__ void __launch_bounds__(pool_threads)
+__global__ void __launch_bounds__(pool_threads, pool_blocks_each)
     max_pool_gradient_kernel(const __grid_constant__ PoolShape s, const T* dy, const std::int32_t* where,
                              T* dx) {
   each_element(s.inputs(), [&](std::int64_t i) { max_pool_gradient(s, dy, where, i, dx); });
 }
-static __global__ void __launch_bounds__(pool_threads)
+static __global__ void __launch_bounds__(pool_threads, pool_blocks_each)
     avg_pool_kernel(const __grid_constant__ PoolShape s, const float* x, float* y) {
   each_element(s.outputs(), [&](std::int64_t i) { avg_pool(s, x, i, y); });
 }
-static __global__ void __launch_bounds__(pool_threads)
+static __global__ void __launch_bounds__(pool_threads, pool_blocks_each)
     avg_pool_gradient_kernel(const __grid_constant__ PoolShape s, const float* dy, float* dx) {
   each_element(s.inputs(), [&](std::int64_t i) { avg_pool_gradient(s, dy, i, dx); });
 }

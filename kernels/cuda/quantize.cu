@@ -45,15 +45,6 @@ void order_samples(const OrderSamples& pass, cudaStream_t stream) {
   launch(order_samples_kernel, {1, order_threads, stream}, what, pass);
 }
 
-void quantize_weights(const QuantizeWeights& pass, cudaStream_t stream) {
-  const WeightLayout& l = pass.layout;
-  const std::string what = describe_pass(l);
-  check_pass(pass, what);
-  const std::int64_t segments = l.bytes(pass.kind) / segment_bytes;
-  launch(quantize_weights_kernel, {blocks_for(segments, quantize_threads), quantize_threads, stream}, what,
-         pass);
-}
-
 void largest_magnitudes(const ImageLayout& layout, const FloatSource& x, Granularity granularity,
                         std::uint32_t* max_bits, cudaStream_t stream) {
   const std::string what = describe_pass("largest_magnitudes", layout);

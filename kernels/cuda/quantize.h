@@ -13,7 +13,6 @@ void quantize_image(const QuantizeImage& pass, cudaStream_t stream);
 void turn_image(const TurnImage& pass, cudaStream_t stream);
 /// Sample classes and their order, for the passes above and the weight gradient, in one block.
 void order_samples(const OrderSamples& pass, cudaStream_t stream);
-void quantize_weights(const QuantizeWeights& pass, cudaStream_t stream);
 
 /// Bit patterns of the largest |x| by tensor, channel or sample, merged into max_bits (1, c or n values); a
 /// NaN is left aside.

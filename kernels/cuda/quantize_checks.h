@@ -11,8 +11,8 @@ inline std::string describe_pass(const char* name, const ImageLayout& l) {
   return std::string("cuda/") + name + " of " + std::to_string(l.n) + "x" + std::to_string(l.h) + "x" +
          std::to_string(l.w) + "x" + std::to_string(l.c) + ": ";
 }
-inline std::string describe_pass(const WeightLayout& l) {
-  return "cuda/quantize_weights of " + std::to_string(l.k) + "x" + std::to_string(l.taps) + "x" +
+inline std::string describe_pass(const char* name, const WeightLayout& l) {
+  return std::string("cuda/") + name + " of " + std::to_string(l.k) + "x" + std::to_string(l.taps) + "x" +
          std::to_string(l.c) + ", " + std::to_string(l.groups) + " groups: ";
 }
 
@@ -71,25 +71,6 @@ inline void check_pass(const TurnImage& pass, const std::string& what) {
     throw std::invalid_argument(what + "2^31 tiles or more; use a smaller batch");
   check_pointer(pass.pixel_copy, "pixel_copy", what, segment_bytes);
   check_pointer(pass.batch_copy, "batch_copy", what, segment_bytes);
-}
-
-inline void check_pass(const QuantizeWeights& pass, const std::string& what) {
-  const WeightLayout& l = pass.layout;
-  for (int size : {l.k, l.taps, l.c, l.groups})
-    if (size < 1) throw std::invalid_argument(what + "sizes start at 1");
-  if (l.k % l.groups != 0 || l.c % l.groups != 0)
-    throw std::invalid_argument(what + "groups must divide filters and channels");
-  check_rule(pass.rule, what);
-  if (pass.kind == WeightCopy::depthwise && l.inputs() != 1)
-    throw std::invalid_argument(what + "a depthwise copy has one input a filter");
-  if (pass.scales.granularity == Granularity::sample)
-    throw std::invalid_argument(what + "weights have no scales by sample");
-  check_pointer(pass.weights, "weights", what, alignof(float));
-  check_optional_pointer(pass.factor, "factor", what, alignof(float));
-  check_pointer(pass.scales.inverse, "inverse scales", what, alignof(float));
-  check_pointer(pass.copy, "copy", what, segment_bytes);
-  check_optional_pointer(pass.counts, "counts", what, alignof(QuantizeCounts));
-  check_optional_pointer(pass.draws, "draws", what, alignof(Draws));
 }
 
 /// Pieces with a maximum of their own lie along y of the grid.

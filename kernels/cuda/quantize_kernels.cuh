@@ -82,33 +82,6 @@ __global__ void __launch_bounds__(quantize_threads)
   add_counts(pass.counts, counts);
 }
 
-/// One copy of the weights, a segment a thread.
-static __global__ void __launch_bounds__(quantize_threads)
-    quantize_weights_kernel(const __grid_constant__ QuantizeWeights pass) {
-  const std::int64_t bytes = pass.layout.bytes(pass.kind);
-  const QuantizeRule rule = with_draws(pass.rule, pass.draws);
-  SegmentCounts counts;
-  for (std::int64_t at = (blockIdx.x * std::int64_t{quantize_threads} + threadIdx.x) * segment_bytes;
-       at < bytes; at += std::int64_t{gridDim.x} * quantize_threads * segment_bytes) {
-    std::int32_t q[segment_bytes];
-#pragma unroll
-    for (int i = 0; i < segment_bytes; ++i) {
-      const WeightLayout::At place = pass.layout.at(pass.kind, at + i);
-      q[i] = 0;
-      if (place.element < 0) continue;
-      float v = pass.weights[place.element];
-      if (pass.factor != nullptr) v *= pass.factor[pass.layout.filter_of(place.element)];
-      const QuantizedValue value =
-          quantize_value(rule, v, pass.scales.at(0, place.row), static_cast<std::uint64_t>(place.element));
-      counts.add(v, value);
-      q[i] = value.integer;
-    }
-    for (int plane = 0; plane < rule.planes; ++plane)
-      store_segment(pass.copy + plane * plane_bytes(bytes) + at, q, plane);
-  }
-  add_counts(pass.counts, counts);
-}
-
 /// blockIdx.y: one of equally long pieces of x, with its own maximum.
 template <class T>
 __global__ void __launch_bounds__(quantize_threads)

@@ -54,18 +54,4 @@ struct TurnImage {
   BatchOrder order = {};
 };
 
-/// FP32 weights [k, r, s, c / groups] into one copy. Scales per tensor, or per filter (forward, depthwise) or
-/// input channel (grad_input), as granularity channel.
-struct QuantizeWeights {
-  WeightLayout layout;
-  WeightCopy kind = WeightCopy::forward;
-  const float* weights = nullptr;
-  const float* factor = nullptr;  // per filter: quantized is w factor[filter]; null: 1
-  QuantizeScales scales;
-  QuantizeRule rule;
-  std::int8_t* copy = nullptr;
-  QuantizeCounts* counts = nullptr;
-  const Draws* draws = nullptr;  // as above
-};
-
 }  // namespace octavo::kernels::cuda

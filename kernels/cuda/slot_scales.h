@@ -1,4 +1,4 @@
-// What passes over the scales of a slot read and write: from ranges to scales, and the weights' ranges.
+// What passes over the scales of a slot read and write: from ranges to scales.
 // Pointers are of the device.
 #pragma once
 
@@ -6,7 +6,6 @@
 
 #include "../range_scale.h"
 #include "../sample_classes.h"
-#include "layouts.h"
 #include "pointers.h"
 #include "quantize_passes.h"
 #include "update_rule.h"
@@ -58,39 +57,6 @@ struct ChannelProducts {
   float* to[3] = {};  // null: no such vector
 };
 
-/// Which weights share a range.
-enum class WeightAxis : std::uint8_t { tensor, filter, input };
-
-/// Bit patterns of the largest |w|, or |w factor[filter]|: 1, k or c of them, raised. A NaN is above all
-/// numbers.
-struct WeightRanges {
-  WeightLayout layout;
-  WeightAxis axis = WeightAxis::tensor;
-  const float* weights = nullptr;
-  const float* factor = nullptr;  // per filter; null: 1
-  std::uint32_t* max_bits = nullptr;
-
-  OCTAVO_HD constexpr int range_of(int filter, int input) const {
-    if (axis == WeightAxis::tensor) return 0;
-    return axis == WeightAxis::filter ? filter : filter / layout.outputs() * layout.inputs() + input;
-  }
-};
-
-/// The same where the bits of the largest |w| of each filter are known: axis tensor or filter. Overwritten.
-struct FilterRanges {
-  int filters = 1;
-  WeightAxis axis = WeightAxis::tensor;
-  const std::uint32_t* row_max = nullptr;
-  const float* factor = nullptr;  // per filter; null: 1
-  std::uint32_t* max_bits = nullptr;
-
-  /// Rounding keeps the order of products: the largest of a filter times its factor is the largest.
-  OCTAVO_HD constexpr std::uint32_t range(int filter) const {
-    const std::uint32_t bits = row_max[filter];
-    return factor == nullptr ? bits : magnitude_of(std::bit_cast<float>(bits) * factor[filter]);
-  }
-};
-
 /// Makes the gradient's norm a NaN, so that no weight changes, where a slot met Inf or NaN, a label is none
 /// of the classes or a loss is not finite: the host finds why when it reads the counts.
 struct StepGuard {
@@ -123,26 +89,6 @@ inline void check_scales(const ClassScales& s, const std::string& what) {
   if (s.channels < 1) throw std::invalid_argument(what + "scales of channels, but no channels");
   for (const float* vector : {s.factor, s.class_scale, static_cast<const float*>(s.channel_scale)})
     check_pointer(vector, "factor, class_scale or channel_scale", what, alignof(float));
-}
-
-inline void check_ranges(const WeightRanges& w, const std::string& what) {
-  const WeightLayout& l = w.layout;
-  for (const int size : {l.k, l.taps, l.c, l.groups})
-    if (size < 1) throw std::invalid_argument(what + "sizes start at 1");
-  if (l.k % l.groups != 0 || l.c % l.groups != 0)
-    throw std::invalid_argument(what + "groups must divide filters and channels");
-  check_pointer(w.weights, "weights", what, alignof(float));
-  check_optional_pointer(w.factor, "factor", what, alignof(float));
-  check_pointer(w.max_bits, "max_bits", what, alignof(std::uint32_t));
-}
-
-inline void check_ranges(const FilterRanges& w, const std::string& what) {
-  if (w.filters < 1) throw std::invalid_argument(what + "sizes start at 1");
-  if (w.axis == WeightAxis::input)
-    throw std::invalid_argument(what + "maxima of filters tell nothing of input channels");
-  check_pointer(w.row_max, "row_max", what, alignof(std::uint32_t));
-  check_optional_pointer(w.factor, "factor", what, alignof(float));
-  check_pointer(w.max_bits, "max_bits", what, alignof(std::uint32_t));
 }
 
 }  // namespace octavo::kernels::cuda

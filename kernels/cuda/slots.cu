@@ -28,18 +28,6 @@ void multiply_channels(const ChannelProducts& pass, cudaStream_t stream) {
          pass);
 }
 
-void find_ranges(const WeightRanges& pass, cudaStream_t stream) {
-  const std::string what = "cuda/weight_ranges of " + std::to_string(pass.layout.k) + " filters: ";
-  check_ranges(pass, what);
-  launch(weight_ranges_kernel, {blocks_for(pass.layout.k, 1), slot_threads, stream}, what, pass);
-}
-
-void find_ranges(const FilterRanges& pass, cudaStream_t stream) {
-  const std::string what = "cuda/filter_ranges of " + std::to_string(pass.filters) + " filters: ";
-  check_ranges(pass, what);
-  launch(filter_ranges_kernel, {1, slot_threads, stream}, what, pass);
-}
-
 void guard_step(const StepGuard& pass, cudaStream_t stream) {
   const std::string what = "cuda/guard_step: ";
   if (pass.slots < 0 || pass.losses < 0) throw std::invalid_argument(what + "counts start at 0");

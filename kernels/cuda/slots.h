@@ -11,8 +11,6 @@ namespace octavo::kernels::cuda {
 void make_scales(const SlotScales& pass, cudaStream_t stream);
 void make_scales(const ClassScales& pass, cudaStream_t stream);
 void multiply_channels(const ChannelProducts& pass, cudaStream_t stream);
-void find_ranges(const WeightRanges& pass, cudaStream_t stream);
-void find_ranges(const FilterRanges& pass, cudaStream_t stream);
 void guard_step(const StepGuard& pass, cudaStream_t stream);
 
 }  // namespace octavo::kernels::cuda

@@ -30,12 +30,16 @@ void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars
   launch(finish_norm_kernel, {1, norm_threads, stream}, what, sums, count, step);
 }
 
-void update_sgd(const SgdUpdate& u, const StepScalars* step, cudaStream_t stream) {
-  const std::string what = check_update("update_sgd", u, step);
-  check_optional_pointer(u.velocity, "velocity", what, alignof(float));
-  if (u.nesterov && u.velocity == nullptr)
-    throw std::invalid_argument(what + "Nesterov momentum needs a velocity");
-  launch(sgd_kernel, {blocks_for(u.elements, update_threads), update_threads, stream}, what, u, step);
+std::vector<ListBlock> update_blocks(std::span<const SgdUpdate> updates) {
+  for (const SgdUpdate& u : updates) check_pass(u);
+  return cut_passes(updates, "update_sgd", update_parts<SgdUpdate>);
+}
+
+void update_sgd(const PassList<SgdUpdate>& list, const StepScalars* step, cudaStream_t stream) {
+  const std::string what = check_list("update_sgd", list);
+  check_pointer(step, "step", what, alignof(StepScalars));
+  launch(sgd_kernel, {static_cast<unsigned>(list.block_count), update_threads, stream}, what, list.passes,
+         list.blocks, step);
 }
 
 std::int64_t column_tiles(std::int64_t rows) { return ceil_div(rows, column_tile); }

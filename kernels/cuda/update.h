@@ -4,10 +4,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include <span>
-#include <vector>
-
 #include "../floats.h"
+#include "pass_list.h"
 #include "update_rule.h"
 
 namespace octavo::kernels::cuda {
@@ -23,8 +21,10 @@ std::vector<NormChunk> norm_chunks(std::span<const GradientPart> gradients);
 /// Inf or NaN in a gradient is one in the norm.
 void gradient_norm(const NormChunk* chunks, int count, double* sums, StepScalars* step, cudaStream_t stream);
 
-/// One parameter's step; nothing changes where step->gradient_norm is Inf or NaN.
-void update_sgd(const SgdUpdate& update, const StepScalars* step, cudaStream_t stream);
+/// Checks parameters' steps and cuts them into blocks; upload both once, at addresses that stay.
+std::vector<ListBlock> update_blocks(std::span<const SgdUpdate> updates);
+/// The steps of all parameters of a list; nothing changes where step->gradient_norm is Inf or NaN.
+void update_sgd(const PassList<SgdUpdate>& list, const StepScalars* step, cudaStream_t stream);
 
 /// gradient[c] (+)= sum over rows of values[row, c]; column_tiles(rows) * columns floats of scratch.
 std::int64_t column_tiles(std::int64_t rows);

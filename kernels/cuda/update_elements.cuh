@@ -1,14 +1,14 @@
-// The pass of an optimizer over a parameter: new values and their maxima.
+// The pass of an optimizer over a part of a parameter: new values and their maxima.
 #pragma once
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #endif  // else a test that runs this source on the host brings its own
+#include "pass_list.h"
+#include "update_parts.h"
 #include "update_rule.h"
 
 namespace octavo::kernels::cuda {
-
-constexpr int update_threads = 256;
 
 /// Maxima of the new value w of element i, where they are wanted: all lanes of a warp call it. Lanes of one
 /// row join theirs before one of them asks memory.
@@ -32,12 +32,13 @@ __device__ inline void note_maxima(const Update& u, std::int64_t row, std::int64
   }
 }
 
-/// An element a thread, a whole warp at a time; element(i) is the new value.
+/// The elements of a part, one a thread and a whole warp at a time; element(i) is the new value.
 template <class Update, class Element>
-__device__ inline void update_elements(const Update& u, const Element& element) {
-  const std::int64_t row_size = u.elements / u.rows, whole = ceil_div(u.elements, 32) * 32;
-  for (std::int64_t i = blockIdx.x * std::int64_t{update_threads} + threadIdx.x; i < whole;
-       i += std::int64_t{gridDim.x} * update_threads) {
+__device__ inline void update_elements(const Update& u, int part, const Element& element) {
+  const std::int64_t row_size = u.elements / u.rows, first = std::int64_t{part} * update_part,
+                     whole = ceil_div(u.elements, 32) * 32,
+                     end = first + update_part < whole ? first + update_part : whole;
+  for (std::int64_t i = first + threadIdx.x; i < end; i += update_threads) {
     const bool inside = i < u.elements;
     const float w = inside ? element(i) : 0.0f;
     if (inside) u.value[i] = w;

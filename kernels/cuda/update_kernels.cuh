@@ -39,11 +39,13 @@ static __global__ void __launch_bounds__(norm_threads)
   step->gradient_scale = clip_scale(step->gradient_norm, step->clip_norm);
 }
 
-static __global__ void __launch_bounds__(update_threads)
-    sgd_kernel(const __grid_constant__ SgdUpdate u, const StepScalars* step) {
+static __global__ void __launch_bounds__(update_threads, update_blocks_each)
+    sgd_kernel(const SgdUpdate* updates, const ListBlock* blocks, const StepScalars* step) {
   if (!takes_step(*step)) return;
+  const ListBlock at = blocks[blockIdx.x];
+  const SgdUpdate u = updates[at.pass];
   const SgdFactors factors(u, *step);
-  update_elements(u, [&](std::int64_t i) { return updated(u, factors, i); });
+  update_elements(u, at.part, [&](std::int64_t i) { return updated(u, factors, i); });
 }
 
 /// The tiles of column_sums() in src/ops/common.cpp.

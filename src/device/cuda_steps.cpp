@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/timed.h"
 #include "cuda/check.h"
+#include "cuda/slots.h"
 #include "device/products.h"
 #include "device/statistics.h"
 #include "device/step_settings.h"
@@ -97,7 +98,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
       arena_ = Block();
       arena_ = Block(memory_, "activations and gradients", plan.arena_bytes);
     }
-    plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, choice_);
+    plan.device = std::make_unique<PlanMemory>(memory_, program_, plan, parameters_, choice_);
   }
   void* arena() const override { return arena_.data(); }
 
@@ -177,7 +178,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
     check(cudaMemsetAsync(of.bad_samples, 0xFF, of.losses.size() * sizeof(unsigned), stream_), "clearing");
     if (of.draw_count > 0)
       kernels::cuda::set_draws(of.counter, of.draw_streams, of.draw_count, of.all_draws, stream_);
-    if (segment.weights) quantize_weights(now);
+    if (segment.weights) of.all_weights.quantize(now);
     for (std::size_t i = 0; i < graph.first_backward; ++i) run_node(now, i);
     for (const LossMemory& loss : of.losses) copy_float(loss.result, now.address(loss.value));
     if (segment.training) {
@@ -199,7 +200,7 @@ class CudaSteps final : public StepRunner, private ValueMemory {
                                .losses = static_cast<int>(of.losses.size()),
                                .step = of.step},
                               stream_);
-    parameters_.launch_update({of.step, of.counter, of.rate_factors, of.row_factors}, stream_);
+    parameters_.launch_update(of.updates, of.step, stream_);
     check(cudaMemcpyAsync(of.step_result, of.step, sizeof(*of.step), cudaMemcpyDeviceToDevice, stream_),
           "scalars of a step");
   }

@@ -4,7 +4,6 @@
 
 #include "core/check.h"
 #include "core/stream.h"
-#include "cuda/fixed_point.h"
 #include "cuda/quantize.h"
 #include "cuda/squeeze.h"
 
@@ -133,57 +132,68 @@ void Parameters::launch_norm(kernels::cuda::StepScalars* step, cudaStream_t stre
                                reinterpret_cast<double*>(sums_.data()), step, stream);
 }
 
-void Parameters::launch_update(const UpdateOrder& order, cudaStream_t stream) const {
-  check(cudaMemsetAsync(maxima_.data(), 0, static_cast<std::size_t>(maxima_.bytes()), stream),
-        "clearing of maxima");
+UpdateLists Parameters::list_updates(Memory& memory, const UpdateOrder& order) const {
+  std::vector<kernels::cuda::SgdUpdate> in_float;
+  std::vector<kernels::cuda::FixedPointUpdate> in_integers;
   for (std::size_t i = 0; i < all_.size(); ++i) {
     if (all_[i].gradient == nullptr) continue;
     if (fixed_point_ && !optimizer_.parameters()[i].in_float)
-      launch_fixed_point(i, order, stream);
+      in_integers.push_back(fixed_point(i, order));
     else
-      launch_sgd(i, order, stream);
+      in_float.push_back(sgd(i, order));
   }
+  const auto list = [&](const auto& updates) {
+    const std::span passes(updates);
+    return DeviceList(memory, "lists of parameters", passes, kernels::cuda::update_blocks(passes));
+  };
+  return {list(in_float), list(in_integers)};
 }
 
-void Parameters::launch_sgd(std::size_t index, const UpdateOrder& order, cudaStream_t stream) const {
+void Parameters::launch_update(const UpdateLists& lists, const kernels::cuda::StepScalars* step,
+                               cudaStream_t stream) const {
+  check(cudaMemsetAsync(maxima_.data(), 0, static_cast<std::size_t>(maxima_.bytes()), stream),
+        "clearing of maxima");
+  if (!lists.sgd.empty()) kernels::cuda::update_sgd(lists.sgd.list(), step, stream);
+  if (!lists.fixed_point.empty()) kernels::cuda::update_fixed_point(lists.fixed_point.list(), step, stream);
+}
+
+kernels::cuda::SgdUpdate Parameters::sgd(std::size_t index, const UpdateOrder& order) const {
   const One& one = all_[index];
   const float* const row_factor = order.row_factors[index];
-  kernels::cuda::update_sgd({.value = one.value,
-                             .gradient = one.gradient,
-                             .velocity = static_cast<float*>(one.state),
-                             .rows = one.rows,
-                             .columns = one.columns,
-                             .elements = one.elements,
-                             .momentum = static_cast<float>(momentum_),
-                             .decay = optimizer_.parameters()[index].decay ? weight_decay_ : 0.0f,
-                             .nesterov = nesterov_,
-                             .rate_factor = order.rate_factors + index,
-                             .row_max = one.row_max,
-                             .row_factor = row_factor,
-                             .column_max = row_factor != nullptr ? one.column_max : nullptr},
-                            order.step, stream);
+  return {.value = one.value,
+          .gradient = one.gradient,
+          .velocity = static_cast<float*>(one.state),
+          .rows = one.rows,
+          .columns = one.columns,
+          .elements = one.elements,
+          .momentum = static_cast<float>(momentum_),
+          .decay = optimizer_.parameters()[index].decay ? weight_decay_ : 0.0f,
+          .nesterov = nesterov_,
+          .rate_factor = order.rate_factors + index,
+          .row_max = one.row_max,
+          .row_factor = row_factor,
+          .column_max = row_factor != nullptr ? one.column_max : nullptr};
 }
 
-void Parameters::launch_fixed_point(std::size_t index, const UpdateOrder& order, cudaStream_t stream) const {
+kernels::cuda::FixedPointUpdate Parameters::fixed_point(std::size_t index, const UpdateOrder& order) const {
   const One& one = all_[index];
   const OptimizerParameter& parameter = optimizer_.parameters()[index];
   const float* const row_factor = order.row_factors[index];
-  kernels::cuda::update_fixed_point({.value = one.value,
-                                     .gradient = one.gradient,
-                                     .accumulator = static_cast<std::int32_t*>(one.state),
-                                     .rows = one.rows,
-                                     .columns = one.columns,
-                                     .elements = one.elements,
-                                     .momentum = std::llrint(momentum_ * 4),
-                                     .decay = parameter.decay ? weight_decay_ : 0.0f,
-                                     .is_norm_or_bias = parameter.is_norm_or_bias,
-                                     .random = {order.counter, stream_of(parameter.name + " update")},
-                                     .rate_factor = order.rate_factors + index,
-                                     .range = one.range,
-                                     .row_max = one.row_max,
-                                     .row_factor = row_factor,
-                                     .column_max = row_factor != nullptr ? one.column_max : nullptr},
-                                    order.step, stream);
+  return {.value = one.value,
+          .gradient = one.gradient,
+          .accumulator = static_cast<std::int32_t*>(one.state),
+          .rows = one.rows,
+          .columns = one.columns,
+          .elements = one.elements,
+          .momentum = std::llrint(momentum_ * 4),
+          .decay = parameter.decay ? weight_decay_ : 0.0f,
+          .is_norm_or_bias = parameter.is_norm_or_bias,
+          .random = {order.counter, stream_of(parameter.name + " update")},
+          .rate_factor = order.rate_factors + index,
+          .range = one.range,
+          .row_max = one.row_max,
+          .row_factor = row_factor,
+          .column_max = row_factor != nullptr ? one.column_max : nullptr};
 }
 
 }  // namespace octavo::device

@@ -3,20 +3,25 @@
 
 #include <vector>
 
-#include "cuda/draws.h"
+#include "cuda/fixed_point.h"
 #include "cuda/update.h"
-#include "device/memory.h"
+#include "device/device_list.h"
 #include "exec/program.h"
 #include "optim/optimizer.h"
 
 namespace octavo::device {
 
-/// Of one step, in memory of the device.
+/// What changes from step to step, in memory of the device.
 struct UpdateOrder {
-  const kernels::cuda::StepScalars* step;
   const kernels::cuda::StepCounter* counter;
   const double* rate_factors;                 // one for each parameter
   std::span<const float* const> row_factors;  // the same: factors for maxima of columns, or null
+};
+
+/// The steps of all parameters, by what updates them.
+struct UpdateLists {
+  DeviceList<kernels::cuda::SgdUpdate> sgd;
+  DeviceList<kernels::cuda::FixedPointUpdate> fixed_point;
 };
 
 class Parameters {
@@ -39,9 +44,11 @@ class Parameters {
   const std::uint32_t* find_largest(int parameter, Scratch& scratch, cudaStream_t stream) const;
   /// The gradients of weights that are squeezed by tanh, from those of the squeezed ones.
   void launch_squeeze(Scratch& scratch, cudaStream_t stream) const;
+  UpdateLists list_updates(Memory& memory, const UpdateOrder& order) const;
   /// The norm of all gradients, and the step of all parameters.
   void launch_norm(kernels::cuda::StepScalars* step, cudaStream_t stream) const;
-  void launch_update(const UpdateOrder& order, cudaStream_t stream) const;
+  void launch_update(const UpdateLists& lists, const kernels::cuda::StepScalars* step,
+                     cudaStream_t stream) const;
 
  private:
   struct One {
@@ -54,8 +61,8 @@ class Parameters {
   void lay_out(Region& region);
   void lay_out_maxima(Region& region);
   void make_chunks(Memory& memory);
-  void launch_sgd(std::size_t index, const UpdateOrder& order, cudaStream_t stream) const;
-  void launch_fixed_point(std::size_t index, const UpdateOrder& order, cudaStream_t stream) const;
+  kernels::cuda::SgdUpdate sgd(std::size_t index, const UpdateOrder& order) const;
+  kernels::cuda::FixedPointUpdate fixed_point(std::size_t index, const UpdateOrder& order) const;
   template <class Copy>
   void each_tensor(const Copy& copy) const;
 

@@ -22,7 +22,8 @@ std::int64_t count_of(const Slot& slot, const SlotMemory& of) {
 
 }  // namespace
 
-PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const ProductChoice& choice)
+PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Parameters& parameters,
+                       const ProductChoice& choice)
     : feed(memory, plan) {
   find_slots(plan);
   find_products(program, plan);
@@ -36,7 +37,7 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Produ
     for (SlotMemory& of : slots) of.max_bits = region.take<std::uint32_t>(of.ranges_count);
   });
   find_folds(program);
-  weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(region); });
+  weights_ = block_of(memory, "integer weights", [&](Region& region) { lay_out_weights(program, region); });
   for (SlotMemory& of : slots) of.draws = draws(stream_of(program.slots[of.index].key));
   std::vector<DrawStream> streams;
   for (const auto& [stream, draw] : streams_) streams.push_back(draw);
@@ -44,6 +45,9 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Produ
     check(cudaMemcpy(const_cast<DrawStream*>(draw_streams), streams.data(),
                      streams.size() * sizeof(DrawStream), cudaMemcpyHostToDevice),
           "streams of random numbers");
+  list_passes(memory, program, parameters);
+  if (plan.graph.phase == Phase::train)
+    updates = parameters.list_updates(memory, {counter, rate_factors, row_factors});
   plan_products(program, plan, choice);
 }
 
@@ -184,6 +188,7 @@ void PlanMemory::lay_out_settings(const Program& program, Region& region) {
   one = region.take<float>(1);
   rate_factors = region.take<double>(static_cast<std::int64_t>(program.parameters.size()));
   for (LossMemory& loss : losses) loss.seed = region.take<float>(1);
+  for (WeightMemory& copy : weights) copy.known_by_device = region.take<KnownMaxima>(1);
   for (SlotMemory& of : slots) {
     const Slot& slot = program.slots[of.index];
     of.ranges_count = count_of(slot, of);
@@ -230,8 +235,26 @@ void PlanMemory::lay_out_scales(const Program& program, Region& region) {
   }
 }
 
-void PlanMemory::lay_out_weights(Region& region) {
-  for (WeightMemory& copy : weights) copy.copy = region.take<std::int8_t>(copy.bytes);
+void PlanMemory::lay_out_weights(const Program& program, Region& region) {
+  std::map<int, const float*> squeezed;  // by parameter
+  for (WeightMemory& copy : weights) {
+    copy.copy = region.take<std::int8_t>(copy.bytes);
+    if (!program.slots[copy.slot->index].format.tanh) continue;
+    const auto [known, is_new] = squeezed.try_emplace(copy.parameter, nullptr);
+    if (is_new) known->second = region.take<float>(copy.slot->elements);
+    copy.squeezed = known->second;
+  }
+}
+
+void PlanMemory::list_passes(Memory& memory, const Program& program, const Parameters& parameters) {
+  std::vector<const WeightMemory*> copies;
+  for (const WeightMemory& copy : weights)
+    if (copy.fold != Fold::scales) copies.push_back(&copy);
+  all_weights = {memory, program, parameters, copies};
+  for (auto& products : products_)
+    for (ProductMemory& product : products)
+      if (product.weights != nullptr && product.weights->fold == Fold::scales)
+        product.folded = {memory, program, parameters, {&product.weights, 1}};
 }
 
 }  // namespace octavo::device

@@ -13,32 +13,13 @@
 #include "cuda/depthwise_s8.h"
 #include "cuda/library_f32.h"
 #include "cuda/loss.h"
-#include "cuda/slots.h"
-#include "cuda/update.h"
 #include "device/batch_feed.h"
 #include "device/captured_steps.h"
 #include "device/mirror.h"
-#include "device/slots.h"
+#include "device/parameters.h"
+#include "device/weight_lists.h"
 
 namespace octavo::device {
-
-/// What an update has told of the largest weights, in a form that serves a copy.
-enum class KnownMaxima : std::uint8_t { none, rows, columns };
-
-/// One integer copy of a parameter.
-struct WeightMemory {
-  int parameter = 0;
-  SlotMemory* slot = nullptr;
-  Fold fold = Fold::none;
-  const SlotMemory* gradient = nullptr;  // whose factors or scales it takes over
-  kernels::cuda::WeightLayout layout;
-  kernels::cuda::WeightCopy kind = kernels::cuda::WeightCopy::forward;
-  kernels::cuda::WeightAxis axis = kernels::cuda::WeightAxis::tensor;
-  std::int8_t* copy = nullptr;
-  std::int64_t bytes = 0;                 // of all planes
-  bool first = true;                      // of its slot: makes the scales, and counts
-  KnownMaxima known = KnownMaxima::none;  // set by the host before a micro-step
-};
 
 struct ProductMemory {
   std::optional<kernels::cuda::ConvPlan> conv;
@@ -49,6 +30,7 @@ struct ProductMemory {
   std::optional<kernels::cuda::ConvF32Plan> f32;
   std::shared_ptr<const kernels::cuda::LibraryF32> library_f32;
   const WeightMemory* weights = nullptr;  // in integers: forward, grad_input
+  WeightLists folded;                     // Fold::scales: they are made before the product
 
   const kernels::cuda::ConvPlan& plan() const {
     return lt ? lt->conv : cudnn ? cudnn->conv : depthwise ? depthwise->conv : *conv;
@@ -81,7 +63,8 @@ void each_product(AnyGraph& graph, const Visit& visit) {
 
 class PlanMemory final : public DevicePlan {
  public:
-  PlanMemory(Memory& memory, Program& program, Plan& plan, const ProductChoice& choice);
+  PlanMemory(Memory& memory, Program& program, Plan& plan, const Parameters& parameters,
+             const ProductChoice& choice);
 
   SlotMemory& slot(int index);
   ProductMemory& product(std::size_t node, std::size_t which) { return products_[node][which]; }
@@ -92,6 +75,8 @@ class PlanMemory final : public DevicePlan {
 
   std::deque<SlotMemory> slots;
   std::deque<WeightMemory> weights;
+  WeightLists all_weights;                // but those of Fold::scales
+  UpdateLists updates;                    // of a plan that trains
   std::vector<int> folded_gradients;      // by parameter: slot whose factors one group of weights takes over
   std::vector<const float*> row_factors;  // and those factors; -1, null: none
   std::vector<LossMemory> losses;
@@ -129,7 +114,8 @@ class PlanMemory final : public DevicePlan {
   void lay_out_settings(const Program& program, Region& region);
   void lay_out_report(Region& region);
   void lay_out_scales(const Program& program, Region& region);
-  void lay_out_weights(Region& region);
+  void lay_out_weights(const Program& program, Region& region);
+  void list_passes(Memory& memory, const Program& program, const Parameters& parameters);
 
   std::vector<std::array<ProductMemory, 3>> products_;
   std::map<std::uint64_t, kernels::cuda::DrawStream> streams_;

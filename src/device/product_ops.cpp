@@ -45,7 +45,7 @@ void set_scales(Run& run, LayerProduct which, const ProductPlan& product, ConvAr
 void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, const ProductMemory& memory,
                       ConvArgs args) {
   const bool by_class = memory.plan().by_class();
-  if (product.fold == Fold::scales) quantize_weights(run, *memory.weights);
+  if (product.fold == Fold::scales) memory.folded.quantize(run);
   const Operands operands =
       by_class ? turn(run, product, memory)
                : Operands{run.address(product.a),

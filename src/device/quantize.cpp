@@ -1,9 +1,8 @@
-// Quantization of edges and weights on the device: src/exec/quantize.cpp with scales that the host never
-// sees.
+// Quantization of edges on the device: src/exec/quantize.cpp with scales that the host never sees.
 #include <algorithm>
 
 #include "core/check.h"
-#include "cuda/squeeze.h"
+#include "device/quantize_rule.h"
 #include "device/run.h"
 #include "device/statistics.h"
 
@@ -13,39 +12,13 @@ using kernels::StepKind;
 using kernels::View;
 using kernels::cuda::ChainPass;
 using kernels::cuda::ChainStep;
-using kernels::cuda::QuantizeRule;
 
 namespace {
-
-kernels::Grid grid_of(const Slot& slot) { return static_cast<kernels::Grid>(slot.format.grid); }
-
-float qmax_of(const Slot& slot) { return static_cast<float>(largest_integer(slot.format)); }
-
-QuantizeRule rule_of(const Slot& slot) {
-  const float qmax = qmax_of(slot);
-  return {.lowest = slot.format.unsigned_ok ? 0.0f : -qmax,
-          .qmax = qmax,
-          .planes = plane_count(slot.format.bits),
-          .stochastic = slot.format.rounding == RoundingMode::stochastic,
-          .grid = grid_of(slot)};
-}
 
 kernels::Granularity granularity_of(const Slot& slot, std::int64_t samples) {
   if (!has_sample_scales(slot.format.granularity))
     return static_cast<kernels::Granularity>(slot.format.granularity);
   return samples == 1 ? kernels::Granularity::tensor : kernels::Granularity::sample;
-}
-
-// Without the ranges.
-kernels::cuda::SlotScales slot_scales(const Run& run, const SlotMemory& of) {
-  const Slot& slot = run.slot(of);
-  return {.count = static_cast<int>(of.ranges_count),
-          .qmax = qmax_of(slot),
-          .power_of_two = slot.format.power_of_two,
-          .grid = grid_of(slot),
-          .scale = of.scale,
-          .inverse = of.inverse,
-          .largest = of.largest};
 }
 
 // Scales from one maximum for each.
@@ -76,14 +49,14 @@ void scales_from_maxima(const Run& run, const SlotMemory& of, const std::uint32_
                                        .channel_scale = of.channel_scale},
                                       run.stream);
   }
-  kernels::cuda::SlotScales pass = slot_scales(run, of);
+  kernels::cuda::SlotScales pass = slot_scales(run.slot(of), of);
   pass.max_bits = max_bits;
   if (has_sample_scales(slot.format.granularity)) pass.cap = of.cap;
   kernels::cuda::make_scales(pass, run.stream);
 }
 
 void given_scales(const Run& run, const SlotMemory& of) {
-  kernels::cuda::SlotScales pass = slot_scales(run, of);
+  kernels::cuda::SlotScales pass = slot_scales(run.slot(of), of);
   pass.ranges = of.ranges;
   kernels::cuda::make_scales(pass, run.stream);
 }
@@ -167,70 +140,6 @@ void DeviceChain::quantize(const Node& node, Steps steps) {
     kernels::cuda::run_chain(tail, run_.stream);
   }
   if (observed && run_.statistics != nullptr) run_.statistics->after(run_, *tail_);
-}
-
-namespace {
-
-// The bits of the largest weights: as the last update told them, of filters times what they take over now,
-// or by a pass.
-const std::uint32_t* weight_maxima(const Run& run, const WeightMemory& copy, const float* weights,
-                                   const float* factor) {
-  using kernels::cuda::WeightAxis;
-  SlotMemory& of = *copy.slot;
-  const std::uint32_t* const rows = run.parameters.row_maxima(copy.parameter);
-  if (copy.known == KnownMaxima::columns) return run.parameters.column_maxima(copy.parameter);
-  if (copy.known == KnownMaxima::rows && copy.axis == WeightAxis::filter && factor == nullptr) return rows;
-  if (copy.known == KnownMaxima::rows) {
-    of.maxima_fresh = false;
-    kernels::cuda::find_ranges({copy.layout.k, copy.axis, rows, factor, of.max_bits}, run.stream);
-  } else {
-    clear_maxima(run, of);
-    kernels::cuda::find_ranges({copy.layout, copy.axis, weights, factor, of.max_bits}, run.stream);
-  }
-  return of.max_bits;
-}
-
-const float* squeeze(const Run& run, const WeightMemory& copy) {
-  const float* const weights = run.parameters.value(copy.parameter);
-  const std::int64_t elements = copy.slot->elements;
-  auto* const squeezed = run.scratch.take<float>(elements);
-  const std::uint32_t* largest = run.parameters.find_largest(copy.parameter, run.scratch, run.stream);
-  kernels::cuda::squeeze_weights({weights, elements, largest}, squeezed, run.stream);
-  return squeezed;
-}
-
-}  // namespace
-
-void quantize_weights(Run& run, const WeightMemory& copy) {
-  SlotMemory& of = *copy.slot;
-  const Slot& slot = run.slot(of);
-  const float* const factor = copy.fold == Fold::factors  ? copy.gradient->factor
-                              : copy.fold == Fold::scales ? copy.gradient->scale
-                                                          : nullptr;
-  const float* const weights = slot.format.tanh ? squeeze(run, copy) : run.parameters.value(copy.parameter);
-  if (copy.first && of.source == Ranges::given)
-    given_scales(run, of);
-  else if (copy.first)
-    scales_from_maxima(run, of, weight_maxima(run, copy, weights, factor));
-  kernels::cuda::quantize_weights(
-      {.layout = copy.layout,
-       .kind = copy.kind,
-       .weights = weights,
-       .factor = factor,
-       .scales = {of.inverse, static_cast<kernels::Granularity>(slot.format.granularity)},
-       .rule = rule_of(slot),
-       .copy = copy.copy,
-       .counts = copy.first ? of.counts : nullptr,
-       .draws = of.draws},
-      run.stream);
-  if (copy.first && run.statistics != nullptr) run.statistics->of_weights(run, copy, weights, factor);
-}
-
-void quantize_weights(Run& run) {
-  for (const WeightMemory& copy : run.memory.weights) {
-    run.scratch.clear();
-    if (copy.fold != Fold::scales) quantize_weights(run, copy);
-  }
 }
 
 }  // namespace octavo::device

@@ -48,11 +48,6 @@ void run_node(Run& run, std::size_t index);
 /// Makes a slot's maxima zeros where the step has raised them already.
 void clear_maxima(const Run& run, SlotMemory& of);
 
-/// Integer copies of all weights, from the parameters as they are.
-void quantize_weights(Run& run);
-/// One of them, at the time of its product: Fold::scales.
-void quantize_weights(Run& run, const WeightMemory& copy);
-
 /// A pointwise chain as it is built, member by member.
 class DeviceChain {
  public:

@@ -48,8 +48,10 @@ void write_settings(Program& program, PlanMemory& plan, Phase phase, const StepO
                             static_cast<std::uint64_t>(runtime.micro_step)};
   *to.host(plan.one) = 1;
   for (SlotMemory& of : plan.slots) write_slot(program.slots[of.index], to, of, phase);
-  for (WeightMemory& copy : plan.weights)
+  for (WeightMemory& copy : plan.weights) {
     copy.known = maxima_known ? known_maxima(program, copy) : KnownMaxima::none;
+    *to.host(copy.known_by_device) = copy.slot->source == Ranges::given ? KnownMaxima::ranges : copy.known;
+  }
   if (order == nullptr) return;
   *to.host(plan.step) = {.learning_rate = order->learning_rate, .clip_norm = order->clip_norm};
   for (std::size_t i = 0; i < program.parameters.size(); ++i)

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cuda/conv_s8.h"
+#include "cuda/pass_list.h"
 #include "support/cuda_device.h"
 
 namespace octavo::kernels::test {
@@ -22,6 +23,11 @@ class DeviceMemory {
     cu::check(
         cudaMemcpy(const_cast<T*>(to), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
         "test: upload");
+  }
+  /// A list of passes, cut into these blocks.
+  template <class Pass>
+  cu::PassList<Pass> list(const std::vector<Pass>& passes, const std::vector<cu::ListBlock>& blocks) {
+    return {put(passes), put(blocks), std::ssize(passes), std::ssize(blocks)};
   }
   template <class T>
   std::vector<T> get(const T* from, std::size_t count) {

@@ -203,17 +203,30 @@ inline Bytes device_image(const cu::ImageLayout& layout, const std::vector<Bytes
   return out;
 }
 
+/// Where a copy has a weight.
+inline std::size_t weight_byte(const cu::WeightLayout& l, cu::WeightCopy copy, int k, int tap, int input) {
+  const int row = k / l.outputs() * l.inputs() + input;
+  const int line = copy == cu::WeightCopy::forward      ? k * l.taps + tap
+                   : copy == cu::WeightCopy::grad_input ? row * l.taps + tap
+                                                        : tap;
+  const int inner = copy == cu::WeightCopy::forward      ? input
+                    : copy == cu::WeightCopy::grad_input ? k % l.outputs()
+                                                         : k;
+  return static_cast<std::size_t>(std::int64_t{line} * l.pitch(copy) + inner);
+}
+
 inline Bytes device_weights(const cu::WeightLayout& layout, const std::vector<Bytes>& planes,
                             cu::WeightCopy copy) {
   const std::int64_t bytes = layout.bytes(copy);
+  const int inputs = layout.inputs();
   Bytes out(static_cast<std::size_t>((planes.size() - 1) * cu::plane_bytes(bytes) + bytes));
   for (std::size_t p = 0; p < planes.size(); ++p)
-    for (std::int64_t at = 0; at < bytes; ++at) {
-      const std::int64_t element = layout.at(copy, at).element;
-      if (element >= 0)
-        out[static_cast<std::size_t>(p * cu::plane_bytes(bytes) + at)] =
-            planes[p][static_cast<std::size_t>(element)];
-    }
+    for (int k = 0; k < layout.k; ++k)
+      for (int tap = 0; tap < layout.taps; ++tap)
+        for (int input = 0; input < inputs; ++input)
+          out[p * static_cast<std::size_t>(cu::plane_bytes(bytes)) +
+              weight_byte(layout, copy, k, tap, input)] =
+              planes[p][static_cast<std::size_t>((k * layout.taps + tap) * inputs + input)];
   return out;
 }
 

@@ -57,6 +57,7 @@ struct CudaHostState {
   int captures = 0;
   cudaError_t last_error = cudaSuccess;
   int graph_launches = 0;
+  int kernels = 0;                       // that were launched or, while a stream is captured, noted
   std::size_t largest_block = SIZE_MAX;  // what a device without memory is made of
 };
 inline CudaHostState cuda_host;
@@ -123,10 +124,10 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"the host", 4};
   return cudaSuccess;
 }
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
-inline int cuda_host_capability = OCTAVO_ARCH / 100;
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = cuda_host_capability;
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor };
+inline int cuda_host_capability = OCTAVO_ARCH / 10;
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr of, int) {
+  *value = of == cudaDevAttrComputeCapabilityMajor ? cuda_host_capability / 10 : cuda_host_capability % 10;
   return cudaSuccess;
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -310,6 +311,7 @@ inline void cuda_host_launch(dim3 blocks, int threads, cudaStream_t stream, cons
     cuda_host.last_error = cudaErrorInvalidValue;
     return;
   }
+  ++cuda_host.kernels;
   cuda_host_run(stream, [=] {
     test::FiberBlock& fibers = fibers_of((threads + 31) / 32 * 32, cluster);
     gridDim = blocks;

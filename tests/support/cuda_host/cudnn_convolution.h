@@ -92,9 +92,12 @@ struct CudnnHostConvolution {
       if (tensor.strides[1] != 1) return CUDNN_STATUS_NOT_SUPPORTED;  // channels are innermost
     return integers() ? check_integers() : check_floats();
   }
+  bool narrow() const { return x().type == CUDNN_DATA_BFLOAT16; }
+  /// All three in one type: an H200's engines have no FP32 results of bfloat16.
   cudnnStatus_t check_floats() const {
     for (const CudnnHostTensor& tensor : tensors)
-      if (tensor.type != CUDNN_DATA_FLOAT || compute != CUDNN_DATA_FLOAT) return CUDNN_STATUS_NOT_SUPPORTED;
+      if (tensor.type != (narrow() ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT) || compute != CUDNN_DATA_FLOAT)
+        return CUDNN_STATUS_NOT_SUPPORTED;
     return CUDNN_STATUS_SUCCESS;
   }
   /// There is no data gradient and no weight gradient in INT8; channels and filters come in fours.
@@ -132,9 +135,10 @@ struct CudnnHostConvolution {
       });
     }
     const std::size_t to = written(), one = to == 0 ? 1 : 0, other = to == 2 ? 1 : 2;
-    auto* const sums = static_cast<float*>(data[to]);
     std::vector<double> exact(static_cast<std::size_t>(tensors[to].elements()));
     const auto operand = [&](std::size_t which, std::int64_t at) {
+      if (narrow())
+        return octavo::kernels::to_float(static_cast<const octavo::kernels::Bf16*>(data[which])[at]);
       const float value = static_cast<const float*>(data[which])[at];
       return tensor_cores ? cublaslt_host_operand(value, CUBLAS_COMPUTE_32F_FAST_TF32) : value;
     };
@@ -143,6 +147,12 @@ struct CudnnHostConvolution {
       exact[static_cast<std::size_t>(at[to])] +=
           static_cast<double>(operand(one, at[one])) * static_cast<double>(operand(other, at[other]));
     });
-    std::copy(exact.begin(), exact.end(), sums);
+    if (!narrow()) {
+      std::copy(exact.begin(), exact.end(), static_cast<float*>(data[to]));
+      return;
+    }
+    for (std::size_t i = 0; i < exact.size(); ++i)
+      static_cast<octavo::kernels::Bf16*>(data[to])[i] =
+          octavo::kernels::to_bf16(static_cast<float>(exact[i]));
   }
 };

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "cudnn_types.h"
+#include "floats.h"
 
 struct cudnnContext {
   cudaStream_t stream = nullptr;
