@@ -172,6 +172,7 @@ TEST_CASE("cuda: fibers notice barriers of TMA that are used wrongly") {
 TEST_CASE("cuda: fibers notice a block that leaves its cluster too early") {
   FiberBlock block(32, 1, false, false, 2);
   const auto run = [&](bool stays) {
+    blockIdx = {0, 0, 0};
     block.run([&] {
       if (threadIdx.x == 0) cu::init_barrier(4096, 1);
       cu::sync_cluster();
