@@ -145,6 +145,7 @@ TEST_CASE("scales of all weights, from what is known of each") {
             rows[k] = std::max(rows[k], cu::magnitude_of(w[at.element]));
           });
           std::vector<std::uint32_t> columns;
+          columns.reserve(ranges.size());
           for (const float range : ranges) columns.push_back(cu::magnitude_of(range));
           if (known == KnownMaxima::ranges) ranges = draw_floats(std::ssize(ranges), 13, 0.5F, 2.0F);
           const std::vector<std::uint32_t> zeros(count), poison(count, 1);

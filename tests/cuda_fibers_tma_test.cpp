@@ -28,7 +28,7 @@ Kind check(const ConvShape& shape, Product product, cu::ConvOptions options, uns
   options.tma = true;
   INFO(product_name(product) << " " << describe(shape) << " seed " << seed);
   const cu::ConvPlan plan = cu::plan_conv(shape, product, options);
-  REQUIRE(cu::refuse_tma(plan) == "");
+  REQUIRE(cu::refuse_tma(plan).empty());
   REQUIRE(plan.by_tma());
   const PlainOperands operands = draw_operands(shape, product, 1, 1);
   std::vector<std::int64_t> sums(static_cast<std::size_t>(plan.result_elements()), -1);

@@ -127,7 +127,7 @@ bool check_boxes(const ConvShape& shape, Product product, const cu::ConvOptions&
     REQUIRE(steps <= plan.gemm.splits * plan.gemm.split_steps);
     StepBoxes boxes(plan, tma, at);
     for (int j = 0; j < 4; ++j)
-      CHECK(boxes.difference(j == 0 ? 0 : j == 1 ? steps - 1 : static_cast<int>(draw(steps))) == "");
+      CHECK(boxes.difference(j == 0 ? 0 : j == 1 ? steps - 1 : static_cast<int>(draw(steps))).empty());
   }
   return true;
 }
@@ -177,27 +177,27 @@ TEST_CASE("cuda: TMA takes the layers of a residual network, all but the first")
 
 TEST_CASE("cuda: products that TMA does not take are told why, and threads copy them") {
   const ConvShape plain = conv(64, 9, 9, 64, 64, 3, 3, 1, 1);
-  for (Product product : all_products) CHECK(why_not(plain, product) == "");
+  for (Product product : all_products) CHECK(why_not(plain, product).empty());
   CHECK_THAT(why_not(plain, Product::forward, {.a_planes = 2}), ContainsSubstring("several planes"));
   CHECK_THAT(why_not(plain, Product::grad_weight, {.sample_classes = 24}),
              ContainsSubstring("sample classes"));
   CHECK_THAT(why_not(conv(64, 9, 9, 32, 64, 3, 3), Product::forward), ContainsSubstring("half of a step"));
-  CHECK(why_not(conv(64, 9, 9, 33, 64, 3, 3), Product::forward) == "");
+  CHECK(why_not(conv(64, 9, 9, 33, 64, 3, 3), Product::forward).empty());
   CHECK_THAT(why_not(conv(32, 9, 9, 64, 64, 3, 3), Product::grad_weight),
              ContainsSubstring("half of a step"));
-  CHECK(why_not(conv(5, 9, 9, 64, 64, 1, 1), Product::grad_weight) == "");  // flat: pixels follow the batch
+  CHECK(why_not(conv(5, 9, 9, 64, 64, 1, 1), Product::grad_weight).empty());  // flat: pixels follow the batch
   CHECK_THAT(why_not(conv(64, 9, 9, 72, 64, 3, 3), Product::grad_weight),
              ContainsSubstring("no multiple of 16"));
-  CHECK(why_not(conv(64, 9, 9, 72, 64, 1, 1, 2), Product::grad_weight) == "");
+  CHECK(why_not(conv(64, 9, 9, 72, 64, 1, 1, 2), Product::grad_weight).empty());
   CHECK_THAT(why_not(conv(2, 20, 20, 64, 64, 3, 3, 3), Product::grad_input),
              ContainsSubstring("4 classes of pixels"));
-  CHECK(why_not(conv(2, 20, 20, 64, 64, 3, 3, 3), Product::forward) == "");
+  CHECK(why_not(conv(2, 20, 20, 64, 64, 3, 3, 3), Product::forward).empty());
   CHECK_THAT(why_not(conv(2, 20, 20, 64, 64, 3, 3, 9), Product::forward),
              ContainsSubstring("range of im2col"));
-  CHECK(why_not(conv(2, 20, 300, 64, 64, 1, 3, 1, 0, 64), Product::forward) == "");
+  CHECK(why_not(conv(2, 20, 300, 64, 64, 1, 3, 1, 0, 64), Product::forward).empty());
   CHECK_THAT(why_not(conv(2, 20, 300, 64, 64, 1, 3, 1, 0, 65), Product::forward),
              ContainsSubstring("range of im2col"));
-  CHECK(why_not(conv(2, 20, 20, 64, 64, 3, 3, 1, 128), Product::forward) == "");
+  CHECK(why_not(conv(2, 20, 20, 64, 64, 3, 3, 1, 128), Product::forward).empty());
   CHECK_THAT(why_not(conv(2, 20, 20, 64, 64, 3, 3, 1, 129), Product::forward),
              ContainsSubstring("range of im2col"));
   const cu::ConvPlan copied = cu::plan_conv(conv(64, 9, 9, 32, 64, 3, 3), Product::forward, {.tma = true});
@@ -270,8 +270,8 @@ void check_both_refuse(const Change& change, const std::string& why) {
 }  // namespace
 
 TEST_CASE("cuda: the stand-in of the driver refuses what the driver's documentation does") {
-  CHECK(Encoded().tiled() == "");
-  CHECK(Encoded().im2col() == "");
+  CHECK(Encoded().tiled().empty());
+  CHECK(Encoded().im2col().empty());
   check_both_refuse([](Encoded& of) { of.address += 8; }, "aligned to 16");
   check_both_refuse([](Encoded& of) { of.rank = 6; }, "a rank");
   check_both_refuse([](Encoded& of) { of.size[1] = 0; }, "a size of 0");
@@ -285,7 +285,7 @@ TEST_CASE("cuda: the stand-in of the driver refuses what the driver's documentat
   of.box[3] = 257;
   CHECK_THAT(of.tiled(), ContainsSubstring("above 256"));
   of = {}, of.rank = 2;
-  CHECK(of.tiled() == "");
+  CHECK(of.tiled().empty());
   CHECK_THAT(of.im2col(), ContainsSubstring("3 to 5"));
   of = {}, of.lower[0] = -129;
   CHECK_THAT(of.im2col(), ContainsSubstring("corner"));
@@ -299,7 +299,7 @@ TEST_CASE("cuda: the stand-in of the driver refuses what the driver's documentat
 
 TEST_CASE("cuda: the stand-in of the copies refuses what the instructions do not take") {
   Encoded of;
-  REQUIRE(of.im2col() == "");
+  REQUIRE(of.im2col().empty());
   CHECK(TensorCopy(of.map, 512).im2col({0, 3, 2, 0}, {2, 2}).size() == 64 * 4);
   CHECK_THROWS_WITH(TensorCopy(of.map, 512).im2col({0, 4, 2, 0}, {2, 2}), ContainsSubstring("bounding box"));
   CHECK_THROWS_WITH(TensorCopy(of.map, 512).im2col({0, -2, 2, 0}, {2, 2}), ContainsSubstring("bounding box"));
