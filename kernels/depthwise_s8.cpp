@@ -33,7 +33,7 @@ class DepthwisePixelProduct final : public ConvS8 {
   }
   std::int64_t packed_bytes() const override { return packed_bytes_; }
   void pack(const std::int8_t* weights, void* packed, const Parallel& parallel) const override {
-    const std::int64_t blocks = ceil_div(shape_.c, isa_.block());
+    const std::int64_t blocks = ceil_div(shape_.c, isa_.block);
     parallel(static_cast<std::int64_t>(classes_.size()) * blocks, [&](std::int64_t item) {
       const PixelClass& pixels = classes_[static_cast<std::size_t>(item / blocks)];
       const auto pack = isa_.weight_bytes == 1 ? &DepthwisePixelProduct::pack_channels<std::int8_t>
@@ -43,10 +43,12 @@ class DepthwisePixelProduct final : public ConvS8 {
   }
   void run(const ConvArgs& args, const Parallel& parallel) const override {
     parallel(a_.n * row_parts, [&](std::int64_t item) {
-      for (const PixelClass& pixels : classes_)
-        for (std::int64_t i = pixels.h.size * (item % row_parts) / row_parts;
-             i < pixels.h.size * (item % row_parts + 1) / row_parts; ++i)
-          run_row(pixels, item / row_parts, i, args);
+      for (const PixelClass& pixels : classes_) {
+        const std::int64_t step = pixels.two_rows && args.a_planes * args.b_planes == 1 ? 2 : 1;
+        const std::int64_t steps = ceil_div(pixels.h.size, step), part = item % row_parts;
+        for (std::int64_t i = steps * part / row_parts; i < steps * (part + 1) / row_parts; ++i)
+          run_rows(pixels, item / row_parts, i * step, std::min(step, pixels.h.size - i * step), args);
+      }
       if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
     });
   }
@@ -54,46 +56,54 @@ class DepthwisePixelProduct final : public ConvS8 {
  private:
   struct PixelClass {
     ConvAxis h, w;
-    std::vector<std::int64_t> offsets, taps;  // filled up to whole units by taps of weight 0 (index -1)
-    bool sliding;                             // as in DepthwisePixels
-    std::int64_t weights, correction;         // where they start in the packed weights
+    std::vector<std::int64_t> offsets, taps;     // filled up to whole units by taps of weight 0 (index -1)
+    std::int64_t slide;                          // as in DepthwisePixels
+    bool two_rows;                               // may be taken together
+    std::vector<std::int64_t> second_offsets{};  // then: with the last row of taps of the second row
+    std::int64_t weights = 0, correction = 0;    // where they start in the packed weights
     std::int64_t units(const DepthwiseIsa& isa) const {
       return static_cast<std::int64_t>(offsets.size()) / isa.unit_taps;
     }
+    std::int64_t row_bytes(const DepthwiseIsa& isa) const { return units(isa) * isa.unit_bytes(); }
+    std::int64_t block_bytes(const DepthwiseIsa& isa) const { return row_bytes(isa) * (two_rows ? 2 : 1); }
   };
 
   void add_class(const ConvAxis& h, const ConvAxis& w) {
-    PixelClass pixels{.h = h,
-                      .w = w,
-                      .offsets = {},
-                      .taps = {},
-                      .sliding = slides(h, w),
-                      .weights = packed_bytes_,
-                      .correction = 0};
+    PixelClass pixels{.h = h, .w = w, .offsets = {}, .taps = {}, .slide = slide(h, w), .two_rows = false};
+    pixels.two_rows = pixels.slide == 1 && h.in_step == 1 && neighbours(h) &&
+                      static_cast<std::int64_t>(h.taps.size()) < isa_.unit_taps;
     for (const ConvAxis::Tap& tap_w : w.taps) {
       for (const ConvAxis::Tap& tap_h : h.taps) {
         pixels.offsets.push_back((a_.top + tap_h.in) * row_bytes(a_) +
                                  (a_.left + tap_w.in) * a_.channel_pitch);
         pixels.taps.push_back(tap_h.index * shape_.s + tap_w.index);
       }
-      if (pixels.sliding) fill_unit(pixels);
+      if (pixels.slide > 0) fill_unit(pixels);
     }
     fill_unit(pixels);
-    const std::int64_t blocks = ceil_div(shape_.c, isa_.block());
-    pixels.correction = pixels.weights + blocks * pixels.units(isa_) * isa_.unit_bytes();
-    packed_bytes_ = round_up(pixels.correction + blocks * isa_.block() * 4, 64);
+    if (pixels.two_rows) add_second_row(pixels);
+    const std::int64_t blocks = ceil_div(shape_.c, isa_.block);
+    pixels.weights = packed_bytes_;
+    pixels.correction = pixels.weights + blocks * pixels.block_bytes(isa_);
+    packed_bytes_ = round_up(pixels.correction + blocks * isa_.block * 4, 64);
     classes_.push_back(pixels);
   }
 
-  /// Units are columns of taps, no more of them than of taps in any order, and neighbours have them in
-  /// common.
-  bool slides(const ConvAxis& h, const ConvAxis& w) const {
+  static bool neighbours(const ConvAxis& axis) {
+    bool all = true;
+    for (std::size_t t = 1; t < axis.taps.size(); ++t)
+      all = all && axis.taps[t].in == axis.taps[t - 1].in + 1;
+    return all;
+  }
+
+  /// Units are columns of taps, no more of them than of taps in any order, and neighbours have one or two of
+  /// three in common.
+  std::int64_t slide(const ConvAxis& h, const ConvAxis& w) const {
     const auto rows = static_cast<std::int64_t>(h.taps.size()),
                columns = static_cast<std::int64_t>(w.taps.size());
-    bool neighbours = isa_.slides && columns == 3 && w.in_step == 1;
-    for (std::size_t t = 1; t < w.taps.size(); ++t)
-      neighbours = neighbours && w.taps[t].in == w.taps[t - 1].in + 1;
-    return neighbours && rows <= isa_.unit_taps && ceil_div(rows * columns, isa_.unit_taps) == columns;
+    const bool slides = isa_.slides && columns == 3 && w.in_step <= 2 && neighbours(w) &&
+                        rows <= isa_.unit_taps && ceil_div(rows * columns, isa_.unit_taps) == columns;
+    return slides ? w.in_step : 0;
   }
 
   void fill_unit(PixelClass& pixels) const {
@@ -103,29 +113,36 @@ class DepthwisePixelProduct final : public ConvS8 {
     }
   }
 
+  /// The second row's taps are those of the first one tap further down the column.
+  void add_second_row(PixelClass& pixels) const {
+    const std::size_t unit = static_cast<std::size_t>(isa_.unit_taps), rows = pixels.h.taps.size();
+    pixels.second_offsets = pixels.offsets;
+    for (std::size_t column = 0; column < pixels.offsets.size(); column += unit)
+      pixels.second_offsets[column + rows] = pixels.offsets[column + rows - 1] + row_bytes(a_);
+  }
+
   /// A block of channels.
   template <class Weight>
   void pack_channels(const PixelClass& pixels, std::int64_t block, const std::int8_t* weights,
                      std::uint8_t* packed) const {
-    const std::int64_t units = pixels.units(isa_), first = block * isa_.block();
-    auto* target = reinterpret_cast<Weight*>(packed + pixels.weights + block * units * isa_.unit_bytes());
+    const std::int64_t units = pixels.units(isa_), first = block * isa_.block;
+    auto* target = reinterpret_cast<Weight*>(packed + pixels.weights + block * pixels.block_bytes(isa_));
     auto* sums = reinterpret_cast<std::uint32_t*>(packed + pixels.correction) + first;
-    std::fill_n(sums, isa_.block(), 0u);
-    for (std::int64_t unit = 0; unit < units; ++unit)
-      for (std::int64_t quarter = 0; quarter < isa_.lanes; ++quarter)
-        for (std::int64_t lane = 0; lane < isa_.lanes; ++lane)
-          for (std::int64_t e = 0; e < 4; ++e) {
-            const std::int64_t channel = (lane * isa_.lanes + quarter) * 4 + e;
-            const std::int8_t* const filter = weights + (first + channel) * shape_.r * shape_.s;
-            std::int32_t sum = 0;
-            for (std::int64_t t = 0; t < isa_.unit_taps; ++t) {
-              const std::int64_t tap = pixels.taps[static_cast<std::size_t>(unit * isa_.unit_taps + t)];
-              const Weight weight = tap < 0 || first + channel >= shape_.c ? 0 : filter[tap];
-              *target++ = weight;  // little endian
-              sum += weight;
-            }
-            sums[channel] += static_cast<std::uint32_t>(sum) * a_.zero;
+    std::fill_n(sums, isa_.block, 0u);
+    for (std::int64_t row = 0; row < (pixels.two_rows ? 2 : 1); ++row)
+      for (std::int64_t unit = 0; unit < units; ++unit)
+        for (std::int64_t channel = 0; channel < isa_.block; ++channel) {
+          const std::int8_t* const filter = weights + (first + channel) * shape_.r * shape_.s;
+          std::int32_t sum = 0;
+          for (std::int64_t t = -row; t < isa_.unit_taps - row; ++t) {
+            const std::int64_t tap =
+                t < 0 ? -1 : pixels.taps[static_cast<std::size_t>(unit * isa_.unit_taps + t)];
+            const Weight weight = tap < 0 || first + channel >= shape_.c ? 0 : filter[tap];
+            *target++ = weight;  // little endian
+            sum += weight;
           }
+          if (row == 0) sums[channel] += static_cast<std::uint32_t>(sum) * a_.zero;
+        }
   }
 
   /// The result is larger than a cache.
@@ -133,7 +150,9 @@ class DepthwisePixelProduct final : public ConvS8 {
     return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
 
-  void run_row(const PixelClass& pixels, std::int64_t n, std::int64_t i, const ConvArgs& args) const {
+  /// Output rows i to i + rows of a class.
+  void run_rows(const PixelClass& pixels, std::int64_t n, std::int64_t i, std::int64_t rows,
+                const ConvArgs& args) const {
     const std::int64_t out_h = forward_ ? shape_.ho : shape_.h, out_w = forward_ ? shape_.wo : shape_.w;
     const std::int64_t y = pixels.h.first + i * pixels.h.step;
     const std::int64_t first = ((n * out_h + y) * out_w + pixels.w.first) * shape_.c;
@@ -142,14 +161,18 @@ class DepthwisePixelProduct final : public ConvS8 {
         .in = static_cast<const std::uint8_t*>(args.a) + n * sample_bytes(a_) +
               i * pixels.h.in_step * row_bytes(a_),
         .in_step = pixels.w.in_step * a_.channel_pitch,
-        .offsets = pixels.offsets.data(),
+        .offsets = (rows == 2 ? pixels.second_offsets : pixels.offsets).data(),
         .units = pixels.units(isa_),
-        .sliding = pixels.sliding,
+        .slide = pixels.slide,
         .weights = packed + pixels.weights,
+        .block_bytes = pixels.block_bytes(isa_),
+        .row_bytes = pixels.row_bytes(isa_),
         .correction = reinterpret_cast<const std::int32_t*>(packed + pixels.correction),
         .channels = shape_.c,
         .pixels = pixels.w.size,
+        .rows = rows,
         .out_step = pixels.w.step * shape_.c,
+        .out_row = pixels.h.step * out_w * shape_.c,
         .a_scale = args.a_scale[args.a_scale_vector ? n : 0],
         .b_scale = args.b_scale,
         .b_scale_vector = args.b_scale_vector,
@@ -180,8 +203,8 @@ class DepthwisePixelProduct final : public ConvS8 {
     if (row.b_scale_vector) piece.b_scale += channel;
     piece.sums = sums, piece.sums_pitch = piece_channels;
     const std::uint8_t* in = piece.in;
-    const auto* weights = static_cast<const std::uint8_t*>(row.weights) +
-                          channel / isa_.block() * row.units * isa_.unit_bytes();
+    const auto* weights =
+        static_cast<const std::uint8_t*>(row.weights) + channel / isa_.block * row.block_bytes;
     for (int j = 0; j < args.b_planes; ++j)
       for (int i = 0; i < args.a_planes; ++i) {
         piece.in = in + i * plane_stride(a_);

@@ -6,19 +6,19 @@
 
 namespace octavo::kernels {
 
-/// A run of output pixels in one image row. Channels come in blocks, taps in units: weights are
-/// [block][unit][quarter][lane][channel e][tap], where channel = (lane * quarters + quarter) * 4 + e of the
-/// block.
+/// A run of output pixels in one image row, or in two rows below each other. Channels come in blocks, taps in
+/// units: weights are [block][row][unit][channel][tap].
 struct DepthwisePixels {
   const std::uint8_t* in;       // first pixel
   std::int64_t in_step;         // bytes from pixel to pixel
   const std::int64_t* offsets;  // bytes from a pixel to its taps, [units * taps per unit]
   std::int64_t units;
-  bool sliding;  // unit u + 1 of a pixel is unit u of the next: each is a column of taps
+  std::int64_t slide;  // three units are columns of taps, of which the next pixel has all but so many; or 0
   const void* weights;
-  const std::int32_t* correction;  // subtracted, per channel
-  std::int64_t channels, pixels;
-  std::int64_t out_step;  // elements from pixel to pixel
+  std::int64_t block_bytes, row_bytes;  // of weights, from block to block and from row to row
+  const std::int32_t* correction;       // subtracted, per channel
+  std::int64_t channels, pixels, rows;
+  std::int64_t out_step, out_row;  // elements from pixel to pixel and from row to row
   float a_scale;
   const float* b_scale;  // per channel when b_scale_vector
   bool b_scale_vector;
@@ -27,8 +27,8 @@ struct DepthwisePixels {
   bool accumulate;
   bool stream;  // may write around the caches; only without accumulate
   std::int64_t* integers;
-  // Several planes: sums [pixels][sums_pitch] (+)= sum 2^shift, modulo 2^64; the call with `last` finishes
-  // them.
+  // Several planes, one row: sums [pixels][sums_pitch] (+)= sum 2^shift, modulo 2^64; the call with `last`
+  // finishes them.
   std::int64_t* sums;  // or null
   std::int64_t sums_pitch = 0;
   int shift = 0;
@@ -41,22 +41,25 @@ struct DepthwiseRows {
   const std::uint8_t* g;
   bool x_offset;  // x is u8 = value + 128, as g, and not the value itself
   std::int64_t x_sample, x_row, x_pixel, g_sample, g_row, g_pixel;  // bytes from one to the next
-  const std::int64_t* offsets;                                      // bytes from a pixel to its taps
-  std::int64_t taps, channels, rows_per_sample, pixels_per_row;
+  std::int64_t tap_rows, tap_columns;
+  std::int64_t x_tap_row, x_tap_column;  // bytes from tap to tap
+  std::int64_t channels, padded;         // channels filled up to whole blocks
+  std::int64_t rows_per_sample, pixels_per_row;
   std::int64_t row_begin, row_end;
   const std::int64_t* order;  // of the samples that rows count through, or null
-  std::int32_t* sums;         // [taps][channels], overwritten
+  std::int32_t* sums;         // [taps + 1][pitch], channels filled up to whole blocks, overwritten
+  std::int64_t pitch;         // the last are the sums of G itself
 };
 
 struct DepthwiseIsa {
-  std::int64_t lanes;      // of 128 bits in a vector; there are as many quarters
+  std::int64_t block;      // channels
   std::int64_t unit_taps;  // taps that one multiplication joins
   std::int64_t weight_bytes;
-  bool slides;  // takes DepthwisePixels::sliding with three units
+  bool slides;  // takes DepthwisePixels::slide and two rows
   void (*pixels)(const DepthwisePixels&);
   void (*rows)(const DepthwiseRows&);
-  std::int64_t block() const { return lanes * lanes * 4; }
-  std::int64_t unit_bytes() const { return block() * unit_taps * weight_bytes; }
+  std::int64_t unit_bytes() const { return block * unit_taps * weight_bytes; }
+  std::int64_t padded(std::int64_t channels) const { return (channels + block - 1) / block * block; }
 };
 
 /// Bytes between the rows, and between the samples, of a `rows` view.

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
+/// Tasks are parts of the rows, which have so many at least, times pieces of the channels.
+constexpr std::int64_t wanted_tasks = 32, least_rows = 16, piece_channels = 64;
 /// Results that one thread joins at a time.
 constexpr std::int64_t join_size = 1024;
 
@@ -38,14 +40,13 @@ struct Run {
 class DepthwiseGradWeight final : public ConvS8 {
  public:
   DepthwiseGradWeight(const DepthwiseIsa& isa, const ConvShape& shape, const View& a, const View& b)
-      : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho) {
+      : isa_(isa), shape_(shape), a_(a), b_(b), rows_(shape.n * shape.ho), channels_(isa.padded(shape.c)) {
     const std::int64_t needed = ceil_div(rows_, longest_s8_sum / shape.wo);
-    const std::int64_t parts = std::min(rows_, std::max<std::int64_t>(needed, 32));
+    const std::int64_t parts =
+        std::min(rows_, std::max(needed, std::clamp<std::int64_t>(rows_ / least_rows, 1, wanted_tasks)));
+    pieces_ = std::min(ceil_div(shape.c, piece_channels), ceil_div(wanted_tasks, parts));
     for (std::int64_t part = 0; part < parts; ++part)
       parts_.push_back({rows_ * part / parts, rows_ * (part + 1) / parts});
-    for (std::int64_t r = 0; r < shape.r; ++r)
-      for (std::int64_t s = 0; s < shape.s; ++s)
-        offsets_.push_back(r * shape.dilation_h * row_bytes(a) + s * shape.dilation_w * a.channel_pitch);
   }
   std::int64_t scratch_bytes(const ConvArgs& args) const override { return lay_out(args).bytes; }
 
@@ -54,7 +55,9 @@ class DepthwiseGradWeight final : public ConvS8 {
     if (args.sample_class) cut_classes(run);
     for (int j = 0; j < args.b_planes; ++j)
       for (int i = 0; i < args.a_planes; ++i) {
-        parallel(run.count, [&](std::int64_t part) { run_part(part, i, j, run); });
+        parallel(run.count * pieces_, [&](std::int64_t task) {
+          run_part(task / pieces_, piece_begin(task % pieces_), piece_begin(task % pieces_ + 1), i, j, run);
+        });
         parallel(ceil_div(sums(), join_size), [&](std::int64_t chunk) {
           const std::int64_t begin = chunk * join_size, end = std::min(sums(), begin + join_size);
           run.direct() ? join(begin, end, run) : join_terms(begin, end, i, j, run);
@@ -63,7 +66,16 @@ class DepthwiseGradWeight final : public ConvS8 {
   }
 
  private:
-  std::int64_t sums() const { return shape_.r * shape_.s * shape_.c; }
+  /// Of a part, [tap][channel], and with the sums of G behind them.
+  std::int64_t sums() const { return shape_.r * shape_.s * channels_; }
+  std::int64_t part_sums() const { return sums() + channels_; }
+  std::int64_t piece_begin(std::int64_t piece) const {
+    const std::int64_t units = ceil_div(shape_.c, piece_channels);
+    return std::min(shape_.c, units * piece / pieces_ * piece_channels);
+  }
+  const std::int32_t* sums_of(std::int64_t part, const Run& run) const {
+    return static_cast<const std::int32_t*>(run.args.scratch) + part * part_sums();
+  }
   std::int64_t plain_parts() const { return static_cast<std::int64_t>(parts_.size()); }
 
   Run lay_out(const ConvArgs& args) const {
@@ -74,7 +86,7 @@ class DepthwiseGradWeight final : public ConvS8 {
     run.levels = SumLevels::of(rows_ * shape_.wo, most_parts, args.a_planes, args.b_planes,
                                classes ? most_sample_class / 2 : 0);
     run.accumulators = run.levels.count * (classes ? 2 : 1);
-    run.totals_at = ceil_div(most_parts * sums() * 4, 64) * 64;
+    run.totals_at = ceil_div(most_parts * part_sums() * 4, 64) * 64;
     run.order_at = run.totals_at + (run.direct() ? 0 : run.accumulators * sums() * 8);
     run.bytes = run.order_at;
     if (classes) run.bytes += shape_.n * 8 + most_parts * static_cast<std::int64_t>(sizeof(Part));
@@ -100,12 +112,13 @@ class DepthwiseGradWeight final : public ConvS8 {
     }
   }
 
-  void run_part(std::int64_t part, int a_plane, int b_plane, const Run& run) const {
+  void run_part(std::int64_t part, std::int64_t channel, std::int64_t channel_end, int a_plane, int b_plane,
+                const Run& run) const {
     const std::int64_t before =
-        (a_.top - shape_.pad_h) * row_bytes(a_) + (a_.left - shape_.pad_w) * a_.channel_pitch;
+        (a_.top - shape_.pad_h) * row_bytes(a_) + (a_.left - shape_.pad_w) * a_.channel_pitch + channel;
     isa_.rows({.x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) + before,
                .g = static_cast<const std::uint8_t*>(run.args.b) + b_plane * plane_stride(b_) +
-                    b_.top * row_bytes(b_) + b_.left * b_.channel_pitch,
+                    b_.top * row_bytes(b_) + b_.left * b_.channel_pitch + channel,
                .x_offset = a_.zero != 0,
                .x_sample = sample_bytes(a_),
                .x_row = shape_.stride_h * row_bytes(a_),
@@ -113,22 +126,25 @@ class DepthwiseGradWeight final : public ConvS8 {
                .g_sample = sample_bytes(b_),
                .g_row = row_bytes(b_),
                .g_pixel = b_.channel_pitch,
-               .offsets = offsets_.data(),
-               .taps = shape_.r * shape_.s,
-               .channels = shape_.c,
+               .tap_rows = shape_.r,
+               .tap_columns = shape_.s,
+               .x_tap_row = shape_.dilation_h * row_bytes(a_),
+               .x_tap_column = shape_.dilation_w * a_.channel_pitch,
+               .channels = channel_end - channel,
                .rows_per_sample = shape_.ho,
                .pixels_per_row = shape_.wo,
                .row_begin = run.parts[part].row_begin,
                .row_end = run.parts[part].row_end,
                .order = run.order,
-               .sums = static_cast<std::int32_t*>(run.args.scratch) + part * sums()});
+               .sums = static_cast<std::int32_t*>(run.args.scratch) + part * part_sums() + channel,
+               .pitch = channels_});
   }
 
   /// Elements [begin, end) of [tap][channel] of all parts.
   void join(std::int64_t begin, std::int64_t end, const Run& run) const {
     std::int64_t total[join_size] = {};
     for (std::int64_t part = 0; part < run.count; ++part) {
-      const std::int32_t* more = static_cast<const std::int32_t*>(run.args.scratch) + part * sums() + begin;
+      const std::int32_t* more = sums_of(part, run) + begin;
       for (std::int64_t i = 0; i < end - begin; ++i) total[i] += more[i];
     }
     for (std::int64_t i = begin; i < end; ++i) store<std::int64_t>(i, {total[i - begin]}, run.args);
@@ -148,7 +164,7 @@ class DepthwiseGradWeight final : public ConvS8 {
       if (next.odd != joined.odd || (terms << down) + more_terms > longest_s8_sum) break;
       terms = (terms << down) + more_terms;
       joined.shift = next.shift;
-      const std::int32_t* more = static_cast<const std::int32_t*>(run.args.scratch) + part * sums() + begin;
+      const std::int32_t* more = sums_of(part, run) + begin;
       if (part == first) std::copy_n(more, end - begin, sum);
       for (std::int64_t i = 0; part > first && i < end - begin; ++i) sum[i] = (sum[i] << down) + more[i];
     }
@@ -185,16 +201,16 @@ class DepthwiseGradWeight final : public ConvS8 {
 
   template <class Int>
   void store(std::int64_t i, const ClassSums<Int>& both, const ConvArgs& args) const {
-    const std::int64_t c = i % shape_.c, index = c * shape_.r * shape_.s + i / shape_.c;
-    store_sum(args, index, sums() + index, both, c, c);
+    const std::int64_t c = i % channels_, taps = shape_.r * shape_.s, index = c * taps + i / channels_;
+    if (c < shape_.c) store_sum(args, index, shape_.c * taps + index, both, c, c);
   }
 
   const DepthwiseIsa& isa_;
   ConvShape shape_;
   View a_, b_;
-  std::int64_t rows_;
+  std::int64_t rows_, channels_;  // channels: filled up to whole blocks
+  std::int64_t pieces_ = 1;
   std::vector<Part> parts_;
-  std::vector<std::int64_t> offsets_;
 };
 
 }  // namespace

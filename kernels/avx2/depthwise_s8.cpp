@@ -3,7 +3,7 @@
 #include <immintrin.h>
 
 #include "avx2/float_vectors.h"
-#include "depthwise_s8_lanes.h"
+#include "depthwise_s8_rows.h"
 
 namespace octavo::kernels {
 namespace {
@@ -12,7 +12,8 @@ struct Ops {
   using Vector = __m256i;
   using Floats = __m256;
   static constexpr int quarters = 2, unit_taps = 2;
-  static constexpr bool slides = false;  // 16 registers do not hold three units
+  static constexpr std::int64_t width = quarters * 4;  // channels of a vector
+  static constexpr bool slides = false;                // 16 registers do not hold three units
 
   static Vector load(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
   static Vector first(std::int64_t count) {
@@ -55,7 +56,7 @@ struct Ops {
     stream(target, first), stream(target + 8, second);
   }
   static void store(std::int32_t* target, Vector value) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(target), value);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), value);
   }
   static __m256 broadcast(float value) { return _mm256_set1_ps(value); }
   static __m256 to_float(Vector value) { return _mm256_cvtepi32_ps(value); }
@@ -70,13 +71,25 @@ struct Ops {
   static Vector remove_offset(Vector value) { return _mm256_sub_epi16(value, _mm256_set1_epi16(128)); }
   static Vector dot(Vector acc, Vector a, Vector b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 
-  static Vector widen(const std::uint8_t* source) {
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+  static __m128i load16(const std::uint8_t* source) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
   }
+  /// In lane l, out[q] has the taps of channels 8 l + 4 q to 8 l + 4 q + 3.
   static void interleave(const std::uint8_t* const (&taps)[2], Vector (&out)[2]) {
-    const Vector a = widen(taps[0]), b = widen(taps[1]);
+    const Vector a = _mm256_cvtepu8_epi16(load16(taps[0])), b = _mm256_cvtepu8_epi16(load16(taps[1]));
     out[0] = _mm256_unpacklo_epi16(a, b);
     out[1] = _mm256_unpackhi_epi16(a, b);
+  }
+
+  /// The same with channels in order.
+  template <int vectors>
+  static void interleave_in_order(const std::uint8_t* const (&taps)[2], Vector (&out)[vectors]) {
+    const auto widen = [](const std::uint8_t* tap) {
+      return _mm256_cvtepu8_epi16(_mm_shuffle_epi32(load16(tap), 0xd8));
+    };
+    const Vector a = widen(taps[0]), b = widen(taps[1]);
+    out[0] = _mm256_unpacklo_epi16(a, b);
+    if constexpr (vectors == 2) out[1] = _mm256_unpackhi_epi16(a, b);
   }
 
   /// From [quarter][lane] to the order of the channels.
@@ -90,6 +103,6 @@ struct Ops {
 }  // namespace
 
 extern const DepthwiseIsa depthwise_isa_avx2;
-const DepthwiseIsa depthwise_isa_avx2 = {2, 2, 2, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+const DepthwiseIsa depthwise_isa_avx2 = {16, 2, 2, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
 
 }  // namespace octavo::kernels

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 #include "avx512vnni/float_vectors.h"
-#include "depthwise_s8_lanes.h"
+#include "depthwise_s8_rows.h"
 
 namespace octavo::kernels {
 namespace {
@@ -11,6 +11,7 @@ struct Ops {
   using Vector = __m512i;
   using Floats = __m512;
   static constexpr int quarters = 4, unit_taps = 4;
+  static constexpr std::int64_t width = quarters * 4;  // channels of a vector
   static constexpr bool slides = true;
 
   static Vector load(const void* source) { return _mm512_loadu_si512(source); }
@@ -46,7 +47,7 @@ struct Ops {
   static void stream_two(Bf16* target, __m512 first, __m512 second) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(target), narrow_two(first, second));
   }
-  static void store(std::int32_t* target, Vector value) { _mm512_store_si512(target, value); }
+  static void store(std::int32_t* target, Vector value) { _mm512_storeu_si512(target, value); }
   static __m512 broadcast(float value) { return _mm512_set1_ps(value); }
   static __m512 to_float(Vector value) { return _mm512_cvtepi32_ps(value); }
   static __m512 to_float(const std::int64_t (&sums)[16]) {
@@ -60,14 +61,31 @@ struct Ops {
   static Vector remove_offset(Vector value) { return _mm512_xor_si512(value, _mm512_set1_epi8(-128)); }
   static Vector dot(Vector acc, Vector a, Vector b) { return _mm512_dpbusd_epi32(acc, a, b); }
 
-  static void interleave(const std::uint8_t* const (&taps)[4], Vector (&out)[4]) {
-    const Vector a = load(taps[0]), b = load(taps[1]), c = load(taps[2]), d = load(taps[3]);
-    const Vector ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
-    const Vector cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+  /// In lane l, out[q] has the taps of channels 16 l + 4 q to 16 l + 4 q + 3.
+  static void interleave(const Vector (&taps)[4], Vector (&out)[4]) {
+    const Vector ab_low = _mm512_unpacklo_epi8(taps[0], taps[1]),
+                 ab_high = _mm512_unpackhi_epi8(taps[0], taps[1]);
+    const Vector cd_low = _mm512_unpacklo_epi8(taps[2], taps[3]),
+                 cd_high = _mm512_unpackhi_epi8(taps[2], taps[3]);
     out[0] = _mm512_unpacklo_epi16(ab_low, cd_low);
     out[1] = _mm512_unpackhi_epi16(ab_low, cd_low);
     out[2] = _mm512_unpacklo_epi16(ab_high, cd_high);
     out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
+  }
+  static void interleave(const std::uint8_t* const (&taps)[4], Vector (&out)[4]) {
+    interleave({load(taps[0]), load(taps[1]), load(taps[2]), load(taps[3])}, out);
+  }
+
+  /// The same with channels in order: four of them change places before.
+  template <int vectors>
+  static void interleave_in_order(const std::uint8_t* const (&taps)[4], Vector (&out)[vectors]) {
+    const Vector order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const auto lanes = [order](const std::uint8_t* tap) {
+      return _mm512_permutexvar_epi32(order, load(tap));
+    };
+    Vector all[4];
+    interleave({lanes(taps[0]), lanes(taps[1]), lanes(taps[2]), lanes(taps[3])}, all);
+    for (int v = 0; v < vectors; ++v) out[v] = all[v];
   }
 
   /// From [quarter][lane] to the order of the channels: a transpose of 4 x 4 lanes.
@@ -85,6 +103,6 @@ struct Ops {
 
 extern const DepthwiseIsa depthwise_isa_avx512vnni;
 const DepthwiseIsa depthwise_isa_avx512vnni = {
-    4, 4, 1, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
+    64, 4, 1, Ops::slides, depthwise_pixels<Ops>, depthwise_rows<Ops>};
 
 }  // namespace octavo::kernels
