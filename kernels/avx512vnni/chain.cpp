@@ -120,9 +120,14 @@ struct Simd {
       __m512 t = _mm512_mul_ps(x, inverse);
       const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
       saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
-      // A NaN is not ordered with itself and becomes zero here.
-      t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
-      t = _mm512_min_ps(t, limit_);
+      if constexpr (wide) {
+        // A NaN is not ordered with itself and becomes zero here.
+        t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
+        t = _mm512_min_ps(t, limit_);
+      } else {
+        // A NaN stays, is converted to 2^31, and of that the lowest byte is zero.
+        t = _mm512_min_ps(limit_, _mm512_max_ps(lowest_, t));
+      }
       if (wide && odd_) t = _mm512_mul_ps(_mm512_sub_ps(t, _mm512_set1_ps(1.0f)), _mm512_set1_ps(0.5f));
       const __mmask16 coarse =
           wide && flagged_ ? _mm512_cmp_ps_mask(_mm512_abs_ps(t), _mm512_set1_ps(128.0f), _CMP_GE_OQ) : 0;
