@@ -33,7 +33,9 @@ void run_kernels(const cu::ChainPass& pass, unsigned seed) {
   launch(cu::chain_blocks(pass), seed, [&] {
     pass.quantizes() ? cu::chain_sums_kernel<true>(pass, walk) : cu::chain_sums_kernel<false>(pass, walk);
   });
-  launch(cu::ceil_div(2 * l.c, cu::chain_threads), seed, [&] { cu::join_sums_kernel(pass, walk.chunks); });
+  launch(cu::ceil_div(2 * l.c, cu::chain_threads), seed, [&] {
+    cu::join_sums_kernel(static_cast<const double*>(pass.scratch), walk.chunks, l.c, pass.sum_v, pass.sum_vx);
+  });
 }
 
 void check(const ChainCase& c) {

@@ -41,6 +41,46 @@ TEST_CASE("batches of one sample", "[training]") {
   require_equal_training(with({"data.batch=1", "precision=" + policy}, scales), 3);
 }
 
+TEST_CASE("sums of batch norm from the product before it", "[training]") {
+  const Overrides options = GENERATE(Overrides{"precision=unified_int8", "precision.edges=bf16"},
+                                     Overrides{"precision=auto", "gradient.accumulate=2", "data.batch=6"},
+                                     Overrides{"precision=int8_minmax", "train.recompute=[stem, bn1, pair]"});
+  INFO(options[0] << " " << options.back());
+  const TemporaryFolder folder;
+  const Overrides overrides = with({"model.file=summed.yaml", "data.batch=3"}, options);
+  const auto cpu = engine_of(folder, overrides, "cpu"), gpu = engine_of(folder, overrides, "cuda");
+  ::setenv("OCTAVO_CUDA_EPILOGUE_SUMS", "0", 1);
+  const auto apart = engine_of(folder, overrides, "cuda");
+  apart->step();
+  ::unsetenv("OCTAVO_CUDA_EPILOGUE_SUMS");
+  require_equal_steps(*cpu, *gpu, 3);
+  for (int i = 0; i < 2; ++i) apart->step();
+  require_equal(gpu->state().model, apart->state().model);
+
+  const auto told = [](Engine& engine) {
+    Plan& plan = engine.training_plan();
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
+      if (static_cast<device::PlanMemory&>(*plan.device).product(i, 0).sums)
+        names.push_back(plan.graph.nodes[i].name);
+    return names;
+  };
+  const bool narrow = options.back() == "precision.edges=bf16";
+  CHECK(told(*gpu) == (narrow ? std::vector<std::string>{"stem", "pair"}
+                              : std::vector<std::string>{"stem", "pair", "small"}));
+  CHECK(told(*apart).empty());
+  const Graph& graph = gpu->training_plan().graph;
+  int pairs = 0;
+  for (const Node& node : graph.nodes) {
+    if (node.sums_from < 0) continue;
+    const Node& product = graph.nodes[static_cast<std::size_t>(node.sums_from)];
+    CHECK((product.tells_sums && product.outputs[0] == node.chain[0].inputs[0]));
+    CHECK((!product.repeated && !node.repeated));
+    ++pairs;
+  }
+  CHECK(pairs == 5);
+}
+
 TEST_CASE("networks of the zoo on the device", OCTAVO_LARGE) {
   register_step_runner("cuda", device::make_cuda_steps);
   struct Network {

@@ -156,6 +156,7 @@ struct OpDef {
   bool passes_gradient = false;     ///< the gradient of every input is the gradient of output 0
   bool adds_to_grad_input = false;  ///< backward() honours accumulate_input()
   bool takes_bf16 = false;  ///< internal: tensors may be bfloat16, read with float_input() and the like
+  bool sums_first = false;  ///< internal: chain_forward in training begins with sums of its first input
   /// Ops that are a pointwise step of their first input; set both or none. forward/backward may then stay
   /// empty.
   std::function<void(OpContext&, ChainBuilder&)> chain_forward, chain_backward;

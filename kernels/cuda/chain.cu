@@ -30,8 +30,8 @@ void run_sums(const ChainPass& pass, const std::string& what, cudaStream_t strea
   launch(kernel,
          {static_cast<unsigned>(chain_blocks(pass)), chain_threads, stream, bins_bytes(pass, kernel, what)},
          what, pass, walk);
-  const auto joins = static_cast<unsigned>(ceil_div(std::int64_t{2} * pass.layout.c, chain_threads));
-  launch(join_sums_kernel, {joins, chain_threads, stream, 0, "join of sums"}, what, pass, walk.chunks);
+  join_chunks(static_cast<const double*>(pass.scratch), walk.chunks, pass.layout.c, pass.sum_v, pass.sum_vx,
+              what, stream);
 }
 
 __global__ void set_draws_kernel(const StepCounter* counter, const DrawStream* streams, int count,
@@ -51,6 +51,13 @@ void run_chain(const ChainPass& pass, cudaStream_t stream) {
   launch(kernel,
          {static_cast<unsigned>(chain_blocks(pass)), chain_threads, stream, bins_bytes(pass, kernel, what)},
          what, pass);
+}
+
+void join_chunks(const double* sums, int chunks, int channels, double* sum_v, double* sum_vx,
+                 const std::string& what, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(ceil_div(std::int64_t{2} * channels, chain_threads));
+  launch(join_sums_kernel, {blocks, chain_threads, stream, 0, "join of sums"}, what, sums, chunks, channels,
+         sum_v, sum_vx);
 }
 
 void set_draws(const StepCounter* counter, const DrawStream* streams, int count, Draws* draws,

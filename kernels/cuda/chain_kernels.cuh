@@ -134,13 +134,12 @@ __global__ void __launch_bounds__(chain_threads, copies ? 1 : 2)
 
 /// Adds the chunks in order, a channel of a sum a thread.
 static __global__ void __launch_bounds__(chain_threads, 2)
-    join_sums_kernel(const __grid_constant__ ChainPass pass, int chunks) {
-  const std::int64_t c = pass.layout.c, at = blockIdx.x * std::int64_t{chain_threads} + threadIdx.x;
+    join_sums_kernel(const double* sums, int chunks, std::int64_t c, double* sum_v, double* sum_vx) {
+  const std::int64_t at = blockIdx.x * std::int64_t{chain_threads} + threadIdx.x;
   if (at >= 2 * c) return;
-  double* out = at < c ? pass.sum_v : pass.sum_vx;
+  double* out = at < c ? sum_v : sum_vx;
   double total = 0;
-  for (int chunk = 0; chunk < chunks; ++chunk)
-    total += static_cast<const double*>(pass.scratch)[chunk * 2 * c + at];
+  for (int chunk = 0; chunk < chunks; ++chunk) total += sums[chunk * 2 * c + at];
   if (out != nullptr) out[at % c] = total;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "epilogue.h"
+#include "result_sums.h"
 #include "sample_order.h"
 
 namespace octavo::kernels::cuda {
@@ -15,6 +16,7 @@ struct ConvRun {
   const SampleOrder* order = nullptr;  // null: no sample classes
   std::int32_t* parts = nullptr;       // null: there is one part, and the epilogue stores results
   Epilogue epilogue;
+  ResultSums sums;  // beside results that the epilogue stores
 };
 
 }  // namespace octavo::kernels::cuda

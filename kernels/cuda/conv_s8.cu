@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "conv_s8_kernel.cuh"
+#include "conv_sums.h"
 #include "conv_tma.h"
 #include "join_parts_kernel.cuh"
 #include "launch.h"
@@ -115,12 +116,13 @@ std::string refuse_family(Family family) {
   return {};
 }
 
-void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream, const SampleOrder* order) {
-  run_conv(plan, args, active_family(), stream, order);
+void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream, const SampleOrder* order,
+              const ConvSums* sums) {
+  run_conv(plan, args, active_family(), stream, order, sums);
 }
 
 void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStream_t stream,
-              const SampleOrder* order) {
+              const SampleOrder* order, const ConvSums* sums) {
   const std::string& what = plan.name;
   check_arguments(plan, args, order);
   if (!plan.direct()) check_pointer(args.scratch, "scratch", what, alignof(std::int32_t));
@@ -136,10 +138,12 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
               .order = order,
               .parts = plan.direct() ? nullptr : static_cast<std::int32_t*>(args.scratch),
               .epilogue = epilogue_of(plan, args)};
+  if (sums != nullptr) run.sums = begin_sums(plan, run, *sums, stream);
   if (plan.by_tma())
     launch_conv_tma(plan, run, stream);
   else
     launch_conv(plan, family, run, stream);
+  if (sums != nullptr) end_sums(plan, *sums, run.sums, stream);
   if (!plan.direct()) join_parts(plan, run, stream);
 }
 

@@ -22,11 +22,20 @@ struct Epilogue {
   bool accumulate = false;
 };
 
-/// value * scale [+ bias] [+ out] into result `element`, of scales a and b, filter b.
-OCTAVO_HD constexpr void store_value(const Epilogue& e, std::int64_t element, int a, int b, float value) {
+/// value * scale [+ bias], of scales a and b, filter b.
+OCTAVO_HD constexpr float scaled_value(const Epilogue& e, int a, int b, float value) {
   const float scale = e.a_scale[e.a_scale_vector ? a : 0] * e.b_scale[e.b_scale_vector ? b : 0];
   value = value * scale;
   if (e.bias != nullptr) value = value + e.bias[b];
+  return value;
+}
+/// As it lies in memory.
+OCTAVO_HD constexpr float rounded_value(const Epilogue& e, float value) {
+  return e.type == FloatType::f32 ? value : to_float(to_bf16(value));
+}
+
+/// Such a value [+ out] into result `element`.
+OCTAVO_HD constexpr void store_scaled(const Epilogue& e, std::int64_t element, float value) {
   if (e.type == FloatType::f32) {
     auto* out = static_cast<float*>(e.out) + element;
     *out = e.accumulate ? value + *out : value;
@@ -34,6 +43,10 @@ OCTAVO_HD constexpr void store_value(const Epilogue& e, std::int64_t element, in
     auto* out = static_cast<Bf16*>(e.out) + element;
     *out = to_bf16(e.accumulate ? value + to_float(*out) : value);
   }
+}
+
+OCTAVO_HD constexpr void store_value(const Epilogue& e, std::int64_t element, int a, int b, float value) {
+  store_scaled(e, element, scaled_value(e, a, b, value));
 }
 
 template <class Int>

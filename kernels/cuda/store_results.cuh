@@ -12,9 +12,9 @@ template <class Shape, bool by_class>
 struct ResultTile {
   const ImplicitGemm& g;
   const ConvRun& run;
-  const RowResult* rows;     // of the tile
-  const std::int32_t* wait;  // result_word()
-  std::int64_t left;         // rows from the tile's first on
+  const RowResult* rows;         // of the tile
+  const std::int32_t* wait;      // result_word()
+  std::int64_t first_row, left;  // rows from the tile's first on
   int group, first_filter, sum;
 
   __device__ void store(int place, int row, int column) const {
@@ -32,6 +32,8 @@ struct ResultTile {
   __device__ void store_turn(int turn) const {
     if (by_class || g.images_inside)
       store_columns(turn);
+    else if (run.sums.lane_sums != nullptr)
+      store_lanes(turn);
     else
       store_rows(turn);
   }
@@ -49,6 +51,37 @@ struct ResultTile {
 #pragma unroll
       for (int column = threadIdx.x % 32; column < Shape::n; column += 32)
         store(place, waiting_row<Shape>(place, turn), column);
+  }
+
+  /// Rows, and sums by channel: a warp takes one lane of a piece and 32 columns, row by row. All rows of a
+  /// piece wait, one after the other (refuse_sums).
+  __device__ void store_lanes(int turn) const {
+    constexpr int column_groups = Shape::n / 32;
+    const int pieces = static_cast<int>(ceil_div(waiting_rows<Shape>, run.sums.piece));
+    for (int i = threadIdx.x / 32; i < pieces * run.sums.lanes * column_groups; i += warps) {
+      const int lane = i / column_groups % run.sums.lanes;
+      const int place = i / column_groups / run.sums.lanes * run.sums.piece;
+      store_lane(place, waiting_row<Shape>(place, turn), lane,
+                 i % column_groups * 32 + static_cast<int>(threadIdx.x) % 32);
+    }
+  }
+  __device__ void store_lane(int place, int row, int lane, int column) const {
+    const ResultSums& sums = run.sums;
+    const int filter = first_filter + column, channel = group * g.filters + filter;
+    if (row >= left || filter >= g.filters) return;
+    const float minus_pivot = sums.minus_pivot[channel];
+    float sum = 0, square = 0;
+    for (int p = lane; p < sums.piece && row + p < left; p += sums.lanes) {
+      const RowResult& at = rows[row + p];
+      const float value = scaled_value(run.epilogue, at.a_scale, group * g.b_scale_group + filter,
+                                       static_cast<float>(wait[result_word<Shape>(place + p, column)]));
+      store_scaled(run.epilogue, at.element + filter * g.out_filter, value);
+      const float u = rounded_value(run.epilogue, value) + minus_pivot;
+      sum = sum + u, square = square + u * u;
+    }
+    const std::int64_t index = (first_row + row) / sums.piece;
+    sums.lane_sums[sums.at(index, lane, 0) + channel] = sum;
+    sums.lane_sums[sums.at(index, lane, 1) + channel] = square;
   }
   static constexpr int warps = Shape::threads / 32;
 };
@@ -101,7 +134,7 @@ __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const Conv
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
   for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)
     rows[row] = row_result(g, c, at.group, first + row);
-  const ResultTile<Shape, by_class> tile{g, run, rows, wait, left, at.group, at.n * Shape::n, sum};
+  const ResultTile<Shape, by_class> tile{g, run, rows, wait, first, left, at.group, at.n * Shape::n, sum};
   store_turns<0>(sums, tile, wait);
 }
 

@@ -22,20 +22,31 @@ float* state(const Run& run, const Node& node, States which) {
   return run.parameters.state(node.states[which]);
 }
 
+struct BatchSums {
+  const float* minus_pivot;
+  DeviceChain::Sums sums;
+};
+
+/// From the product that made y where it has taken them.
+BatchSums batch_sums(DeviceChain& chain) {
+  if (const cuda::ConvSums* told = chain.told_sums()) return {told->minus_pivot, {told->sum, told->squares}};
+  float* const minus_pivot = chain.channel_vector();
+  cuda::take_pivots(chain.steps().first_pixel(), static_cast<int>(chain.channels()), minus_pivot,
+                    chain.run().stream);
+  return {minus_pivot, chain.shifted_squares(minus_pivot)};
+}
+
 /// Sums of the batch to z = a y + b.
 void normalize_batch(DeviceChain& chain, const Node& node, float* a, float* b, float* mean, float* r) {
   Run& run = chain.run();
   const auto& norm = node.signature->as<BatchNorm>();
-  float* const minus_pivot = chain.channel_vector();
-  const int channels = static_cast<int>(chain.channels());
-  cuda::take_pivots(chain.steps().first_pixel(), channels, minus_pivot, run.stream);
-  const DeviceChain::Sums sums = chain.shifted_squares(minus_pivot);
+  const BatchSums batch = batch_sums(chain);
   cuda::finish_channels(
-      cuda::BatchNormForward{.channels = channels,
+      cuda::BatchNormForward{.channels = static_cast<int>(chain.channels()),
                              .pixels = static_cast<double>(chain.pixels()),
-                             .sum = sums.v,
-                             .squares = sums.vx,
-                             .minus_pivot = minus_pivot,
+                             .sum = batch.sums.v,
+                             .squares = batch.sums.vx,
+                             .minus_pivot = batch.minus_pivot,
                              .gamma = run.parameter(node, gamma),
                              .beta = run.parameter(node, beta),
                              .eps = norm.eps,

@@ -15,11 +15,6 @@ using kernels::cuda::Draws;
 
 namespace {
 
-kernels::cuda::ImageLayout layout_of(const Geometry& geometry) {
-  return {static_cast<int>(geometry.n), static_cast<int>(geometry.h), static_cast<int>(geometry.w),
-          static_cast<int>(geometry.c), 1};
-}
-
 ChainStep device_step(const Step& step, const Draws* draws) {
   return {.kind = step.kind,
           .a = step.a,
@@ -114,6 +109,10 @@ DeviceChain::Sums DeviceChain::shifted_squares(const float* shift) {
   ChainPass whole = pass(steps, true);
   sum(whole, sums);
   return sums;
+}
+
+const kernels::cuda::ConvSums* DeviceChain::told_sums() const {
+  return builder_.chain().steps.empty() ? told_ : nullptr;
 }
 
 bool DeviceChain::knows_samples() const {

@@ -49,6 +49,7 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Param
   if (plan.graph.phase == Phase::train)
     updates = parameters.list_updates(memory, {counter, rate_factors, row_factors});
   plan_products(program, plan, choice);
+  sums_ = block_of(memory, "sums of channels", [&](Region& region) { lay_out_sums(region); });
 }
 
 void PlanMemory::clear_maxima(cudaStream_t stream) {
@@ -244,6 +245,17 @@ void PlanMemory::lay_out_weights(const Program& program, Region& region) {
     if (is_new) known->second = region.take<float>(copy.slot->elements);
     copy.squeezed = known->second;
   }
+}
+
+void PlanMemory::lay_out_sums(Region& region) {
+  for (auto& products : products_)
+    for (ProductMemory& product : products) {
+      if (!product.sums) continue;
+      const int channels = product.sums->plan.channels;
+      product.sums->minus_pivot = region.take<float>(channels);
+      product.sums->sum = region.take<double>(channels);
+      product.sums->squares = region.take<double>(channels);
+    }
 }
 
 void PlanMemory::list_passes(Memory& memory, const Program& program, const Parameters& parameters) {

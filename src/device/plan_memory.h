@@ -29,8 +29,9 @@ struct ProductMemory {
   // In float.
   std::optional<kernels::cuda::ConvF32Plan> f32;
   std::shared_ptr<const kernels::cuda::LibraryF32> library_f32;
-  const WeightMemory* weights = nullptr;  // in integers: forward, grad_input
-  WeightLists folded;                     // Fold::scales: they are made before the product
+  std::optional<kernels::cuda::ConvSums> sums;  // forward, where its epilogue takes them for batch norm
+  const WeightMemory* weights = nullptr;        // in integers: forward, grad_input
+  WeightLists folded;                           // Fold::scales: they are made before the product
 
   const kernels::cuda::ConvPlan& plan() const {
     return lt ? lt->conv : cudnn ? cudnn->conv : depthwise ? depthwise->conv : *conv;
@@ -44,6 +45,12 @@ struct ProductChoice {
   int processors = 1;
   std::optional<kernels::cuda::LibraryMath> library_f32;  // none: own kernels
 };
+
+/// A tensor as chains see it.
+inline kernels::cuda::ImageLayout layout_of(const Geometry& geometry) {
+  return {static_cast<int>(geometry.n), static_cast<int>(geometry.h), static_cast<int>(geometry.w),
+          static_cast<int>(geometry.c), 1};
+}
 
 struct LossMemory {
   ValueId value = no_value, seed_value = no_value;
@@ -115,12 +122,13 @@ class PlanMemory final : public DevicePlan {
   void lay_out_report(Region& region);
   void lay_out_scales(const Program& program, Region& region);
   void lay_out_weights(const Program& program, Region& region);
+  void lay_out_sums(Region& region);
   void list_passes(Memory& memory, const Program& program, const Parameters& parameters);
 
   std::vector<std::array<ProductMemory, 3>> products_;
   std::map<std::uint64_t, kernels::cuda::DrawStream> streams_;
   std::map<std::uint64_t, int> stream_index_;
-  Block scales_, maxima_, weights_;
+  Block scales_, maxima_, weights_, sums_;
 };
 
 }  // namespace octavo::device

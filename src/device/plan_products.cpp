@@ -1,4 +1,6 @@
 // Which kernel or library runs each product of a plan, and how it is cut.
+#include <cstdlib>
+
 #include "core/check.h"
 #include "device/plan_memory.h"
 
@@ -58,6 +60,17 @@ void plan_float(Node& node, Product kind, Phase phase, const ProductChoice& choi
   product.kernel = "cuda/conv_f32";
 }
 
+// Of the results, where the epilogue takes them for less than a pass over what it stores would cost.
+void plan_result_sums(const Graph& graph, const Node& node, ProductMemory& to) {
+  using namespace kernels::cuda;
+  const char* wanted = std::getenv("OCTAVO_CUDA_EPILOGUE_SUMS");
+  if (!node.tells_sums || !to.conv || (wanted != nullptr && std::string(wanted) == "0")) return;
+  const ImageLayout y = layout_of(geometry(node.signature->outputs[0].shape));
+  if (!refuse_sums(*to.conv, y).empty()) return;
+  const SumsPlan sums = kernels::cuda::plan_sums(*to.conv, y);
+  if (sums_pay(sums, kernel_type(graph.value(node.outputs[0]).type.dtype))) to.sums = {.plan = sums};
+}
+
 }  // namespace
 
 void PlanMemory::plan_products(const Program& program, Plan& plan, const ProductChoice& choice) {
@@ -80,6 +93,7 @@ void PlanMemory::plan_products(const Program& program, Plan& plan, const Product
           planned(node, [&] { return kernels::cuda::plan_depthwise(product.shape, kind, options); });
     else
       to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
+    if (kind == Product::forward) plan_result_sums(plan.graph, node, to);
   });
 }
 

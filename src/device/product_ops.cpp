@@ -64,7 +64,10 @@ void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, 
     return run_conv_cudnn(*memory.cudnn, args, run.stream);
   }
   args.scratch = run.scratch.take<std::byte>(memory.conv->workspace_bytes());
-  run_conv(*memory.conv, args, run.stream, order);
+  if (!memory.sums) return run_conv(*memory.conv, args, run.stream, order);
+  kernels::cuda::ConvSums sums = *memory.sums;
+  sums.scratch = run.scratch.take<std::byte>(sums.plan.scratch_bytes());
+  run_conv(*memory.conv, args, run.stream, order, &sums);
 }
 
 /// `a` and `b`: the operands in float, which an integer product does not have.

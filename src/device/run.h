@@ -62,6 +62,10 @@ class DeviceChain {
 
   void add_member(const Node& member);
 
+  /// shifted_squares() of the chain's first tensor, which the product that made it has taken; null: nobody.
+  void tell_sums(const kernels::cuda::ConvSums* sums) { told_ = sums; }
+  const kernels::cuda::ConvSums* told_sums() const;
+
   /// As ChainBuilder::sums() and shifted_squares(), in memory of the device.
   struct Sums {
     double *v, *vx;
@@ -90,6 +94,7 @@ class DeviceChain {
   Geometry geometry_;
   ChainBuilder builder_;
   SlotMemory* tail_;
+  const kernels::cuda::ConvSums* told_ = nullptr;
   std::vector<const kernels::cuda::Draws*> draws_;  // of each step so far
   std::size_t bounded_step_ = 0;                    // sample maxima hold for a combine() right after so many
   bool bounded_ = false;

@@ -1,5 +1,6 @@
 // Fusion: the last term of a gradient sum is added by the product that makes it, and runs of pointwise nodes
-// become one chain node, with the quantize node behind them as its tail.
+// become one chain node, with the quantize node behind them as its tail. A forward product whose chain begins
+// with sums by channel is told so.
 #include <algorithm>
 #include <map>
 
@@ -188,12 +189,28 @@ class ChainFuser {
   std::vector<bool> taken_;
 };
 
+// A chain that begins with sums of what a forward product has just made.
+void mark_sums(Graph& graph) {
+  if (graph.phase != Phase::train) return;
+  std::map<ValueId, std::size_t> products;  // by what they make
+  for (std::size_t i = 0; i < graph.first_backward; ++i) {
+    Node& node = graph.nodes[i];
+    if (node.op->product) products[node.outputs[0]] = i;
+    if (node.chain.empty() || !node.chain[0].op->sums_first) continue;
+    const auto product = products.find(node.chain[0].inputs[0]);
+    if (product == products.end() || graph.value(product->first).alias != no_value) continue;
+    graph.nodes[product->second].tells_sums = true;
+    node.sums_from = static_cast<int>(product->second);
+  }
+}
+
 }  // namespace
 
 void fuse(Graph& graph, bool join) {
   while (join && fold_one_sum(graph)) {
   }
   ChainFuser(graph, join).run();
+  mark_sums(graph);
 }
 
 }  // namespace octavo

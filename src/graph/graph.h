@@ -95,6 +95,8 @@ struct Node {
   bool counted = true;                  // quantize tail: false where the slot knows these values already
   bool repeated = false;                // forward, in the backward pass: runs a second time
   int first_run = -1;                   // and the node that ran first
+  bool tells_sums = false;              // forward product: may sum up its results by channel
+  int sums_from = -1;                   // chain: the node whose sums its first member begins with
   std::string position;                 // file:line:col of the model
 };
 

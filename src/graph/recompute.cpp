@@ -187,6 +187,7 @@ class Recomputer {
       for (ValueId& id : *ids) id = copy_of(id);
     node.repeated = true;
     node.first_run = static_cast<int>(index);
+    node.tells_sums = false, node.sums_from = -1;
     return node;
   }
 
@@ -249,7 +250,8 @@ class Recomputer {
       if (graph_.nodes[i].op != nullptr) nodes.push_back(std::move(graph_.nodes[i]));
     }
     for (Node& node : nodes)
-      if (node.first_run >= 0) node.first_run = place[static_cast<std::size_t>(node.first_run)];
+      for (int* index : {&node.first_run, &node.sums_from})
+        if (*index >= 0) *index = place[static_cast<std::size_t>(*index)];
     graph_.nodes = std::move(nodes);
     graph_.first_backward = first_backward;
   }

@@ -149,6 +149,7 @@ OpDef batch_norm_op() {
   op.states = states;
   op.saved = saved;
   op.needs = {.inputs = true, .outputs = false};
+  op.sums_first = true;
   op.chain_forward = chain_forward;
   op.chain_backward = chain_backward;
   return op;

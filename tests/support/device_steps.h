@@ -48,9 +48,38 @@ outputs: {logits: head}
 losses: {loss: loss}
 )";
 
+// Layers whose sums a product's epilogue takes, of 64 and of 16 channels on 8x8 images, and some that it does
+// not: two normalizations in one chain, rows, groups.
+inline constexpr const char* summed = R"(
+inputs: {image: [H, W, C], label: []}
+body:
+  - {name: stem, op: conv2d, out: 64, kernel: 3, pad: 1, bias: true}
+  - {name: bn1, op: batch_norm}
+  - {name: again, op: batch_norm}
+  - {name: act1, op: relu}
+  - {name: pair, op: conv2d, out: 64, kernel: 1, groups: 2}
+  - {name: bn2, op: batch_norm}
+  - {name: sum, op: add, from: [bn2, act1]}
+  - {name: act2, op: relu}
+  - {name: small, op: conv2d, out: 16, kernel: 1}
+  - {name: bn3, op: batch_norm}
+  - {name: act3, op: relu}
+  - {name: odd, op: conv2d, out: 12, kernel: 3, stride: 2, pad: 1}
+  - {name: bn4, op: batch_norm}
+  - {name: flat, op: flatten}
+  - {name: fc, op: linear, out: 64}
+  - {name: bn5, op: batch_norm}
+  - {name: act5, op: relu}
+  - {name: head, op: linear, out: 10}
+  - {name: loss, op: softmax_cross_entropy, from: [head, label]}
+outputs: {logits: head}
+losses: {loss: loss}
+)";
+
 inline Config config_of(const TemporaryFolder& folder, const Overrides& overrides) {
   write_text(folder / "a.yaml", tiny_config());
   write_text(folder / "every_op.yaml", every_op);
+  write_text(folder / "summed.yaml", summed);
   std::string ranges = every_op;
   for (std::size_t at = 0; (at = ranges.find("op: batch_norm", at)) != std::string::npos; ++at)
     ranges.replace(at, 14, "op: range_batch_norm");
