@@ -98,6 +98,8 @@ ChainTile chain_tile(const ChainPlan& plan, std::int64_t sample, std::int64_t in
 
 /// First unit of a chunk; units are numbered across samples.
 std::int64_t chunk_first_unit(const ChainPlan& plan, std::int64_t chunk);
+/// First pixel of a chunk, counted through all samples: chunks are runs of pixels.
+std::int64_t chunk_first_pixel(const ChainPlan& plan, std::int64_t chunk);
 
 /// Calls body(tile) for the tiles of a chunk, in order.
 template <class Body>

@@ -36,11 +36,21 @@ struct PixelClass {
   std::int64_t pixels() const { return h.size * w.size; }
 };
 
+/// Panels of a group.
+struct Panels {
+  std::int64_t group, begin, end;
+};
 /// One part of the tiles of every class: pixels of all classes lie between each other, and those of one part
 /// meet in the caches.
 struct Task {
-  std::int64_t group, panel_begin, panel_end, part, parts;
+  Panels panels;
+  std::int64_t part, parts;
 };
+struct Range {
+  std::int64_t begin, end;
+};
+/// Packed weights of the panels of one task stay in the L2 cache while pixels stream by.
+constexpr std::int64_t cached_weights = 512 << 10;
 constexpr std::int64_t most_panels = 8;  // that take the same tile one after the other
 
 class PixelProduct final : public ConvS8 {
@@ -56,6 +66,8 @@ class PixelProduct final : public ConvS8 {
   void pack_block(const WeightBlock& block, const std::int8_t* weights, std::int64_t pitch,
                   void* packed) const override;
   void run(const ConvArgs& args, const Parallel& parallel) const override;
+  bool takes_parts(const ConvArgs& args, const ResultParts& parts) const override;
+  void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const override;
 
  private:
   struct Rows {
@@ -71,9 +83,6 @@ class PixelProduct final : public ConvS8 {
     std::int64_t width;
     bool plain;      // a ConvFinishedTile takes it, with one scale of A
     bool converted;  // one of ConvIsa::converted, too
-  };
-  struct Range {
-    std::int64_t begin, end;
   };
   /// A block of W as this product sees it.
   struct PackSource {
@@ -97,7 +106,7 @@ class PixelProduct final : public ConvS8 {
   }
   /// The result is larger than a cache.
   bool streams(const ConvArgs& args) const {
-    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
+    return !args.accumulate && !args.read_next && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
   bool streams_weights() const { return weights_bytes_ > streamed_weights; }
   void clear_padding(std::uint8_t* packed, const PixelClass& pixels, std::int64_t group) const;
@@ -107,7 +116,9 @@ class PixelProduct final : public ConvS8 {
   void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
                  const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
-  void run_panels(const Task& task, std::size_t pixel_class, std::int64_t begin, std::int64_t end,
+  void run_pixels(const Panels& panels, std::size_t pixel_class, const Range& range,
+                  const ConvArgs& args) const;
+  void run_panels(const Panels& panels, std::size_t pixel_class, const Range& range,
                   const ConvArgs& args) const;
   PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, const Rows& rows,
                      std::int32_t* acc, const ConvArgs& args) const;
@@ -173,7 +184,7 @@ std::int64_t PixelProduct::tiles(const PixelClass& pixels) const {
 /// Weights of the panels of one task stay in the L2 cache while pixels stream by; the cut depends on sizes
 /// alone.
 std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
-  constexpr std::int64_t cached_bytes = 512 << 10, least_macs = 2 << 20, wanted_tasks = 64;
+  constexpr std::int64_t least_macs = 2 << 20, wanted_tasks = 64;
   std::int64_t column_bytes = 0, macs = 0, most_tiles = 0;
   for (const PixelClass& pixels : classes_) {
     column_bytes += pixels.panel_bytes();
@@ -182,7 +193,7 @@ std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
   }
   const auto panels = static_cast<std::int64_t>(panels_.size());
   std::int64_t blocks =
-      std::clamp<std::int64_t>(ceil_div(b_planes * columns_ * column_bytes, cached_bytes), 1, panels);
+      std::clamp<std::int64_t>(ceil_div(b_planes * columns_ * column_bytes, cached_weights), 1, panels);
   const std::int64_t parts = std::clamp<std::int64_t>(macs / blocks / least_macs, 1,
                                                       std::min<std::int64_t>(most_tiles, wanted_tasks));
   if (parts * blocks < 16) blocks = std::min(panels, ceil_div(16, parts));
@@ -190,7 +201,7 @@ std::vector<Task> PixelProduct::make_tasks(std::int64_t b_planes) const {
   for (std::int64_t group = 0; group < shape_.groups; ++group)
     for (std::int64_t block = 0; block < blocks; ++block)
       for (std::int64_t part = 0; part < parts; ++part)
-        tasks.push_back({group, panels * block / blocks, panels * (block + 1) / blocks, part, parts});
+        tasks.push_back({{group, panels * block / blocks, panels * (block + 1) / blocks}, part, parts});
   return tasks;
 }
 
@@ -286,36 +297,64 @@ void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
   for (std::size_t i = 0; i < classes_.size(); ++i) {
     // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
     if (classes_[i].offsets.empty() && args.accumulate && !args.bias && !args.integers) continue;
-    for (std::int64_t panel = task.panel_begin; panel < task.panel_end; panel += most_panels)
-      run_panels(task, i, panel, std::min(panel + most_panels, task.panel_end), args);
+    const std::int64_t count = tiles(classes_[i]), all = a_.n * classes_[i].pixels();
+    const auto border = [&](std::int64_t part) { return all * (count * part / task.parts) / count; };
+    run_pixels(task.panels, i, {border(task.part), border(task.part + 1)}, args);
   }
   if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
-/// The tiles of a part for panels [begin, end).
-void PixelProduct::run_panels(const Task& task, std::size_t pixel_class, std::int64_t begin, std::int64_t end,
+bool PixelProduct::takes_parts(const ConvArgs& args, const ResultParts&) const {
+  return product_ == Product::forward && args.b_planes * weights_bytes_ <= cached_weights && !streams(args);
+}
+
+/// The panels of a part one after the other: its results are read again before they leave the caches.
+void PixelProduct::run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const {
+  ConvArgs cached = args;
+  cached.read_next = true;
+  const auto panels = static_cast<std::int64_t>(panels_.size());
+  const auto run_range = [&](const Range& range) {
+    for (std::int64_t group = 0; group < shape_.groups; ++group)
+      run_pixels({group, 0, panels}, 0, range, cached);
+  };
+  run_range({0, 1});
+  parts.first_pixel();
+  parallel(parts.count, [&](std::int64_t part) {
+    run_range({parts.border(part), parts.border(part + 1)});
+    parts.written(part);
+  });
+}
+
+/// Pixels of a class, counted through all samples.
+void PixelProduct::run_pixels(const Panels& panels, std::size_t pixel_class, const Range& range,
+                              const ConvArgs& args) const {
+  for (std::int64_t panel = panels.begin; panel < panels.end; panel += most_panels)
+    run_panels({panels.group, panel, std::min(panel + most_panels, panels.end)}, pixel_class, range, args);
+}
+
+/// The same for at most most_panels.
+void PixelProduct::run_panels(const Panels& panels, std::size_t pixel_class, const Range& range,
                               const ConvArgs& args) const {
   const PixelClass& pixels = classes_[pixel_class];
-  const std::int64_t all = a_.n * pixels.pixels(), tile_count = tiles(pixels);
+  const std::int64_t all = range.end - range.begin, count = ceil_div(all, max_rows_);
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
   Rows rows;
   std::array<PanelRun, most_panels> runs;
-  for (std::int64_t panel = begin; panel < end; ++panel)
-    runs[static_cast<std::size_t>(panel - begin)] =
-        panel_run(pixel_class, task.group, panels_[static_cast<std::size_t>(panel)], rows, acc, args);
-  const std::int64_t tile_begin = tile_count * task.part / task.parts,
-                     tile_end = tile_count * (task.part + 1) / task.parts;
-  // Tile t begins at pixel all * t / tile_count; no division in the loop, where a tile may take 100 cycles.
-  const std::int64_t first = all * tile_begin / tile_count, least = all / tile_count, rest = all % tile_count;
-  std::int64_t carry = all * tile_begin % tile_count;
-  Position at{first / pixels.pixels(), first % pixels.pixels() / pixels.w.size, first % pixels.w.size};
-  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
+  for (std::int64_t panel = panels.begin; panel < panels.end; ++panel)
+    runs[static_cast<std::size_t>(panel - panels.begin)] =
+        panel_run(pixel_class, panels.group, panels_[static_cast<std::size_t>(panel)], rows, acc, args);
+  // Tile t begins at pixel all * t / count; no division in the loop, where a tile may take 100 cycles.
+  const std::int64_t least = count > 0 ? all / count : 0, rest = all - least * count;
+  std::int64_t carry = 0;
+  Position at{range.begin / pixels.pixels(), range.begin % pixels.pixels() / pixels.w.size,
+              range.begin % pixels.w.size};
+  for (std::int64_t tile = 0; tile < count; ++tile) {
     carry += rest;
-    const std::int64_t count = least + (carry >= tile_count ? 1 : 0);
-    if (carry >= tile_count) carry -= tile_count;
-    fill_rows(pixels, task.group, at, count, args, rows);
-    for (std::int64_t panel = 0; panel < end - begin; ++panel)
-      run_tile(runs[static_cast<std::size_t>(panel)], count, rows.one_scale, args);
+    const std::int64_t tile_rows = least + (carry >= count ? 1 : 0);
+    if (carry >= count) carry -= count;
+    fill_rows(pixels, panels.group, at, tile_rows, args, rows);
+    for (std::int64_t panel = 0; panel < panels.end - panels.begin; ++panel)
+      run_tile(runs[static_cast<std::size_t>(panel)], tile_rows, rows.one_scale, args);
   }
 }
 

@@ -44,12 +44,38 @@ class DepthwisePixelProduct final : public ConvS8 {
   void run(const ConvArgs& args, const Parallel& parallel) const override {
     parallel(a_.n * row_parts, [&](std::int64_t item) {
       for (const PixelClass& pixels : classes_) {
-        const std::int64_t step = pixels.two_rows && args.a_planes * args.b_planes == 1 ? 2 : 1;
-        const std::int64_t steps = ceil_div(pixels.h.size, step), part = item % row_parts;
-        for (std::int64_t i = steps * part / row_parts; i < steps * (part + 1) / row_parts; ++i)
-          run_rows(pixels, item / row_parts, i * step, std::min(step, pixels.h.size - i * step), args);
+        const std::int64_t step = rows_at_once(pixels, args), steps = ceil_div(pixels.h.size, step);
+        const auto row = [&](std::int64_t part) {
+          return std::min(pixels.h.size, steps * part / row_parts * step);
+        };
+        run_rows(pixels, item / row_parts, row(item % row_parts), row(item % row_parts + 1), args);
       }
       if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
+    });
+  }
+
+  bool takes_parts(const ConvArgs& args, const ResultParts& parts) const override {
+    bool whole_rows = forward_ && !streams(args);
+    for (std::int64_t part = 0; whole_rows && part < parts.count; ++part)
+      whole_rows = parts.border(part) % shape_.wo == 0;
+    return whole_rows;
+  }
+  void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const override {
+    ConvArgs cached = args;
+    cached.read_next = true;
+    const std::int64_t rows = shape_.ho;
+    const auto run_range = [&](std::int64_t row, std::int64_t end) {  // counted through all samples
+      while (row < end) {
+        const std::int64_t sample = row / rows, sample_end = std::min(end, (sample + 1) * rows);
+        run_rows(classes_[0], sample, row - sample * rows, sample_end - sample * rows, cached);
+        row = sample_end;
+      }
+    };
+    run_range(0, 1);
+    parts.first_pixel();
+    parallel(parts.count, [&](std::int64_t part) {
+      run_range(parts.border(part) / shape_.wo, parts.border(part + 1) / shape_.wo);
+      parts.written(part);
     });
   }
 
@@ -147,12 +173,23 @@ class DepthwisePixelProduct final : public ConvS8 {
 
   /// The result is larger than a cache.
   bool streams(const ConvArgs& args) const {
-    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
+    return !args.accumulate && !args.read_next && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
 
-  /// Output rows i to i + rows of a class.
-  void run_rows(const PixelClass& pixels, std::int64_t n, std::int64_t i, std::int64_t rows,
+  std::int64_t rows_at_once(const PixelClass& pixels, const ConvArgs& args) const {
+    return pixels.two_rows && args.a_planes * args.b_planes == 1 ? 2 : 1;
+  }
+
+  /// Output rows [begin, end) of a class in sample n.
+  void run_rows(const PixelClass& pixels, std::int64_t n, std::int64_t begin, std::int64_t end,
                 const ConvArgs& args) const {
+    const std::int64_t step = rows_at_once(pixels, args);
+    for (std::int64_t i = begin; i < end; i += step) run_row(pixels, n, i, std::min(step, end - i), args);
+  }
+
+  /// Output row i, or two.
+  void run_row(const PixelClass& pixels, std::int64_t n, std::int64_t i, std::int64_t rows,
+               const ConvArgs& args) const {
     const std::int64_t out_h = forward_ ? shape_.ho : shape_.h, out_w = forward_ ? shape_.wo : shape_.w;
     const std::int64_t y = pixels.h.first + i * pixels.h.step;
     const std::int64_t first = ((n * out_h + y) * out_w + pixels.w.first) * shape_.c;

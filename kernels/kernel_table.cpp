@@ -116,6 +116,12 @@ void ConvS8::pack_planes(const std::int8_t* weights, std::int64_t stride, int pl
 
 std::int64_t ConvS8::scratch_bytes(const ConvArgs&) const { return 0; }
 
+bool ConvS8::takes_parts(const ConvArgs&, const ResultParts&) const { return false; }
+
+void ConvS8::run_parts(const ConvArgs&, const ResultParts&, const Parallel&) const {
+  throw std::logic_error("conv_s8: this product takes no parts");
+}
+
 std::span<const ConvS8Candidate> conv_s8_candidates() {
 #define OCTAVO_CONV_S8(candidate) candidate,
   static const ConvS8Candidate list[] = {

@@ -156,6 +156,7 @@ struct ConvArgs {
   const float* bias = nullptr;                          // forward only, per k
   FloatTarget out;                                      // grad_weight: FP32
   bool accumulate = false;
+  bool read_next = false;  // by the same thread: results should stay in its caches
   // grad_weight: one class for each sample, in half octaves, at most most_sample_class; null: all 0.
   const std::uint8_t* sample_class = nullptr;
   // When set, the sums go here (order of out), exact modulo 2^64, and `out` is not written; with sample
@@ -173,6 +174,16 @@ struct WeightBlock {
 constexpr std::int64_t most_block_channels = 2048;
 
 /// One product of one convolution, planned for its sizes and views.
+/// What reads the results of a forward product part by part, on the thread that has computed the part and
+/// whose caches hold it: pixels [border(i), border(i + 1)), counted through all samples, with all their
+/// channels.
+struct ResultParts {
+  std::int64_t count;
+  FunctionRef<std::int64_t(std::int64_t part)> border;
+  FunctionRef<void()> first_pixel;  // before all parts, once: the results of pixel 0 are there
+  FunctionRef<void(std::int64_t part)> written;
+};
+
 class ConvS8 {
  public:
   virtual ~ConvS8() = default;
@@ -193,6 +204,9 @@ class ConvS8 {
   /// Of a run with such arguments: planes count, and whether there are sample classes, not which.
   virtual std::int64_t scratch_bytes(const ConvArgs& args = {}) const;
   virtual void run(const ConvArgs& args, const Parallel& parallel) const = 0;
+  /// Whether run_parts() gives what run() does.
+  virtual bool takes_parts(const ConvArgs& args, const ResultParts& parts) const;
+  virtual void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const;
 };
 
 /// One line of kernel_list.inc.
@@ -309,5 +323,10 @@ std::uint32_t largest_magnitude(const float* values, std::int64_t count);
 std::int64_t chain_scratch_bytes(const Chain& chain);
 void run_chain(const Chain& chain, const Parallel& parallel);           // active_isa()
 void run_chain(Isa isa, const Chain& chain, const Parallel& parallel);  // tests and benchmarks
+/// A forward product and a chain over its results: as product.run(), first_pixel() and run_chain(), but chunk
+/// by chunk where the product takes that. What the chain's vectors point to may be written by first_pixel().
+/// Their scratches do not overlap.
+void run_product_chain(const ConvS8& product, const ConvArgs& args, const Chain& chain,
+                       FunctionRef<void()> first_pixel, const Parallel& parallel);
 
 }  // namespace octavo::kernels

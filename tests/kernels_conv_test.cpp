@@ -292,6 +292,22 @@ TEST_CASE("every candidate gives the reference's integers and floats") {
     }
 }
 
+TEST_CASE("depthwise rows, strides, runs of pixels and parts of blocks of channels") {
+  int ran = 0;
+  for (const std::int64_t channels : {16, 32, 40, 48, 64, 80, 144})
+    for (const auto& [h, w] : {std::pair{1, 130}, {2, 3}, {5, 1}, {7, 66}, {4, 2}})
+      for (const std::int64_t stride : {1, 2, 3})
+        for (const auto& [taps, dilation] : {std::pair{3, 1}, {3, 2}, {4, 1}, {2, 1}, {5, 1}}) {
+          const std::int64_t pad = dilation * (taps - 1) / 2 + (taps == 4 ? 1 : 0);
+          const ConvShape shape =
+              conv(3, h, w, channels, channels, taps, taps, stride, pad, dilation, channels);
+          if (shape.ho < 1 || shape.wo < 1) continue;
+          for (Product product : all_products)
+            ran += compare(shape, product, Values::with_minus_128, {.b_scale_vector = channels % 3 == 0});
+        }
+  if (isa_supported(Isa::avx2)) CHECK(ran > 1000);
+}
+
 TEST_CASE("scale vectors, bias, accumulation and wider borders") {
   for (const ConvShape& shape : shapes())
     for (Product product : all_products)

@@ -11,6 +11,9 @@
 namespace octavo::kernels {
 namespace {
 
+/// With fewer chunks threads would wait for each other at the end of a product.
+constexpr std::int64_t least_parts = 16;
+
 std::uint32_t magnitude_bits(float v) { return std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu; }
 
 /// Per-channel operand of element `i` of a tile.
@@ -261,13 +264,41 @@ std::int64_t chain_scratch_bytes(const Chain& chain) { return plan_chain(chain).
 
 void run_chain(const Chain& chain, const Parallel& parallel) { run_chain(active_isa(), chain, parallel); }
 
+namespace {
+
+using RunChunk = void (*)(const ChainPlan&, std::int64_t);
+RunChunk run_chunk_of(Isa isa) {
+  return isa == Isa::avx512vnni ? run_chunk_avx512vnni : isa == Isa::avx2 ? run_chunk_avx2 : run_chunk_ref;
+}
+
+}  // namespace
+
 void run_chain(Isa isa, const Chain& chain, const Parallel& parallel) {
   const ChainPlan plan = plan_chain(chain);
+  const RunChunk run_chunk = run_chunk_of(isa);
   prepare_chain(plan);
-  const auto run_chunk = isa == Isa::avx512vnni ? run_chunk_avx512vnni
-                         : isa == Isa::avx2     ? run_chunk_avx2
-                                                : run_chunk_ref;
   parallel(plan.chunks, [&](std::int64_t chunk) { run_chunk(plan, chunk); });
+  finish_chain(plan, chain);
+}
+
+void run_product_chain(const ConvS8& product, const ConvArgs& args, const Chain& chain,
+                       FunctionRef<void()> first_pixel, const Parallel& parallel) {
+  const ChainPlan plan = plan_chain(chain);
+  const RunChunk run_chunk = run_chunk_of(active_isa());
+  const auto border = [&plan](std::int64_t chunk) { return chunk_first_pixel(plan, chunk); };
+  const auto begin = [&] {
+    first_pixel();
+    prepare_chain(plan);
+  };
+  const auto written = [&](std::int64_t chunk) { run_chunk(plan, chunk); };
+  const ResultParts parts{plan.chunks, border, begin, written};
+  if (plan.chunks >= least_parts && product.takes_parts(args, parts)) {
+    product.run_parts(args, parts, parallel);
+  } else {
+    product.run(args, parallel);
+    begin();
+    parallel(plan.chunks, written);
+  }
   finish_chain(plan, chain);
 }
 

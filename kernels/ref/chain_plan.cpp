@@ -266,6 +266,12 @@ std::int64_t chunk_first_unit(const ChainPlan& plan, std::int64_t chunk) {
   return units / plan.chunks * chunk + std::min(chunk, units % plan.chunks);
 }
 
+std::int64_t chunk_first_pixel(const ChainPlan& plan, std::int64_t chunk) {
+  const std::int64_t unit = chunk_first_unit(plan, chunk), sample = unit / plan.units;
+  if (sample == plan.n) return plan.n * plan.h * plan.w;
+  return chain_tile(plan, sample, unit % plan.units * plan.tiles_in_unit).first / plan.c;
+}
+
 namespace {
 
 /// Positions of a phase's plane that belong to the tiles before `tile`.

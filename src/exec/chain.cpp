@@ -71,10 +71,10 @@ const ChainBuilder::Sums& ChainBuilder::sums(FloatSource x, const float* pivot, 
   kernels::Chain pass = chain_;
   NodeList<Step> steps = looking_steps(runtime_.memory, steps_.values());
   steps.push_back({.kind = StepKind::sums, .b = pivot, .x = x});
-  sums_.v = runtime_.memory.take<double>(static_cast<std::size_t>(geometry_.c));
-  sums_.vx = runtime_.memory.take<double>(static_cast<std::size_t>(geometry_.c));
-  pass.sum_v = sums_.v.data();
-  pass.sum_vx = sums_.vx.data();
+  pass.sum_v = channel_values<double>();
+  pass.sum_vx = channel_values<double>();
+  sums_ = {{pass.sum_v, static_cast<std::size_t>(geometry_.c)},
+           {pass.sum_vx, static_cast<std::size_t>(geometry_.c)}};
   if (watching_ && a != nullptr) {
     sample_max_ = runtime_.memory.take<std::uint32_t>(static_cast<std::size_t>(geometry_.n));
     if (factors_ != nullptr) {
@@ -107,6 +107,7 @@ std::span<const std::uint32_t> ChainBuilder::sample_maxima() const {
 }
 
 const ChainBuilder::Sums& ChainBuilder::shifted_squares(const float* a, const float* b) {
+  if (steps_.values().empty() && !known_.v.empty()) return known_;
   scale_shift(a, b);
   sums({}, nullptr);
   steps_.pop_back();

@@ -44,7 +44,7 @@ class ChainBuilder {
 
   /// Runs the steps so far once, and returns per channel sum(v) and sum(v (x - pivot)), without x sum(v v).
   struct Sums {
-    std::span<double> v, vx;
+    std::span<const double> v, vx;
   };
   const Sums& sums(kernels::FloatSource x, const float* pivot);
 
@@ -62,6 +62,8 @@ class ChainBuilder {
 
   /// sum(u) and sum(u u) of u = a v + b, without adding that step to the chain.
   const Sums& shifted_squares(const float* a, const float* b);
+  /// What shifted_squares() is to answer at the start of the chain, with a = 1 and b = -first_pixel().
+  void know_squares(const Sums& sums) { known_ = sums; }
 
   kernels::Chain chain() const;
   void run();
@@ -71,7 +73,7 @@ class ChainBuilder {
   Geometry geometry_;
   kernels::Chain chain_;  // without its steps
   NodeList<kernels::Step> steps_;
-  Sums sums_;
+  Sums sums_, known_;
   bool watching_ = false;
   const float* factors_ = nullptr;
   std::span<std::uint32_t> sample_max_;

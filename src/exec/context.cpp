@@ -117,9 +117,20 @@ void NodeContext::multiply_integer(LayerProduct which, const float* bias, kernel
   ProductRun& run = run_.products[static_cast<std::size_t>(which)];
   if (product.fold == Fold::scales) pack_folded(product, run);
   const void* b = which == LayerProduct::grad_weight ? program_.address(plan_, product.b) : run.packed.data();
-  run_integer_product(program_.runtime(), {which, *run.s8, program_.slots[product.a_slot],
-                                           program_.slots[product.b_slot], program_.address(plan_, product.a),
-                                           b, bias, out, accumulate, product.fold != Fold::none});
+  const bool sums = node_.tells_sums && which == LayerProduct::forward;
+  run_integer_product(program_.runtime(),
+                      {.which = which,
+                       .kernel = *run.s8,
+                       .a_slot = program_.slots[product.a_slot],
+                       .b_slot = program_.slots[product.b_slot],
+                       .a = program_.address(plan_, product.a),
+                       .b = b,
+                       .bias = bias,
+                       .out = out,
+                       .accumulate = accumulate,
+                       .folded = product.fold != Fold::none,
+                       .sums = sums ? &run_.sums : nullptr,
+                       .geometry = sums ? geometry(signature().outputs[0].shape) : Geometry{}});
 }
 
 void NodeContext::multiply(LayerProduct which, const float* data, const float* other, const float* bias,
@@ -134,6 +145,7 @@ void NodeContext::multiply(LayerProduct which, const float* data, const float* o
     multiply_integer(which, bias, out, accumulate);
   } else {
     const Tensor& packed = run_.products[p].packed;
+    run_.sums.there = false;
     multiply_float(which, data, packed ? packed.data() : other, bias, out.as<float>(), accumulate);
   }
   if (program_.after_product) program_.after_product(plan_, node_, which, seconds);

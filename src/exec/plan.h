@@ -19,8 +19,15 @@ struct ProductRun {
   Tensor packed;                          // weights in the kernel's order (forward, grad_input)
 };
 
+/// Sums by channel of a product's results, less their first pixel, where the product has told them.
+struct ToldSums {
+  bool there = false;
+  std::vector<double> values, squares;
+};
+
 struct NodeRun {
   std::array<ProductRun, 3> products;
+  ToldSums sums;
 };
 
 /// The integer products that read one parameter: its weights are quantized and packed for all at once.

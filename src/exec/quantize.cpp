@@ -82,6 +82,35 @@ const float* folded_factors(const Slot& gradient) {
   return (gradient.format.channel_factors ? gradient.channel_factor : gradient.scale).data();
 }
 
+namespace {
+
+/// The product, and u = y - y of the first pixel summed up while y is in a cache.
+void run_with_sums(Runtime& runtime, const IntegerProduct& product, kernels::ConvArgs& args) {
+  const Geometry& y = product.geometry;
+  const auto c = static_cast<std::size_t>(y.c);
+  ToldSums& told = *product.sums;
+  told.values.resize(c), told.squares.resize(c);
+  const std::span<float> one = runtime.memory.take<float>(c), minus_pivot = runtime.memory.take<float>(c);
+  const kernels::Step steps[] = {
+      {.kind = kernels::StepKind::scale_shift, .a = one.data(), .b = minus_pivot.data()},
+      {.kind = kernels::StepKind::sums}};
+  kernels::Chain chain;
+  chain.n = y.n, chain.h = y.h, chain.w = y.w, chain.c = y.c;
+  chain.x = product.out;
+  chain.steps = steps;
+  chain.sum_v = told.values.data(), chain.sum_vx = told.squares.data();
+  const std::int64_t own = (product.kernel.scratch_bytes(args) + 63) / 64 * 64;
+  auto* const scratch = static_cast<std::byte*>(runtime.scratch(own + kernels::chain_scratch_bytes(chain)));
+  args.scratch = scratch, chain.scratch = scratch + own;
+  const auto take_pivot = [&] {
+    for (std::size_t i = 0; i < c; ++i) one[i] = 1, minus_pivot[i] = -chain.x[static_cast<std::int64_t>(i)];
+  };
+  kernels::run_product_chain(product.kernel, args, chain, take_pivot, runtime.parallel);
+  told.there = true;
+}
+
+}  // namespace
+
 void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
   const Slot &a = product.a_slot, &b = product.b_slot;
   const bool by_class =
@@ -104,6 +133,7 @@ void run_integer_product(Runtime& runtime, const IntegerProduct& product) {
   args.bias = product.bias;
   args.out = product.out;
   args.accumulate = product.accumulate;
+  if (product.sums != nullptr) return run_with_sums(runtime, product, args);
   args.scratch = runtime.scratch(product.kernel.scratch_bytes(args));
   product.kernel.run(args, runtime.parallel);
 }

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "exec/plan.h"
 #include "exec/runtime.h"
 #include "octavo/op.h"
 #include "precision/slots.h"
@@ -65,6 +66,10 @@ struct IntegerProduct {
   kernels::FloatTarget out;
   bool accumulate;
   bool folded = false;  ///< what A has per channel is in B already
+  /// forward: sums by channel of the results, which batch norm begins with (src/ops/batch_norm.cpp), are made
+  /// beside them; or null.
+  ToldSums* sums = nullptr;
+  Geometry geometry = {};  ///< of the results
 };
 void run_integer_product(Runtime& runtime, const IntegerProduct& product);
 

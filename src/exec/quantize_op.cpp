@@ -54,6 +54,10 @@ void chain_forward(OpContext& context) {
                        entry_of(NodeContext(program, outer.plan(), first, no_kernels), first));
   if (tail != nullptr && has_sample_scales(tail->format.granularity))
     builder.watch_samples(inverse_factors(*tail, geometry(type.shape).c));
+  if (node.sums_from >= 0) {
+    const ToldSums& told = outer.plan().runs[static_cast<std::size_t>(node.sums_from)].sums;
+    if (told.there) builder.know_squares({told.values, told.squares});
+  }
   for (std::size_t i = 0; i < node.chain.size(); ++i) {
     const Node& member = node.chain[i];
     NodeContext inner(program, outer.plan(), member, no_kernels);
