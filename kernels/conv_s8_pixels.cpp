@@ -134,6 +134,7 @@ class PixelProduct final : public ConvS8 {
   View a_;
   std::int64_t inputs_, outputs_;  // channels per group that are contracted, and that result
   std::int64_t columns_;           // outputs with the padding of the last panel
+  bool dense_;                     // has_dense_rows(), and A has
   std::vector<ConvPanel> panels_;
   std::int64_t max_rows_ = 0;
   std::vector<PixelClass> classes_;
@@ -150,6 +151,7 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
   outputs_ = (forward ? shape.k : shape.c) / shape.groups;
   panels_ = conv_panels(isa, outputs_);
   columns_ = panels_.back().begin + panels_.back().width;
+  dense_ = has_dense_rows(shape, product) && a.channel_pitch == shape.c;
   max_rows_ = isa.max_rows[panels_.front().width == 32];
   const ConvAxes axes = conv_axes(shape, product);
   for (const ConvAxis& h : axes.h)
@@ -165,11 +167,13 @@ void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
   bool joined =
       shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
   for (std::size_t t = 1; t < w.taps.size(); ++t) joined = joined && w.taps[t].in == w.taps[t - 1].in + 1;
+  joined = joined || dense_;
   const std::size_t run = joined ? std::max<std::size_t>(w.taps.size(), 1) : 1;
   for (const ConvAxis::Tap& tap_h : h.taps)
     for (std::size_t t = 0; t < w.taps.size(); t += run)
       pixels.offsets.push_back((a_.top + tap_h.in) * row + (a_.left + w.taps[t].in) * a_.channel_pitch);
-  pixels.steps = quads * static_cast<std::int64_t>(run);
+  pixels.steps =
+      dense_ ? ceil_div(inputs_ * static_cast<std::int64_t>(run), 4) : quads * static_cast<std::int64_t>(run);
   for (std::int64_t t = 0; t < static_cast<std::int64_t>(pixels.offsets.size()); ++t)
     for (std::int64_t wide : {0, 1}) pixels.b_offsets[wide].push_back(t * pixels.steps * 64 * (1 + wide));
   pixels.packed = weights_bytes_;
@@ -261,12 +265,22 @@ void PixelProduct::pack_block(const WeightBlock& block, const std::int8_t* weigh
   if (streams_weights()) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
 
-/// [tap][channel / 4][column][4].
+/// [tap][channel / 4][column][4]; of dense rows [row of taps][tap and channel / 4][column][4].
 void PixelProduct::pack_panel(const PackSource& source, const PixelClass& pixels, const ConvPanel& panel,
                               std::int8_t* target, std::int32_t* sums) const {
   const bool forward = product_ == Product::forward;
   const std::int64_t step = panel.width * 4, tap_bytes = ceil_div(inputs_, 4) * step;
   const std::int64_t column = (panel.begin - source.outputs.begin) * (forward ? source.pitch : 1);
+  const std::int64_t columns = std::min(panel.width, source.outputs.end - panel.begin);
+  if (dense_) {
+    const std::int64_t row = shape_.s * inputs_;
+    for (const ConvAxis::Tap& tap : pixels.h.taps) {
+      isa_.pack_rows({target, step, source.weights + tap.index * row + column, source.pitch, row, columns,
+                      sums, streams_weights()});
+      target += pixels.steps * step;
+    }
+    return;
+  }
   target += source.inputs.begin / 4 * step;
   for (const ConvAxis::Tap& tap_h : pixels.h.taps)
     for (const ConvAxis::Tap& tap_w : pixels.w.taps) {
@@ -274,8 +288,7 @@ void PixelProduct::pack_panel(const PackSource& source, const PixelClass& pixels
       if (tap >= source.taps.begin && tap < source.taps.end)
         (forward ? isa_.pack_rows : isa_.pack_columns)(
             {target, step, source.weights + (tap - source.taps.begin) * source.tap_bytes + column,
-             source.pitch, source.inputs.end - source.inputs.begin,
-             std::min(panel.width, source.outputs.end - panel.begin), sums, streams_weights()});
+             source.pitch, source.inputs.end - source.inputs.begin, columns, sums, streams_weights()});
       target += tap_bytes;
     }
 }

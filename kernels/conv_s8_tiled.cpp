@@ -25,8 +25,14 @@ std::string refuse_tiled(const ConvShape& shape, Product product) {
   return {};
 }
 
+bool has_dense_rows(const ConvShape& shape, Product product) {
+  return product == Product::forward && shape.groups == 1 && shape.c < 4 && shape.s > 1 &&
+         shape.dilation_w == 1 && shape.r * shape.s * shape.c <= most_block_channels;
+}
+
 View tiled_a_view(const ConvShape& shape, Product product) {
-  return product == Product::grad_weight ? grad_weight_planes(shape) : conv_rows_view(shape, product, 4);
+  if (product == Product::grad_weight) return grad_weight_planes(shape);
+  return conv_rows_view(shape, product, has_dense_rows(shape, product) ? 1 : 4);
 }
 
 View tiled_b_view(const ConvShape& shape, Product product) {

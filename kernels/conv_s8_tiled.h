@@ -146,6 +146,9 @@ constexpr std::int64_t padded_columns(std::int64_t outputs) {
   return outputs % 32 == 0 || outputs % 32 > 16 ? (outputs + 31) / 32 * 32 : outputs / 32 * 32 + 16;
 }
 
+/// First layers: a row of taps is one run of bytes, without padding between the pixels. All weights of a
+/// filter then lie in one WeightBlock.
+bool has_dense_rows(const ConvShape& shape, Product product);
 std::string refuse_tiled(const ConvShape& shape, Product product);
 View tiled_a_view(const ConvShape& shape, Product product);
 View tiled_b_view(const ConvShape& shape, Product product);
