@@ -65,9 +65,7 @@ TEST_CASE("sums of batch norm from the product before it", "[training]") {
         names.push_back(plan.graph.nodes[i].name);
     return names;
   };
-  const bool narrow = options.back() == "precision.edges=bf16";
-  CHECK(told(*gpu) == (narrow ? std::vector<std::string>{"stem", "pair"}
-                              : std::vector<std::string>{"stem", "pair", "small"}));
+  CHECK(told(*gpu) == std::vector<std::string>{"stem", "pair"});
   CHECK(told(*apart).empty());
   const Graph& graph = gpu->training_plan().graph;
   int pairs = 0;

@@ -207,8 +207,9 @@ __device__ inline int list_sums(const ImplicitGemm& g, const SampleOrder& order,
   return count;
 }
 
-template <class Math, bool a_unsigned, bool by_class, class Shape>
-__device__ void run_sum(const ImplicitGemm& g, const ConvRun& run, const TileAt& at, const BlockSum& sum,
+/// `run`: a ConvRun, or what is one and says where else results go; store_sums() is found by it.
+template <class Math, bool a_unsigned, bool by_class, class Shape, class Run>
+__device__ void run_sum(const ImplicitGemm& g, const Run& run, const TileAt& at, const BlockSum& sum,
                         BlockCopies<Shape, by_class>& copies) {
   WarpSums<Shape> sums;
   Octave<by_class> octave(g, run.order, sum.piece);
@@ -224,8 +225,8 @@ __device__ void run_sum(const ImplicitGemm& g, const ConvRun& run, const TileAt&
                        pair * g.sums + sum.number, sums, rows);
 }
 
-template <class Shape, class Math, bool a_unsigned, bool by_class>
-__device__ void run_block(const ImplicitGemm& g, const TileGrid& grid, const ConvRun& run) {
+template <class Shape, class Math, bool a_unsigned, bool by_class, class Run>
+__device__ void run_block(const ImplicitGemm& g, const TileGrid& grid, const Run& run) {
   const TileAt at = tile_at(grid, blockIdx.x);
   const GemmClass c = by_class ? plain_gemm_class(g) : gemm_class(g, at.which);
   if (std::int64_t{at.m} * Shape::m >= c.rows(g)) return;  // classes differ by a row or column of pixels

@@ -28,8 +28,9 @@ struct WarpCounts {
 };
 
 /// One addition a block; all its threads take part.
+template <int threads = quantize_threads>
 __device__ inline void add_counts(QuantizeCounts* to, SegmentCounts counts) {
-  constexpr int warps = quantize_threads / 32;
+  constexpr int warps = threads / 32;
   __shared__ WarpCounts of_warp[warps];
   if (to == nullptr) return;
   for (int distance = 16; distance > 0; distance /= 2) counts.merge(from_lane(counts, distance));

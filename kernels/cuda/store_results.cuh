@@ -115,14 +115,22 @@ __device__ void sync_tile() {
     __syncthreads();
 }
 
-template <int turn, class Shape, bool by_class>
-__device__ void store_turns(const WarpSums<Shape>& sums, const ResultTile<Shape, by_class>& tile,
-                            std::int32_t* wait) {
+/// `tile`: ResultTile, or what else takes results that wait.
+template <int turn, class Shape, class Tile>
+__device__ void store_turns(const WarpSums<Shape>& sums, Tile& tile, std::int32_t* wait) {
   sync_tile<Shape>();  // the last step, or the turn before, has been read
   place_sums<turn>(sums, wait);
   sync_tile<Shape>();
   tile.store_turn(turn);
   if constexpr ((turn + 1) * Shape::turn_rows < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
+}
+
+/// Of the tile's rows, as far as there are any.
+template <class Shape>
+__device__ void place_rows(const ImplicitGemm& g, const GemmClass& c, const TileAt& at, RowResult* rows) {
+  const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
+  for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)
+    rows[row] = row_result(g, c, at.group, first + row);
 }
 
 /// All threads of the tile; results wait in the stages, which nobody reads any more. `rows`: Shape::m in
@@ -132,8 +140,7 @@ __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const Conv
                            int sum, const WarpSums<Shape>& sums, RowResult* rows) {
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
-  for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)
-    rows[row] = row_result(g, c, at.group, first + row);
+  place_rows<Shape>(g, c, at, rows);
   const ResultTile<Shape, by_class> tile{g, run, rows, wait, first, left, at.group, at.n * Shape::n, sum};
   store_turns<0>(sums, tile, wait);
 }

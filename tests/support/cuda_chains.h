@@ -42,6 +42,7 @@ struct ChainCase {
   unsigned seed = 1, step = 1;         // another step: other scales and random numbers
   bool has_x = true, hostile = false;  // hostile: Inf and NaN among the values
   bool in_place = false;               // stores go over x
+  std::vector<std::uint8_t> given_x;   // as it is stored; else drawn
   FloatType x_type = FloatType::f32, other_type = FloatType::f32, out_type = FloatType::f32;
   bool pixel = false, batch = false;  // copies
   int planes = 1;
@@ -102,7 +103,7 @@ struct ChainOperands {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const float specials[] = {0.0F, -0.0F, 1e-41F, infinity, -infinity, NAN, 3e38F, 127.5F};
     for (std::size_t i = 0; c.hostile && i < values.size(); i += 3) values[i] = specials[i / 3 % 8];
-    x = stored_as(values, c.x_type);
+    x = c.given_x.empty() ? stored_as(values, c.x_type) : c.given_x;
     other = stored_as(draw_floats(size, c.seed + 1, -2, 2), c.other_type);
     std::mt19937 generator(c.seed + 2);
     bits.resize((c.elements() + 7) / 8);
