@@ -79,6 +79,51 @@ TEST_CASE("sums of batch norm from the product before it", "[training]") {
   CHECK(pairs == 5);
 }
 
+TEST_CASE("products with the chain behind them in their epilogue", "[training]") {
+  const Overrides options = GENERATE(
+      Overrides{"precision=unified_int8", "precision.edges=bf16"}, Overrides{"precision=int8_minmax"},
+      Overrides{"precision=auto", "gradient.accumulate=2", "data.batch=6"},
+      Overrides{"precision=unified_int8", "train.recompute=[first, act1, second, act2]"},
+      Overrides{"precision=adaptive_precision"});
+  INFO(options[0] << " " << options.back());
+  const TemporaryFolder folder;
+  const Overrides overrides = with({"model.file=chained.yaml", "data.batch=3"}, options);
+  const auto cpu = engine_of(folder, overrides, "cpu"), gpu = engine_of(folder, overrides, "cuda");
+  require_equal_steps(*cpu, *gpu, 4);
+  const auto waiting = [](Plan& plan) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
+      if (static_cast<device::PlanMemory&>(*plan.device).product(i, 0).waits)
+        names.push_back(plan.graph.nodes[i].name);
+    return names;
+  };
+  CHECK(waiting(gpu->training_plan()) == std::vector<std::string>{"first", "second", "third", "fc1", "fc2"});
+#if OCTAVO_ARCH > 0
+  const auto kernels = [](const auto& run) {
+    const int before = cuda_host.kernels;
+    run();
+    return cuda_host.kernels - before;
+  };
+  const auto engine = [&](const char* chains) {
+    ::setenv("OCTAVO_CUDA_GRAPHS", "0", 1), ::setenv("OCTAVO_CUDA_EPILOGUE_CHAINS", chains, 1);
+    auto made = engine_of(folder, overrides, "cuda");
+    for (int i = 0; i < 4; ++i) made->step();
+    made->evaluate();
+    ::unsetenv("OCTAVO_CUDA_GRAPHS"), ::unsetenv("OCTAVO_CUDA_EPILOGUE_CHAINS");
+    return made;
+  };
+  const auto together = engine("1"), apart = engine("0");
+  CHECK(waiting(apart->training_plan()).empty());
+  const auto less = [&](const auto& run) {
+    return kernels([&] { run(*apart); }) - kernels([&] { run(*together); });
+  };
+  // Ranges are given in evaluation; in training `auto` gives them, and its X has no batch copy to be turned.
+  CHECK(less([](Engine& of) { of.evaluate(); }) > 0);
+  CHECK((less([](Engine& of) { of.step(); }) > 0) == (options[0] == "precision=auto"));
+  require_equal(together->state().model, apart->state().model);
+#endif
+}
+
 TEST_CASE("networks of the zoo on the device", OCTAVO_LARGE) {
   register_step_runner("cuda", device::make_cuda_steps);
   struct Network {

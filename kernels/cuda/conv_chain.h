@@ -9,6 +9,8 @@
 
 namespace octavo::kernels::cuda {
 
+/// Empty, or why no chain runs in a product's epilogue.
+std::string refuse_chain(const ConvPlan& plan, Family family);
 /// Empty, or why a chain over the results of a product is a pass of its own.
 std::string refuse_chain(const ConvPlan& plan, Family family, const ChainPass& pass);
 

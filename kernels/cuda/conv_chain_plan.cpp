@@ -7,14 +7,6 @@
 namespace octavo::kernels::cuda {
 namespace {
 
-std::string refuse_product(const ConvPlan& plan, Family family) {
-  if (family != Family::mma) return "kernels of another family than mma";
-  if (plan.product == Product::grad_weight) return "weight gradients";
-  if (!plan.direct()) return "results whose contraction is cut into parts";
-  if (plan.gemm.groups > 1) return "products of several groups";
-  return plan.gemm.classes() > 1 ? "a data gradient of several classes of pixels" : "";
-}
-
 /// Steps that look at more than one value, or read what the product would store.
 std::string refuse_step(const ChainStep& step, const ImageLayout& layout, const void* y) {
   if (step.kind == StepKind::sums || step.kind == StepKind::look) return "steps that sum or look";
@@ -25,8 +17,16 @@ std::string refuse_step(const ChainStep& step, const ImageLayout& layout, const 
 
 }  // namespace
 
+std::string refuse_chain(const ConvPlan& plan, Family family) {
+  if (family != Family::mma) return "kernels of another family than mma";
+  if (plan.product == Product::grad_weight) return "weight gradients";
+  if (!plan.direct()) return "results whose contraction is cut into parts";
+  if (plan.gemm.groups > 1) return "products of several groups";
+  return plan.gemm.classes() > 1 ? "a data gradient of several classes of pixels" : "";
+}
+
 std::string refuse_chain(const ConvPlan& plan, Family family, const ChainPass& pass) {
-  const std::string product = refuse_product(plan, family);
+  const std::string product = refuse_chain(plan, family);
   if (!product.empty()) return product;
   const ImageLayout& layout = pass.layout;
   if (layout.groups > 1) return "integers for several groups";

@@ -3,6 +3,7 @@
 
 #include "core/check.h"
 #include "cuda/batch_norm.h"
+#include "cuda/conv_chain.h"
 #include "device/run.h"
 
 namespace octavo::device {
@@ -119,9 +120,37 @@ bool DeviceChain::knows_samples() const {
   return bounded_ && bounded_at_end(builder_.chain().steps, bounded_step_);
 }
 
+void DeviceChain::run_first_product() {
+  if (product_ >= 0) run_product(run_, static_cast<std::size_t>(product_));
+  product_ = -1;
+}
+
+// The product with it, where its epilogue takes it; then the batch copy is made of the pixel copy.
+void DeviceChain::run_tail(const ChainPass& tail) {
+  ChainPass pixels = tail;
+  pixels.batch_copy = nullptr;
+  const auto product = static_cast<std::size_t>(product_);
+  constexpr auto forward = static_cast<std::size_t>(LayerProduct::forward);
+  if (product_ < 0 || !kernels::cuda::refuse_chain(*run_.memory.product(product, forward).conv,
+                                                   kernels::cuda::active_family(), pixels)
+                           .empty()) {
+    run_first_product();
+    return kernels::cuda::run_chain(tail, run_.stream);
+  }
+  run_product_with(run_, product, pixels);
+  product_ = -1;
+  if (tail.batch_copy == nullptr) return;
+  kernels::cuda::turn_image({.layout = tail.layout,
+                             .planes = tail.rule.planes,
+                             .pixel_copy = tail.pixel_copy,
+                             .batch_copy = tail.batch_copy},
+                            run_.stream);
+}
+
 void DeviceChain::finish(const Node& node) {
   Steps steps = device_steps();
   if (tail_ != nullptr) return quantize(node, std::move(steps));
+  run_first_product();
   kernels::cuda::run_chain(pass(steps, false), run_.stream);
 }
 

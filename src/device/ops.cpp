@@ -102,11 +102,11 @@ void run_chain_node(Run& run, std::size_t index) {
   const TensorType& type = forward ? first.signature->inputs[0] : first.signature->outputs[0];
   DeviceChain chain(run, geometry(type.shape), run.floats(forward ? first.inputs[0] : first.grad_outputs[0]),
                     node.views.empty() ? nullptr : &run.memory.slot(run.value(node.views[0]).slot));
-  if (node.sums_from >= 0) {
-    constexpr auto which = static_cast<std::size_t>(LayerProduct::forward);
-    const ProductMemory& product = run.memory.product(static_cast<std::size_t>(node.sums_from), which);
-    if (product.sums) chain.tell_sums(&*product.sums);
-  }
+  const auto product = [&run](int of) -> const ProductMemory& {
+    return run.memory.product(static_cast<std::size_t>(of), static_cast<std::size_t>(LayerProduct::forward));
+  };
+  if (node.sums_from >= 0 && product(node.sums_from).sums) chain.tell_sums(&*product(node.sums_from).sums);
+  if (node.follows >= 0 && product(node.follows).waits) chain.start_with(node.follows);
   for (std::size_t i = 0; i < node.chain.size(); ++i) {
     chain.add_member(node.chain[i]);
     if (node.chain_store[i] != no_value) chain.steps().store(run.floats(node.chain_store[i]));

@@ -49,6 +49,7 @@ PlanMemory::PlanMemory(Memory& memory, Program& program, Plan& plan, const Param
   if (plan.graph.phase == Phase::train)
     updates = parameters.list_updates(memory, {counter, rate_factors, row_factors});
   plan_products(program, plan, choice);
+  find_waiting(plan.graph);
   sums_ = block_of(memory, "sums of channels", [&](Region& region) { lay_out_sums(region); });
 }
 

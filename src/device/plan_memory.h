@@ -30,6 +30,7 @@ struct ProductMemory {
   std::optional<kernels::cuda::ConvF32Plan> f32;
   std::shared_ptr<const kernels::cuda::LibraryF32> library_f32;
   std::optional<kernels::cuda::ConvSums> sums;  // forward, where its epilogue takes them for batch norm
+  bool waits = false;                           // forward: the chain behind it runs it
   const WeightMemory* weights = nullptr;        // in integers: forward, grad_input
   WeightLists folded;                           // Fold::scales: they are made before the product
 
@@ -116,6 +117,7 @@ class PlanMemory final : public DevicePlan {
   void find_folds(const Program& program);
   void find_streams(const Program& program, const Plan& plan);
   void plan_products(const Program& program, Plan& plan, const ProductChoice& choice);
+  void find_waiting(const Graph& graph);
   SlotMemory& add_slot(int index);
   void note_places(const Node& node, const ProductPlan& product, const Program& program);
   void lay_out_settings(const Program& program, Region& region);

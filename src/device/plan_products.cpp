@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "cuda/conv_chain.h"
 #include "device/plan_memory.h"
 
 namespace octavo::device {
@@ -60,11 +61,15 @@ void plan_float(Node& node, Product kind, Phase phase, const ProductChoice& choi
   product.kernel = "cuda/conv_f32";
 }
 
+bool switched_off(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && std::string(value) == "0";
+}
+
 // Of the results, where the epilogue takes them for less than a pass over what it stores would cost.
 void plan_result_sums(const Graph& graph, const Node& node, ProductMemory& to) {
   using namespace kernels::cuda;
-  const char* wanted = std::getenv("OCTAVO_CUDA_EPILOGUE_SUMS");
-  if (!node.tells_sums || !to.conv || (wanted != nullptr && std::string(wanted) == "0")) return;
+  if (!node.tells_sums || !to.conv || switched_off("OCTAVO_CUDA_EPILOGUE_SUMS")) return;
   const ImageLayout y = layout_of(geometry(node.signature->outputs[0].shape));
   if (!refuse_sums(*to.conv, y).empty()) return;
   const SumsPlan sums = kernels::cuda::plan_sums(*to.conv, y);
@@ -95,6 +100,17 @@ void PlanMemory::plan_products(const Program& program, Plan& plan, const Product
       to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
     if (kind == Product::forward) plan_result_sums(plan.graph, node, to);
   });
+}
+
+// Products whose chain may run in their epilogue are launched by it, alone or together.
+void PlanMemory::find_waiting(const Graph& graph) {
+  if (switched_off("OCTAVO_CUDA_EPILOGUE_CHAINS")) return;
+  for (const Node& node : graph.nodes) {
+    if (node.follows < 0) continue;
+    ProductMemory& to =
+        products_[static_cast<std::size_t>(node.follows)][static_cast<std::size_t>(LayerProduct::forward)];
+    to.waits = to.conv && kernels::cuda::refuse_chain(*to.conv, kernels::cuda::active_family()).empty();
+  }
 }
 
 }  // namespace octavo::device

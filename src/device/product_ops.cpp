@@ -1,4 +1,5 @@
 // Convolution and linear layers: their three products, and the gradient of the bias.
+#include "cuda/conv_chain.h"
 #include "device/op_functions.h"
 
 namespace octavo::device {
@@ -42,17 +43,23 @@ void set_scales(Run& run, LayerProduct which, const ProductPlan& product, ConvAr
       by_class ? b_format.channel_factors : b_format.granularity != ScaleGranularity::tensor;
 }
 
+void set_operands(Run& run, LayerProduct which, const ProductPlan& product, const ProductMemory& memory,
+                  ConvArgs& args) {
+  const Operands operands =
+      memory.plan().by_class()
+          ? turn(run, product, memory)
+          : Operands{run.address(product.a),
+                     which == LayerProduct::grad_weight ? run.address(product.b) : memory.weights->copy};
+  args.a = operands.a, args.b = operands.b;
+  args.a_planes = product.a_planes, args.b_planes = product.b_planes;
+  set_scales(run, which, product, args);
+}
+
 void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, const ProductMemory& memory,
                       ConvArgs args) {
   const bool by_class = memory.plan().by_class();
   if (product.fold == Fold::scales) memory.folded.quantize(run);
-  const Operands operands =
-      by_class ? turn(run, product, memory)
-               : Operands{run.address(product.a),
-                          which == LayerProduct::grad_weight ? run.address(product.b) : memory.weights->copy};
-  args.a = operands.a, args.b = operands.b;
-  args.a_planes = product.a_planes, args.b_planes = product.b_planes;
-  set_scales(run, which, product, args);
+  set_operands(run, which, product, memory, args);
   const kernels::cuda::SampleOrder* order = by_class ? run.memory.slot(product.b_slot).order : nullptr;
   if (memory.depthwise) return run_depthwise(*memory.depthwise, args, run.stream, order);
   if (memory.lt) {
@@ -102,10 +109,24 @@ void bias_gradient(Run& run, const Node& node) {
 
 }  // namespace
 
-void product_forward(Run& run, std::size_t index) {
+void run_product(Run& run, std::size_t index) {
   const Node& node = run.plan.graph.nodes[index];
   multiply(run, index, LayerProduct::forward, node.inputs[0], run.parameter(node, 0),
            {.bias = run.parameter(node, 1), .out = run.floats(node.outputs[0])});
+}
+
+void run_product_with(Run& run, std::size_t index, const kernels::cuda::ChainPass& pass) {
+  const Node& node = run.plan.graph.nodes[index];
+  constexpr auto which = static_cast<std::size_t>(LayerProduct::forward);
+  const ProductMemory& memory = run.memory.product(index, which);
+  ConvArgs args{.bias = run.parameter(node, 1), .out = run.floats(node.outputs[0])};
+  set_operands(run, LayerProduct::forward, node.products[which], memory, args);
+  run_conv_chain(*memory.conv, args, pass, run.stream);
+}
+
+void product_forward(Run& run, std::size_t index) {
+  if (!run.memory.product(index, static_cast<std::size_t>(LayerProduct::forward)).waits)
+    run_product(run, index);
 }
 
 void product_backward(Run& run, std::size_t index) {

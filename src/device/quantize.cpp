@@ -107,14 +107,18 @@ void DeviceChain::make_scales(const Steps& steps) {
 void DeviceChain::quantize(const Node& node, Steps steps) {
   const Phase phase = run_.plan.graph.phase;
   const Slot& slot = run_.slot(*tail_);
+  std::vector<ValueId> pixels, batches;
+  for (const ValueId id : node.views)
+    (run_.value(id).view.layout == kernels::Layout::batch ? batches : pixels).push_back(id);
+  const std::size_t passes = std::max(pixels.size(), batches.size());
+  // Maxima, statistics and a second pass read what the product before has stored.
+  if ((node.counted && tail_->source != Ranges::given) || run_.statistics != nullptr || passes > 1)
+    run_first_product();
   multiply_factors(steps);
   if (node.counted) make_scales(steps);
   const bool observed = phase == Phase::train && node.counted;
 
-  std::vector<ValueId> pixels, batches;
-  for (const ValueId id : node.views)
-    (run_.value(id).view.layout == kernels::Layout::batch ? batches : pixels).push_back(id);
-  for (std::size_t i = 0; i < std::max(pixels.size(), batches.size()); ++i) {
+  for (std::size_t i = 0; i < passes; ++i) {
     ChainPass tail = pass(steps, i > 0);
     if (i < pixels.size()) {
       tail.layout.groups = static_cast<int>(run_.value(pixels[i]).view.groups);
@@ -137,7 +141,7 @@ void DeviceChain::quantize(const Node& node, Steps steps) {
       }
       if (observed && run_.statistics != nullptr) run_.statistics->add_to(run_, *tail_, tail);
     }
-    kernels::cuda::run_chain(tail, run_.stream);
+    run_tail(tail);
   }
   if (observed && run_.statistics != nullptr) run_.statistics->after(run_, *tail_);
 }

@@ -45,6 +45,10 @@ struct Run {
 /// Launches the kernels of one node. Errors name the node.
 void run_node(Run& run, std::size_t index);
 
+/// A forward product, into memory, or with the chain over its results.
+void run_product(Run& run, std::size_t index);
+void run_product_with(Run& run, std::size_t index, const kernels::cuda::ChainPass& pass);
+
 /// Makes a slot's maxima zeros where the step has raised them already.
 void clear_maxima(const Run& run, SlotMemory& of);
 
@@ -65,6 +69,8 @@ class DeviceChain {
   /// shifted_squares() of the chain's first tensor, which the product that made it has taken; null: nobody.
   void tell_sums(const kernels::cuda::ConvSums* sums) { told_ = sums; }
   const kernels::cuda::ConvSums* told_sums() const;
+  /// The forward product of this node makes the chain's first tensor, and waits for the chain to run it.
+  void start_with(int product) { product_ = product; }
 
   /// As ChainBuilder::sums() and shifted_squares(), in memory of the device.
   struct Sums {
@@ -89,12 +95,15 @@ class DeviceChain {
   void quantize(const Node& node, Steps steps);
   bool knows_samples() const;
   void sum(kernels::cuda::ChainPass& pass, const Sums& sums);
+  void run_first_product();
+  void run_tail(const kernels::cuda::ChainPass& tail);
 
   Run& run_;
   Geometry geometry_;
   ChainBuilder builder_;
   SlotMemory* tail_;
   const kernels::cuda::ConvSums* told_ = nullptr;
+  int product_ = -1;                                // that has not run
   std::vector<const kernels::cuda::Draws*> draws_;  // of each step so far
   std::size_t bounded_step_ = 0;                    // sample maxima hold for a combine() right after so many
   bool bounded_ = false;

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "graph/graph.h"
 #include "graph/internal_ops.h"
+#include "octavo/precision.h"
 
 namespace octavo {
 namespace {
@@ -204,6 +205,31 @@ void mark_sums(Graph& graph) {
   }
 }
 
+// Of kernels on the device (pixel copies are theirs), whose chain needs nothing but the product's results.
+bool runs_with_product(const Graph& graph, const Node& product, const Node& chain) {
+  const ProductPlan& plan = product.products[static_cast<std::size_t>(LayerProduct::forward)];
+  if (chain.chain.empty() || chain.views.empty() || !product.op->product || !plan.integer) return false;
+  const auto sums_up = [](const Node& member) { return member.op->sums_first; };
+  return graph.value(plan.a).view.layout == kernels::Layout::pixels &&
+         chain.chain[0].inputs[0] == product.outputs[0] &&
+         graph.root(product.outputs[0]) == product.outputs[0] &&
+         (graph.phase == Phase::eval || std::none_of(chain.chain.begin(), chain.chain.end(), sums_up));
+}
+
+// A chain right behind a forward product whose results nobody else reads: both may run as one.
+void mark_followers(Graph& graph) {
+  const Uses uses(graph);
+  for (std::size_t i = 1; i < graph.first_backward; ++i) {
+    Node &product = graph.nodes[i - 1], &chain = graph.nodes[i];
+    if (!runs_with_product(graph, product, chain) || uses.external.contains(product.outputs[0])) continue;
+    const std::vector<std::size_t>& readers = uses.readers.at(product.outputs[0]);
+    if (std::any_of(readers.begin(), readers.end(), [i](std::size_t reader) { return reader != i; }))
+      continue;
+    chain.follows = static_cast<int>(i) - 1;
+    chain.keeps = {product.products[static_cast<std::size_t>(LayerProduct::forward)].a};
+  }
+}
+
 }  // namespace
 
 void fuse(Graph& graph, bool join) {
@@ -211,6 +237,7 @@ void fuse(Graph& graph, bool join) {
   }
   ChainFuser(graph, join).run();
   mark_sums(graph);
+  mark_followers(graph);
 }
 
 }  // namespace octavo

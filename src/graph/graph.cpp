@@ -97,6 +97,7 @@ std::vector<ValueId> reads(const Node& node) {
       if (!internal.contains(id)) list.push_back(id);
     for (ValueId id : writes(member)) internal.insert(id);
   }
+  append(list, node.keeps);
   return list;
 }
 

@@ -97,6 +97,8 @@ struct Node {
   int first_run = -1;                   // and the node that ran first
   bool tells_sums = false;              // forward product: may sum up its results by channel
   int sums_from = -1;                   // chain: the node whose sums its first member begins with
+  int follows = -1;                     // chain: the product before it, whose results nobody else reads
+  std::vector<ValueId> keeps;           // chain: what that product reads, which may run with it
   std::string position;                 // file:line:col of the model
 };
 

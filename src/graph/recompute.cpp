@@ -187,7 +187,8 @@ class Recomputer {
       for (ValueId& id : *ids) id = copy_of(id);
     node.repeated = true;
     node.first_run = static_cast<int>(index);
-    node.tells_sums = false, node.sums_from = -1;
+    node.tells_sums = false, node.sums_from = node.follows = -1;
+    node.keeps.clear();
     return node;
   }
 
@@ -250,7 +251,7 @@ class Recomputer {
       if (graph_.nodes[i].op != nullptr) nodes.push_back(std::move(graph_.nodes[i]));
     }
     for (Node& node : nodes)
-      for (int* index : {&node.first_run, &node.sums_from})
+      for (int* index : {&node.first_run, &node.sums_from, &node.follows})
         if (*index >= 0) *index = place[static_cast<std::size_t>(*index)];
     graph_.nodes = std::move(nodes);
     graph_.first_backward = first_backward;

@@ -76,10 +76,43 @@ outputs: {logits: head}
 losses: {loss: loss}
 )";
 
+// Products with a chain right behind them: bias and ReLU, rows, channels that are no multiple of 8, pooling
+// that reads a stored value, dropout; normalization in evaluation.
+inline constexpr const char* chained = R"(
+inputs: {image: [H, W, C], label: []}
+body:
+  - {name: first, op: conv2d, out: 24, kernel: 3, pad: 1, bias: true}
+  - {name: act1, op: relu}
+  - {name: second, op: conv2d, out: 20, kernel: 3, stride: 2, pad: 1, bias: true}
+  - {name: act2, op: relu}
+  - {name: third, op: conv2d, out: 16, kernel: 1, bias: true}
+  - {name: act3, op: relu6}
+  - {name: fourth, op: conv2d, out: 32, kernel: 3, pad: 1, groups: 2, bias: true}
+  - {name: act4, op: relu}
+  - {name: fifth, op: conv2d, out: 16, kernel: 3, pad: 1, from: act4}
+  - {name: bn5, op: batch_norm}
+  - {name: act5, op: relu}
+  - {name: sixth, op: conv2d, out: 16, kernel: 1}
+  - {name: bn6, op: batch_norm}
+  - {name: sum, op: add, from: [bn6, act5]}
+  - {name: act6, op: relu}
+  - {name: flat, op: flatten}
+  - {name: fc1, op: linear, out: 40}
+  - {name: act7, op: relu}
+  - {name: drop, op: dropout, p: 0.3}
+  - {name: fc2, op: linear, out: 24}
+  - {name: act8, op: relu}
+  - {name: head, op: linear, out: 10}
+  - {name: loss, op: softmax_cross_entropy, from: [head, label]}
+outputs: {logits: head}
+losses: {loss: loss}
+)";
+
 inline Config config_of(const TemporaryFolder& folder, const Overrides& overrides) {
   write_text(folder / "a.yaml", tiny_config());
   write_text(folder / "every_op.yaml", every_op);
   write_text(folder / "summed.yaml", summed);
+  write_text(folder / "chained.yaml", chained);
   std::string ranges = every_op;
   for (std::size_t at = 0; (at = ranges.find("op: batch_norm", at)) != std::string::npos; ++at)
     ranges.replace(at, 14, "op: range_batch_norm");
