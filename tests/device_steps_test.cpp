@@ -41,6 +41,55 @@ TEST_CASE("batches of one sample", "[training]") {
   require_equal_training(with({"data.batch=1", "precision=" + policy}, scales), 3);
 }
 
+namespace {
+
+// Chains that begin with the sums of a product that knows of them.
+int summed_pairs(const Graph& graph) {
+  int pairs = 0;
+  for (const Node& node : graph.nodes) {
+    if (node.sums_from < 0) continue;
+    const Node& product = graph.nodes[static_cast<std::size_t>(node.sums_from)];
+    CHECK((product.tells_sums && product.outputs[0] == node.chain[0].inputs[0]));
+    CHECK((!product.repeated && !node.repeated));
+    ++pairs;
+  }
+  return pairs;
+}
+
+}  // namespace
+
+TEST_CASE("products know of chains that begin with their sums, also behind nodes that recomputation drops") {
+  const TemporaryFolder folder;
+  write_text(folder / "nested.yaml", R"(
+inputs: {image: [H, W, C], label: []}
+blocks:
+  pooled:
+    body:
+      - {name: bn, op: batch_norm}
+      - {name: pool, op: max_pool, kernel: 3, stride: 1, pad: 1}
+      - {name: conv, op: conv2d, out: 8, kernel: 3, pad: 1}
+body:
+  - {name: stem, op: conv2d, out: 8, kernel: 3, pad: 1}
+  - {name: blocks, use: pooled, repeat: 2}
+  - {name: last, op: batch_norm}
+  - {name: flat, op: flatten}
+  - {name: head, op: linear, out: 10}
+  - {name: loss, op: softmax_cross_entropy, from: [head, label]}
+outputs: {logits: head}
+losses: {loss: loss}
+)");
+  const auto graph = [&](const Overrides& overrides) -> Graph {
+    return engine_of(folder, with({"model.file=nested.yaml", "precision.products.forward=fp32"}, overrides),
+                     "cpu")
+        ->training_plan()
+        .graph;
+  };
+  const Graph all = graph({}), fewer = graph({"train.recompute=[blocks*]"});
+  CHECK(fewer.first_backward < all.first_backward);
+  CHECK(summed_pairs(all) == 3);
+  CHECK(summed_pairs(fewer) == 3);
+}
+
 TEST_CASE("sums of batch norm from the product before it", "[training]") {
   const Overrides options = GENERATE(Overrides{"precision=unified_int8", "precision.edges=bf16"},
                                      Overrides{"precision=auto", "gradient.accumulate=2", "data.batch=6"},
@@ -67,16 +116,7 @@ TEST_CASE("sums of batch norm from the product before it", "[training]") {
   };
   CHECK(told(*gpu) == std::vector<std::string>{"stem", "pair"});
   CHECK(told(*apart).empty());
-  const Graph& graph = gpu->training_plan().graph;
-  int pairs = 0;
-  for (const Node& node : graph.nodes) {
-    if (node.sums_from < 0) continue;
-    const Node& product = graph.nodes[static_cast<std::size_t>(node.sums_from)];
-    CHECK((product.tells_sums && product.outputs[0] == node.chain[0].inputs[0]));
-    CHECK((!product.repeated && !node.repeated));
-    ++pairs;
-  }
-  CHECK(pairs == 5);
+  CHECK(summed_pairs(gpu->training_plan().graph) == 5);
 }
 
 TEST_CASE("products with the chain behind them in their epilogue", "[training]") {

@@ -111,9 +111,8 @@ void DeviceChain::quantize(const Node& node, Steps steps) {
   for (const ValueId id : node.views)
     (run_.value(id).view.layout == kernels::Layout::batch ? batches : pixels).push_back(id);
   const std::size_t passes = std::max(pixels.size(), batches.size());
-  // Maxima, statistics and a second pass read what the product before has stored.
-  if ((node.counted && tail_->source != Ranges::given) || run_.statistics != nullptr || passes > 1)
-    run_first_product();
+  // Maxima and a second pass read what the product before has stored.
+  if ((node.counted && tail_->source != Ranges::given) || passes > 1) run_first_product();
   multiply_factors(steps);
   if (node.counted) make_scales(steps);
   const bool observed = phase == Phase::train && node.counted;
