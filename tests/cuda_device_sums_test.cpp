@@ -22,6 +22,7 @@ std::vector<std::uint64_t> bits_of(const std::vector<double>& values) {
 std::vector<double> reference_of(const cu::ImageLayout& l, std::vector<std::uint8_t>& y, FloatType type) {
   const FloatSource values(y.data(), type);
   std::vector<float> minus_pivot;
+  minus_pivot.reserve(static_cast<std::size_t>(l.c));
   for (int c = 0; c < l.c; ++c) minus_pivot.push_back(-values[c]);
   const Step steps[] = {{.kind = StepKind::scale_shift, .b = minus_pivot.data()}, {.kind = StepKind::sums}};
   std::vector<double> sums(2 * static_cast<std::size_t>(l.c));
@@ -223,7 +224,6 @@ TEST_CASE("which layers take their sums in the epilogue, and why others do not")
   CHECK_THAT(refusal(conv(256, 7, 7, 512, 512, 3, 3, 1, 1)), ContainsSubstring("pieces of 4 pixels"));
   CHECK_THAT(refusal(conv(64, 32, 32, 16, 16, 3, 3, 1, 1), Product::forward, {}),
              ContainsSubstring("pieces of 128 pixels do not divide the 32 rows"));
-  CHECK_THAT(refusal(conv(64, 32, 32, 64, 16, 3, 3, 1, 1)), ContainsSubstring(""));
   CHECK(refusal(conv(64, 32, 32, 64, 16, 3, 3, 1, 1)).empty());
   CHECK(refusal(conv(9, 8, 8, 64, 64, 3, 3), Product::grad_input) == "sums are of a forward product");
   CHECK_THAT(refusal(conv(9, 8, 8, 64, 64, 3, 3), Product::forward, {.least_splits = 2}),
