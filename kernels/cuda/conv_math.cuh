@@ -41,7 +41,8 @@ __device__ inline void multiply(int (&c)[4], const std::uint32_t (&a)[4], std::u
 
 /// Tensor cores: half a step, 32 bytes of the contraction. Their products of bytes came with sm_75.
 struct MatrixMath {
-  static constexpr bool compiled = OCTAVO_ARCH == 0 || OCTAVO_ARCH >= 750, by_warpgroup = false;
+  static constexpr bool compiled = OCTAVO_ARCH == 0 || OCTAVO_ARCH >= 750, by_warpgroup = false,
+                        spares_registers = true;
   template <bool a_unsigned, class Shape>
   __device__ static void multiply_half(const std::int8_t* stage, int half, WarpSums<Shape>& sums) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -66,7 +67,7 @@ struct MatrixMath {
 /// Dot products of four bytes: for cards before sm_75, and a check of MatrixMath by other instructions on the
 /// same tiles.
 struct DotMath {
-  static constexpr bool compiled = true, by_warpgroup = false;
+  static constexpr bool compiled = true, by_warpgroup = false, spares_registers = false;
   template <bool a_unsigned, class Shape>
   __device__ static void multiply_half(const std::int8_t* stage, int half, WarpSums<Shape>& sums) {
 #pragma unroll

@@ -248,7 +248,9 @@ __device__ void run_block(const ImplicitGemm& g, const TileGrid& grid, const Run
   }
 }
 
-#if OCTAVO_ARCH >= 800
+#if OCTAVO_ARCH >= 1200  // a small tile of dot products would spill for a fourth block
+#define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads, Math::spares_registers ? 0 : 2)
+#elif OCTAVO_ARCH >= 800
 #define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads)
 #else  // without a number of blocks the compiler spills for a third one
 #define OCTAVO_CONV_BOUNDS(threads) __launch_bounds__(threads, 2)

@@ -8,7 +8,7 @@ namespace octavo::kernels::cuda {
 
 /// wgmma: a warpgroup multiplies 64 rows by all columns of the tile.
 struct WarpgroupMath {
-  static constexpr bool compiled = OCTAVO_WGMMA == 1, by_warpgroup = true;
+  static constexpr bool compiled = OCTAVO_WGMMA == 1, by_warpgroup = true, spares_registers = true;
 
 #if OCTAVO_WGMMA
   template <bool a_unsigned, class Shape>
