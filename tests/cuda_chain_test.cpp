@@ -307,3 +307,12 @@ TEST_CASE("cuda: chains refuse sizes, steps and tails by name") {
       good.with_look(), [](P& p) { p.look.counts = reinterpret_cast<unsigned long long*>(p.look.reach); },
       "sums is null");
 }
+
+TEST_CASE("cuda: the device's NaN is counted where the CPU's is") {
+  const auto bits = [](std::uint32_t of) { return cu::counted_bits(std::bit_cast<float>(of)); };
+  const float zero = 0;
+  CHECK(bits(0x7FFFFFFF) == bits(std::bit_cast<std::uint32_t>(zero / zero)));
+  CHECK(bits(0xFFFFFFFF) >> 19 == 4088);
+  for (std::uint32_t same : {0U, 1U, 0x3F800000U, 0x7F7FFFFFU, 0x7F800000U, 0x7FC00001U, 0x7FFFFFFEU})
+    CHECK((bits(same) == same && bits(same | 0x80000000U) == same));
+}

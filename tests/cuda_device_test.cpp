@@ -1,6 +1,7 @@
 // Every kernel of the CUDA backend on a device against kernels/ref: equal integers, bit-equal floats.
 #include "support/cuda_device.h"
 #include "cuda/depthwise_s8.h"
+#include "cuda/prepared_kernel.h"
 
 using namespace octavo::kernels;
 using namespace octavo::kernels::test;
@@ -55,21 +56,6 @@ void check_sums(const ConvShape& shape, Product product, cu::Family family, cons
   CHECK(first_difference(found, reference_sums(shape, product, device.operands(), options.a_unsigned,
                                                device.plan().result_elements())) == none);
   CHECK(first_difference(device.sums(), found) == none);  // and the same again
-}
-
-/// Runs run(args) with the case's operands on the device, and returns the stored bytes.
-template <class Run>
-std::vector<std::uint8_t> device_floats(const FloatCase& drawn, const ConvArgs& operands, FloatType type,
-                                        const Run& run) {
-  DeviceArray<float> a_scale(drawn.a_scale), b_scale(drawn.b_scale), bias(drawn.bias);
-  DeviceArray<std::uint8_t> out(stored_as(drawn.start, type));
-  ConvArgs args = drawn.args;
-  args.a = operands.a, args.b = operands.b;
-  args.a_scale = a_scale.data(), args.b_scale = b_scale.data();
-  if (args.bias != nullptr) args.bias = bias.data();
-  args.out = FloatTarget(out.data(), type);
-  run(args);
-  return out.values();
 }
 
 /// Every epilogue of a product.
@@ -203,8 +189,10 @@ TEST_CASE("wgmma gives the reference's integers where the device has it") {
   }
   const char* given = std::getenv("OCTAVO_CUDA_TMA");
   const std::string before = given == nullptr ? "1" : given;
-  for (const char* tma : {"1", "0"}) {  // stages filled by TMA, and by threads
+  // Stages filled by TMA for blocks that take tile after tile, and for one block a tile, and by threads.
+  for (const auto& [tma, persistent] : {std::pair{"1", "1"}, std::pair{"1", "0"}, std::pair{"0", "1"}}) {
     setenv("OCTAVO_CUDA_TMA", tma, 1);
+    setenv("OCTAVO_CUDA_PERSISTENT", persistent, 1);
     for (cu::TileKind tile :
          {cu::TileKind::wide, cu::TileKind::narrow, cu::TileKind::small, cu::TileKind::broad})
       for (Product product : all_products) {
@@ -214,6 +202,7 @@ TEST_CASE("wgmma gives the reference's integers where the device has it") {
       }
   }
   setenv("OCTAVO_CUDA_TMA", before.c_str(), 1);
+  unsetenv("OCTAVO_CUDA_PERSISTENT");
 }
 
 TEST_CASE("plans of TMA are of wgmma") {
@@ -230,6 +219,21 @@ TEST_CASE("plans of TMA are of wgmma") {
 }
 
 #if OCTAVO_ARCH > 0
+TEST_CASE("a device is asked once for what it keeps of a kernel") {
+  static const char kernel = 0;
+  const auto resident = [](int cluster) {
+    return cu::resident_clusters(&kernel, 64, 1024, cluster, "test: ");
+  };
+  CHECK(resident(2) == cuda_host_resident);
+  cuda_host_resident += 4;
+  CHECK(resident(2) == cuda_host_resident - 4);
+  cuda_host_capability = 100;  // another one
+  CHECK(resident(2) == cuda_host_resident);
+  cuda_host_capability = 90;
+  cuda_host_resident -= 4;
+  CHECK(resident(1) == 4);  // a block on each multiprocessor
+}
+
 TEST_CASE("wgmma is refused where it cannot run") {
   DeviceProduct device(conv(2, 5, 5, 16, 16, 3, 3), Product::forward, cu::Family::wgmma, {});
   const auto refused = [&](const std::string& why, std::size_t left) {

@@ -118,6 +118,19 @@ TEST_CASE("cuda: blocks without rows bring their cluster the filters that it sha
   }
 }
 
+TEST_CASE("cuda: persistent blocks of TMA go on from tile to tile") {
+  // By seed a cluster takes one to five of them: tiles of one and of many steps, with columns that nobody
+  // stores, in parts, and with classes that no tap reaches between others.
+  for (cu::TileKind tile :
+       {cu::TileKind::small, cu::TileKind::narrow, cu::TileKind::wide, cu::TileKind::broad})
+    for (unsigned seed = 0; seed < 12; ++seed) {
+      check(linear(1300, 70, 40), Product::forward, {.tile = tile}, seed);
+      check(conv(5, 9, 9, 70, 330, 3, 3, 1, 1), Product::forward, {.tile = tile, .least_splits = 3}, seed);
+      check(conv(9, 9, 8, 70, 64, 1, 1, 2), Product::grad_input, {.tile = tile}, seed);
+      check(conv(40, 5, 5, 48, 70, 3, 3, 1, 1), Product::grad_weight, {.tile = tile}, seed);
+    }
+}
+
 TEST_CASE("cuda: TMA's results are the reference's floats") {
   for (const ConvShape& shape : {conv(3, 6, 5, 80, 96, 3, 3, 2, 1, 1, 2), linear(70, 70, 60)})
     for (Product product : {Product::forward, Product::grad_input})
@@ -145,9 +158,10 @@ TEST_CASE("cuda: fibers notice barriers of TMA that are used wrongly") {
   constexpr std::uint32_t barrier = 4096;
   for (const bool late : {false, true}) {
     FiberBlock block(32, 1, late);
-    const auto run = [&](bool fence, int expected, int parity, bool wait) {
+    const auto run = [&](bool fence, int expected, int parity, bool wait, bool shows = true) {
       block.run([&] {
         block.shared()[512] = 0;
+        if (shows) cu::show_to_copies();
         if (threadIdx.x == 0) cu::init_barrier(barrier, 1);
         if (threadIdx.x == 0 && fence) cu::show_barriers();
         __syncthreads();
@@ -164,6 +178,7 @@ TEST_CASE("cuda: fibers notice barriers of TMA that are used wrongly") {
     CHECK_THROWS_WITH(run(false, 64, 0, true), ContainsSubstring("does not see"));
     CHECK_THROWS_WITH(run(true, 80, 0, true), ContainsSubstring("wait for each other for ever"));
     CHECK_THROWS(run(true, 48, 0, true));
+    CHECK_THROWS_WITH(run(true, 64, 0, true, false), ContainsSubstring("has not shown it"));
     if (late) CHECK_THROWS_WITH(run(true, 64, 1, true), ContainsSubstring("nothing has arrived"));
     if (late) CHECK_THROWS_WITH(run(true, 64, 0, false), ContainsSubstring("before its boxes arrived"));
   }

@@ -1,6 +1,6 @@
 // The sources of the integer update and of squeezed weights, run on the host by fibers, against the CPU's
 // optimizer and its transform: the same bits, since the host has one tanh for both.
-#include "support/cuda_fibers.h"
+#include "support/cuda_launch.h"
 // Before the kernels, whose instructions it holds.
 #include <random>
 
@@ -19,13 +19,6 @@ using namespace octavo::kernels::test;
 namespace cuda = octavo::kernels::cuda;
 
 namespace {
-
-template <class Body>
-void launch(unsigned blocks, int threads, const Body& body) {
-  FiberBlock block(threads, 3, false);
-  gridDim = {blocks, 1, 1}, blockIdx.y = 0;
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) block.run(body);
-}
 
 /// Values of a 2^-23 grid, some at its ends.
 std::vector<float> grid_floats(std::int64_t count, unsigned seed) {

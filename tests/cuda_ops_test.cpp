@@ -1,6 +1,6 @@
 // The sources of the CUDA kernels for pooling, losses and updates, run on the host by fibers, against the ops
 // and the optimizer of the CPU: the same bits, but for the exponentials of softmax.
-#include "support/cuda_fibers.h"
+#include "support/cuda_launch.h"
 // Before the kernels, whose instructions it holds.
 
 #include "core/thread_pool.h"
@@ -22,13 +22,6 @@ namespace cuda = octavo::kernels::cuda;
 using kernels::Bf16;
 
 namespace {
-
-template <class Body>
-void launch(unsigned blocks, int threads, const Body& body) {
-  FiberBlock block(threads, 3, false);
-  gridDim = {blocks, 1, 1}, blockIdx.y = 0;
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) block.run(body);
-}
 
 using octavo::test::tied_floats;
 

@@ -1,75 +1,32 @@
 // The sources of the CUDA kernels of range batch normalization, run on the host by fibers, against the op:
 // the same bits forward, backward, in evaluation and in the running statistics.
-#include "support/cuda_fibers.h"
+#include "support/cuda_launch.h"
 // Before the kernels, whose instructions it holds.
 #include "cuda/range_norm_kernels.cuh"
 #include "ops/range_norm.h"
 #include "support/catch.h"
 #include "support/cuda_operands.h"
 #include "support/draw.h"
-#include "support/model.h"
-#include "support/test_ops.h"
+#include "support/norm_on_cpu.h"
 
 using namespace octavo;
 using namespace octavo::kernels::test;
+using octavo::test::NormOnCpu;
 namespace cuda = octavo::kernels::cuda;
 using octavo::test::tied_floats;
 
 namespace {
 
-template <class Body>
-void launch(std::int64_t work, int threads, const Body& body) {
-  FiberBlock block(threads, 3, false);
-  gridDim = {static_cast<unsigned>((work + threads - 1) / threads), 1, 1};
-  blockIdx.y = 0;
-  for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) block.run(body);
-}
-
-/// The op on the CPU, two micro-steps.
-struct CpuNorm {
-  std::vector<float> gamma, beta, y, dx, grad_gamma, grad_beta, running_mean, running_deviation, evaluated;
+struct CpuNorm : NormOnCpu {
   double factor = 0;
   cuda::RowChunks of;
 
-  CpuNorm(const Shape& shape, int chunks, const std::vector<float>& x, const std::vector<float>& up) {
-    octavo::test::register_test_ops();
-    const BatchTypes types{{"in", {DType::f32, shape}}, {"up", {DType::f32, shape}}};
-    Runtime runtime(2, 1);
-    Program program(
-        octavo::test::build("input in\ninput up\nx test_offset in\nnode range_batch_norm x {eps: 0.001, "
-                            "momentum: 0.3, chunks: " +
-                            std::to_string(chunks) +
-                            "}\nsum test_weighted_sum node,up\noutput y node\nloss sum\n"),
-        types, runtime);
-    const auto take = [](std::span<const float> from) {
-      return std::vector<float>(from.begin(), from.end());
-    };
-    const auto gradient = [&](const std::string& name) {
-      return take(octavo::test::parameter(program, name).gradient.as<float>());
-    };
-    gamma = tied_floats(shape.back(), 5), beta = tied_floats(shape.back(), 6);
-    for (const auto& [name, values] : {std::pair{"node.weight", &gamma}, std::pair{"node.bias", &beta}})
-      std::copy(values->begin(), values->end(),
-                octavo::test::parameter(program, name).value.as<float>().begin());
-    const BatchPointers pointers{{"in", x.data()}, {"up", up.data()}};
-    Plan& plan = program.plan(types, Phase::train);
-    for (runtime.micro_step = 0; runtime.micro_step < 2; ++runtime.micro_step) {
-      program.forward(plan, pointers);
-      program.backward(plan, 1);
-    }
-    y = take(program.output(plan, "y").as<float>());
-    dx = gradient("x.offset"), grad_gamma = gradient("node.weight"), grad_beta = gradient("node.bias");
-    for (const StateData& state : program.states)
-      (state.name.ends_with("mean") ? running_mean : running_deviation) = take(state.value.as<float>());
-    Plan& evaluation = program.plan(types, Phase::eval);
-    program.forward(evaluation, pointers);
-    evaluated = take(program.output(evaluation, "y").as<float>());
-    for (const Node& node : program.graph().nodes)
-      if (node.op->type == "range_batch_norm") {
-        const RangeNormSizes sizes(*node.signature);
-        factor = sizes.factor();
-        of = {sizes.rows, static_cast<int>(sizes.c), static_cast<int>(sizes.chunks)};
-      }
+  CpuNorm(const Shape& shape, int chunks, const std::vector<float>& x, const std::vector<float>& up)
+      : NormOnCpu("range_batch_norm", "{eps: 0.001, momentum: 0.3, chunks: " + std::to_string(chunks) + "}",
+                  shape, tied_floats(shape.back(), 5), tied_floats(shape.back(), 6), x, up) {
+    const RangeNormSizes sizes(*signature);
+    factor = sizes.factor();
+    of = {sizes.rows, static_cast<int>(sizes.c), static_cast<int>(sizes.chunks)};
   }
 };
 
@@ -108,7 +65,7 @@ struct DeviceNorm {
  private:
   template <class Pass>
   void finish(const Pass& pass) {
-    launch(pass.channels, cuda::channel_threads, [&] { cuda::finish_channels_kernel(pass); });
+    launch_threads(pass.channels, cuda::channel_threads, [&] { cuda::finish_channels_kernel(pass); });
   }
   void apply(const std::vector<float>& x, std::vector<float>& z) const {
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -118,7 +75,7 @@ struct DeviceNorm {
   }
   void forward(const std::vector<float>& x) {
     const cuda::RangeNormLook look{cpu_.of, x.data(), sum_.data(), top_.data(), bottom_.data()};
-    launch(cpu_.of.results(), cuda::range_norm_threads, [&] { cuda::range_norm_look_kernel(look); });
+    launch_threads(cpu_.of.results(), cuda::range_norm_threads, [&] { cuda::range_norm_look_kernel(look); });
     finish(cuda::RangeNormForward{.channels = cpu_.of.channels,
                                   .looked = look,
                                   .factor = cpu_.factor,
@@ -136,7 +93,7 @@ struct DeviceNorm {
   void backward(const std::vector<float>& x, const std::vector<float>& up, bool accumulate) {
     const cuda::RangeNormGradientLook look{cpu_.of,     x.data(),    up.data(),
                                            mean.data(), sum_.data(), product_.data()};
-    launch(cpu_.of.results(), cuda::range_norm_threads, [&] { cuda::range_norm_look_kernel(look); });
+    launch_threads(cpu_.of.results(), cuda::range_norm_threads, [&] { cuda::range_norm_look_kernel(look); });
     finish(cuda::RangeNormBackward{.channels = cpu_.of.channels,
                                    .looked = look,
                                    .factor = cpu_.factor,
@@ -150,7 +107,8 @@ struct DeviceNorm {
                                    .accumulate = accumulate});
     for (std::size_t i = 0; i < dx.size(); ++i) dx[i] = a[i % a.size()] * up[i] + d[i % a.size()];
     const cuda::RangeNormExtremes extremes{cpu_.of, top_.data(), bottom_.data(), slope.data(), dx.data()};
-    launch(cpu_.of.results(), cuda::range_norm_threads, [&] { cuda::range_norm_extremes_kernel(extremes); });
+    launch_threads(cpu_.of.results(), cuda::range_norm_threads,
+                   [&] { cuda::range_norm_extremes_kernel(extremes); });
   }
 
   const CpuNorm& cpu_;
@@ -172,7 +130,7 @@ TEST_CASE("cuda: the sources of range batch normalization give the CPU's bits") 
       CAPTURE(shape.str(), chunks);
       CHECK(first_difference(device.y, cpu.y) == none);
       CHECK(first_difference(device.running_mean, cpu.running_mean) == none);
-      CHECK(first_difference(device.running_deviation, cpu.running_deviation) == none);
+      CHECK(first_difference(device.running_deviation, cpu.running_spread) == none);
       CHECK(first_difference(device.grad_gamma, cpu.grad_gamma) == none);
       CHECK(first_difference(device.grad_beta, cpu.grad_beta) == none);
       CHECK(first_difference(device.evaluated, cpu.evaluated) == none);

@@ -222,6 +222,42 @@ TEST_CASE("cuda: blocks of clusters visit every tile once, and none beyond an od
       }
 }
 
+TEST_CASE("cuda: turns are every tile of every part once, in the order that a grid would have") {
+  for (int m : {1, 7, 9, 23})
+    for (int n : {1, 3})
+      for (int cluster : {1, 2})
+        for (int splits : {1, 4}) {
+          const cu::TileGrid grid{m, n, 2, 3};
+          const std::int64_t turns = cu::cluster_turns(grid, cluster, splits);
+          const std::int64_t tiles = cu::cluster_grid(grid, cluster).blocks();
+          REQUIRE(turns == tiles * splits);
+          for (int turn = 0; turn < turns; ++turn)
+            for (int rank = 0; rank < cluster; ++rank) {
+              const cu::TileTurn now = cu::tile_turn(grid, cluster, turn, rank);
+              const cu::TileAt block = cu::cluster_tile(grid, cluster, turn % tiles * cluster + rank);
+              CHECK(now.split == turn / tiles);
+              CHECK((now.at.m == block.m && now.at.n == block.n && now.at.which == block.which &&
+                     now.at.group == block.group));
+            }
+        }
+}
+
+TEST_CASE("cuda: stages, results that wait and all else of a block of TMA fit a multiprocessor") {
+  const auto fits = []<class Shape>(Shape) {
+    using Columns = cu::WaitingColumns<Shape>;
+    constexpr int multiprocessor = 228 * 1024, reserved = 1024;
+    CHECK(Shape::blocks * (Shape::shared_bytes + reserved) <= multiprocessor);
+    CHECK(Shape::m * Columns::n * 4 <= Shape::stage_bytes);
+    CHECK(Columns::n * Columns::slices == Shape::n);
+    CHECK(Shape::stage_bytes % 1024 == 0);  // whole patterns of the swizzle
+    CHECK(Shape::least_stages >= 3);
+  };
+  fits(cu::TmaTile<128, 256, 64>()), fits(cu::TmaTile<128, 256, 128>());
+  fits(cu::TmaTile<128, 128, 64>()), fits(cu::TmaTile<128, 128, 128>());
+  fits(cu::TmaTile<128, 64, 64>()), fits(cu::TmaTile<128, 64, 128>());
+  fits(cu::TmaTile<64, 64, 64>()), fits(cu::TmaTile<64, 64, 128>());
+}
+
 TEST_CASE("cuda: sums that TMA's steps of 128 bytes would overfill are cut") {
   for (const bool a_unsigned : {false, true}) {
     const cu::ConvPlan plan = cu::plan_conv(linear(64, 131072, 64), Product::forward,

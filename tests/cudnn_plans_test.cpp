@@ -1,6 +1,7 @@
 // Plans of cuDNN for an H200 that is described to it, without a device: descriptors, heuristics and engines
 // are the library's own. What the plans compute, only a device can show.
 #include "cuda/cudnn_conv.h"
+#include "cuda/cudnn_matmul.h"
 #include "support/catch.h"
 #include "support/conv_shapes.h"
 
@@ -48,6 +49,26 @@ TEST_CASE("cuDNN has INT8 convolutions forward alone") {
   CHECK(plan(Product::forward) != nullptr);
   CHECK(plan(Product::grad_input) == nullptr);
   CHECK(plan(Product::grad_weight) == nullptr);
+}
+
+TEST_CASE("cuDNN takes the fused INT8 matrix product, and compiles it where there is a driver") {
+  const auto why_not = [](const cu::CudnnMatmulProblem& problem) {
+    std::string why;
+    return cu::CudnnMatmul::plan(problem, "test: ", why, h200) != nullptr ? "" : why;
+  };
+  // Without a driver engines are offered and none can be compiled, or without libcuda none is offered.
+  const auto compiled_or_told = [](const std::string& why) {
+    return why.empty() || why.find("cuDNN cannot compile it") == 0 || why == "cuDNN has no engine for it";
+  };
+  const cu::CudnnMatmulProblem linear{.rows = 1024, .columns = 512, .contraction = 256, .row_bytes = 256};
+  CHECK(compiled_or_told(why_not(linear)));
+  for (const bool a_vector : {false, true})
+    for (const FloatType type : {FloatType::f32, FloatType::bf16})
+      for (const std::int64_t batch : {1, 32}) {
+        cu::CudnnMatmulProblem scaled = linear;
+        scaled.batch = batch, scaled.scales = cu::CudnnScales{a_vector, true, type};
+        CHECK(compiled_or_told(why_not(scaled)));
+      }
 }
 
 TEST_CASE("a description of a device that cuDNN does not understand is told") {

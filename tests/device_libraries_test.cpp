@@ -50,12 +50,35 @@ TEST_CASE("integer products by a library are the same training", "[training]") {
   const auto cpu = engine_of(folder, options, "cpu");
   const Environment asked("OCTAVO_CUDA_KERNELS", library);
   const auto gpu = engine_of(folder, options, "cuda");
+#if OCTAVO_ARCH > 0
+  const int fused = cudnn_host.fused;
+#endif
   gpu->evaluate();
   require_equal_steps(*cpu, *gpu, 5);
+#if OCTAVO_ARCH > 0
+  CHECK((cudnn_host.fused > fused) == (library == "cudnn"));
+#endif
   const std::string plan = precision_plan(gpu->training_plan(), gpu->program());
   CHECK_THAT(plan, ContainsSubstring(library == "cudnn" ? "cudnn/conv_s8" : "cublaslt/matmul_s8"));
+  if (library == "cudnn") CHECK_THAT(plan, ContainsSubstring("cudnn/matmul_s8"));
   CHECK_THAT(plan, ContainsSubstring("cuda/conv_s8"));
 }
+
+#if OCTAVO_ARCH > 0
+TEST_CASE("where cuDNN compiles no matrix product, other kernels run it", "[training]") {
+  const Overrides options{"precision=int8_minmax", "model.file=every_op.yaml"};
+  const TemporaryFolder folder;
+  const auto cpu = engine_of(folder, options, "cpu");
+  const Environment asked("OCTAVO_CUDA_KERNELS", "cudnn");
+  cudnn_host.without_compiler = true;
+  const auto gpu = engine_of(folder, options, "cuda");
+  gpu->evaluate();
+  require_equal_steps(*cpu, *gpu, 2);
+  cudnn_host.without_compiler = false;
+  const std::string plan = precision_plan(gpu->training_plan(), gpu->program());
+  CHECK_THAT(plan, !ContainsSubstring("cudnn/matmul_s8") && ContainsSubstring("cudnn/conv_s8"));
+}
+#endif
 
 TEST_CASE("layers in float by NVIDIA's libraries are those of the CPU but for rounding", "[training]") {
   if (left_out()) return;

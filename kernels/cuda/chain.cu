@@ -3,6 +3,7 @@
 
 #include "chain_kernels.cuh"
 #include "launch.h"
+#include "prepared_kernel.h"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -18,9 +19,7 @@ void clear_shared_bits(const ChainPass& pass, const std::string& what, cudaStrea
 template <class Kernel>
 std::size_t bins_bytes(const ChainPass& pass, Kernel kernel, const std::string& what) {
   if (!pass.look.counts_bins()) return 0;
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, chain_bins_bytes),
-        what, "shared memory of the block");
+  prepare_kernel(reinterpret_cast<const void*>(kernel), chain_bins_bytes, what);
   return chain_bins_bytes;
 }
 

@@ -97,7 +97,7 @@ class ChainBlock {
 #pragma unroll
     for (int i = 0; i < segment_bytes; ++i) {
       if (i >= at.count) continue;
-      const std::uint32_t bits = std::bit_cast<std::uint32_t>(v[i]) & 0x7FFFFFFFu;
+      const std::uint32_t bits = counted_bits(v[i]);
       const unsigned bin = bits >> 19, low = bits & 0x7FFFFu;
       if (look.counts_bins()) {
         atomicAdd(bins_ + bin, 1u);

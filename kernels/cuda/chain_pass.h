@@ -2,6 +2,8 @@
 // step behind them. A captured step then runs again with other scales and other random numbers.
 #pragma once
 
+#include <bit>
+
 #include "quantize_passes.h"
 
 namespace octavo::kernels::cuda {
@@ -22,6 +24,11 @@ struct ChainStep {
 };
 
 constexpr int magnitude_bins = 4096;  // of the high bits of |v|, as MagnitudeHistogram has them
+/// The bits of |v|. What arithmetic makes NaN has all of them on a device; it counts as the CPU's.
+OCTAVO_HD constexpr std::uint32_t counted_bits(float v) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
+  return bits == 0x7FFFFFFFu ? 0x7FC00000u : bits;
+}
 
 /// What a step `look` counts, added to; null: not wanted.
 struct ChainLook {

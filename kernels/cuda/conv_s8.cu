@@ -9,6 +9,7 @@
 #include "conv_tma.h"
 #include "join_parts_kernel.cuh"
 #include "launch.h"
+#include "prepared_kernel.h"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -57,39 +58,30 @@ const ConvKernel& find_kernel(const ConvPlan& plan, Family family, const std::st
   throw std::invalid_argument(what + "no such tile in " + family_name(family) + "; plan with options_for()");
 }
 
-cudaFuncAttributes attributes_of(Kernel kernel, const std::string& what) {
-  cudaFuncAttributes attributes;
-  check(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)), what, "kernel attributes");
-  return attributes;
+PreparedKernel prepare(Kernel kernel, int shared, const std::string& what) {
+  return prepare_kernel(reinterpret_cast<const void*>(kernel), shared, what);
 }
 
-/// Stages as the code for this card was compiled: two where it has no asynchronous copies.
-int stages_of(const ConvKernel& kernel, const std::string& what) {
-  if (kernel.stages > 0) return kernel.stages;
-  return attributes_of(kernel.kernel, what).binaryVersion >= 80 ? async_stages : register_stages;
+/// Bytes of the stages as the code for this card was compiled: two where it has no asynchronous copies.
+int shared_bytes(const ConvKernel& kernel, const std::string& what) {
+  if (kernel.stages > 0) return kernel.stage_bytes * kernel.stages;
+  const int code = prepare(kernel.kernel, 0, what).code;
+  return kernel.stage_bytes * (code >= 80 ? async_stages : register_stages);
 }
 
 void launch_conv(const ConvPlan& plan, Family family, const ConvRun& run, cudaStream_t stream) {
   const std::string& what = plan.name;
   const ConvKernel& chosen = find_kernel(plan, family, what);
-  const int shared = chosen.stage_bytes * stages_of(chosen, what);
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(chosen.kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        what, "shared memory of the block");
+  const int shared = shared_bytes(chosen, what);
+  prepare(chosen.kernel, shared, what);
   const dim3 blocks(static_cast<unsigned>(plan.grid.blocks()), static_cast<unsigned>(plan.parts()));
   launch(chosen.kernel, {blocks, chosen.threads, stream, static_cast<std::size_t>(shared)}, what, plan.gemm,
          plan.grid, run);
 }
 
-/// Ten times that of the current device.
-int capability_of_device() {
-  const std::string what = "cuda/conv_s8: ";
-  int device = 0, major = 0, minor = 0;
-  check(cudaGetDevice(&device), what, "current device");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), what, "capability");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), what, "capability");
-  return major * 10 + minor;
-}
+auto join_of(const ConvPlan& plan) { return plan.by_class() ? join_classes_kernel : join_parts_kernel; }
+
+int capability_of_device() { return device_capability("cuda/conv_s8: "); }
 constexpr int matrix_capability = 75;
 
 }  // namespace
@@ -110,10 +102,24 @@ std::string refuse_family(Family family) {
     return "wgmma needs a device of compute capability 9.0" + has +
            (capability < matrix_capability ? "dp4a" : "mma");
   // The kernels of another architecture, sm_90 without the a among them, are empty.
-  if (attributes_of(kernels_of<false, false>.back().kernel, "cuda/conv_s8: ").sharedSizeBytes == 0)
+  if (prepare(kernels_of<false, false>.back().kernel, 0, "cuda/conv_s8: ").static_shared == 0)
     return "this build has no wgmma for this device; build with CMAKE_CUDA_ARCHITECTURES=90a-real, or choose "
            "mma";
   return {};
+}
+
+void prepare_conv(const ConvPlan& plan, Family family) {
+  if (plan.by_tma()) {
+    prepare_conv_tma(plan);
+  } else {
+    const ConvKernel& chosen = find_kernel(plan, family, plan.name);
+    prepare(chosen.kernel, shared_bytes(chosen, plan.name), plan.name);
+  }
+  if (!plan.direct()) prepare_join(plan);
+}
+
+void prepare_join(const ConvPlan& plan) {
+  prepare_kernel(reinterpret_cast<const void*>(join_of(plan)), 0, plan.name);
 }
 
 void run_conv(const ConvPlan& plan, const ConvArgs& args, cudaStream_t stream, const SampleOrder* order,
@@ -148,9 +154,9 @@ void run_conv(const ConvPlan& plan, const ConvArgs& args, Family family, cudaStr
 }
 
 void join_parts(const ConvPlan& plan, const ConvRun& run, cudaStream_t stream) {
-  const auto join = plan.by_class() ? join_classes_kernel : join_parts_kernel;
-  launch(join, {blocks_for(plan.gemm.results, join_threads), join_threads, stream, 0, "join of parts"},
-         plan.name, plan.gemm, run, plan.parts() / plan.gemm.splits);
+  launch(join_of(plan),
+         {blocks_for(plan.gemm.results, join_threads), join_threads, stream, 0, "join of parts"}, plan.name,
+         plan.gemm, run, plan.parts() / plan.gemm.splits);
 }
 
 }  // namespace octavo::kernels::cuda

@@ -14,6 +14,12 @@ std::string refuse_family(Family family);
 /// asked_family(), else mma, or dp4a where the current device has no mma of bytes.
 Family active_family();
 
+/// Loads the kernels of a plan for a family that is not refused and asks the current device once what their
+/// launches need, so that a capture may hold the first of them.
+void prepare_conv(const ConvPlan& plan, Family family);
+/// The same of the join alone, for products of libraries.
+void prepare_join(const ConvPlan& plan);
+
 /// Runs the product on `stream`, as ConvArgs says. All pointers are of the device, A and B in the layouts of
 /// layouts.h with planes plane_bytes() apart and aligned to 16 bytes, `scratch` of plan.workspace_bytes().
 /// Sample classes come as the order of samples that the batch copies were written in, in place of

@@ -2,9 +2,11 @@
 #include "conv_tma.h"
 
 #include <array>
+#include <cstdlib>
 
 #include "conv_tma_kernel.cuh"
 #include "launch.h"
+#include "prepared_kernel.h"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -44,18 +46,38 @@ const TmaKernel& find_kernel(const ConvPlan& plan) {
   throw std::logic_error(plan.name + "no kernel for its steps");
 }
 
+/// OCTAVO_CUDA_PERSISTENT=0: a cluster for each of its turns.
+bool is_persistent() {
+  const char* value = std::getenv("OCTAVO_CUDA_PERSISTENT");
+  return value == nullptr || std::string(value) != "0";
+}
+
+/// As many clusters as the device keeps at once, or fewer turns.
+dim3 blocks_of(const ConvPlan& plan, const TmaKernel& kernel) {
+  const int cluster = plan.tma.cluster;
+  const std::int64_t turns = cluster_turns(plan.grid, cluster, plan.parts());
+  if (turns > INT32_MAX) throw std::invalid_argument(plan.name + "2^31 tiles of parts or more");
+  if (!is_persistent())
+    return dim3(static_cast<unsigned>(turns / plan.parts() * cluster), static_cast<unsigned>(plan.parts()));
+  const int resident = resident_clusters(reinterpret_cast<const void*>(kernel.kernel), kernel.threads,
+                                         kernel.shared_bytes, cluster, plan.name);
+  return dim3(static_cast<unsigned>(std::min<std::int64_t>(turns, resident) * cluster));
+}
+
 }  // namespace
+
+void prepare_conv_tma(const ConvPlan& plan) {
+  const TmaKernel& kernel = find_kernel(plan);
+  resident_clusters(reinterpret_cast<const void*>(kernel.kernel), kernel.threads, kernel.shared_bytes,
+                    plan.tma.cluster, plan.name);
+}
 
 void launch_conv_tma(const ConvPlan& plan, const ConvRun& run, cudaStream_t stream) {
   const TmaKernel& chosen = find_kernel(plan);
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(chosen.kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, chosen.shared_bytes),
-        plan.name, "shared memory of the block");
-  const int cluster = plan.tma.cluster;
-  const dim3 blocks(static_cast<unsigned>(cluster_grid(plan.grid, cluster).blocks() * cluster),
-                    static_cast<unsigned>(plan.parts()));
+  prepare_kernel(reinterpret_cast<const void*>(chosen.kernel), chosen.shared_bytes, plan.name);
   launch(chosen.kernel,
-         {blocks, chosen.threads, stream, static_cast<std::size_t>(chosen.shared_bytes), "launch", cluster},
+         {blocks_of(plan, chosen), chosen.threads, stream, static_cast<std::size_t>(chosen.shared_bytes),
+          "launch", plan.tma.cluster},
          plan.name, plan.gemm, plan.grid, run, make_tensor_maps(plan, run.a, run.b));
 }
 

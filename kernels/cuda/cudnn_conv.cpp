@@ -3,13 +3,9 @@
 #include <stdexcept>
 
 #ifdef OCTAVO_CUDNN
-#include <algorithm>
 #include <array>
-#include <map>
-#include <mutex>
 
-#include "check.h"
-#include "cudnn_descriptor.h"
+#include "cudnn_plan.h"
 #endif
 
 namespace octavo::kernels::cuda {
@@ -18,7 +14,6 @@ namespace octavo::kernels::cuda {
 
 namespace {
 
-constexpr std::int64_t most_workspace = std::int64_t{1} << 30;
 constexpr std::array<std::int64_t, 3> tensor_ids = {1, 2, 3};  // X, W, Y
 
 /// How an operation names its tensors and numbers.
@@ -63,75 +58,20 @@ bool symmetric(const ConvShape& s) {
          symmetric(s.w, s.wo, s.s, s.stride_w, s.pad_w, s.dilation_w);
 }
 
-/// Whether an engine with this note multiplies as asked. Integers have the same sums in any order; of floats
-/// all that would lose bits or change from run to run is refused.
-bool permits(LibraryMath math, cudnnBackendNumericalNote_t note) {
-  if (math == LibraryMath::s8 || note == CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP) return true;
-  return math != LibraryMath::fp32 && note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
-}
-/// Bytes in an order of their own are not what is in memory.
-bool permits(cudnnBackendBehaviorNote_t note) {
-  return note != CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER &&
-         note != CUDNN_BEHAVIOR_NOTE_REQUIRES_BIAS_INT8x32_REORDER;
-}
-
-using Handle = std::shared_ptr<cudnnContext>;
-
-/// One for each device, which lives as long as a product of it.
-Handle handle_of_device(const std::string& what) {
-  static std::mutex mutex;
-  static std::map<int, std::weak_ptr<cudnnContext>> known;
-  const std::lock_guard lock(mutex);
-  int device = 0;
-  check(cudaGetDevice(&device), what, "current device");
-  if (Handle handle = known[device].lock()) return handle;
-  cudnnHandle_t made = nullptr;
-  check_cudnn(cudnnCreate(&made), what, "cudnnCreate");
-  Handle handle(made, cudnnDestroy);
-  known[device] = handle;
-  return handle;
-}
-
 class PlannedConv final : public CudnnConv {
  public:
   PlannedConv(const CudnnProblem& problem, const std::string& what, const std::string& device)
-      : what_(what), handle_(device.empty() ? handle_of_device(what) : nullptr), math_(problem.math) {
-    if (handle_ == nullptr)
-      device_.set_all<char>(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, device);
-    else
-      device_.set(CUDNN_ATTR_DEVICEPROP_HANDLE, handle_.get());
-    device_.finalize("a device of cuDNN");
+      : plan_(problem.math, what, device) {
     describe(problem);
   }
 
-  /// False where there is no engine.
   bool choose_engine() {
-    if (!graph_.try_finalize("a graph of cuDNN")) return false;
-    for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-      heuristic_.emplace_back(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, what_);
-      heuristic_.back()
-          .set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph_)
-          .set(CUDNN_ATTR_ENGINEHEUR_MODE, mode)
-          .set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device_);
-      if (heuristic_.back().try_finalize("a heuristic of cuDNN") && choose_engine_of(heuristic_.back()))
-        return true;
-    }
-    return false;
+    const CudnnDescriptor* const operation = &*operation_;
+    return plan_.choose_engine({&operation, 1});
   }
-
-  std::int64_t workspace_bytes() const override { return workspace_; }
-
+  std::int64_t workspace_bytes() const override { return plan_.workspace_bytes(); }
   void run(const CudnnTensors& tensors, cudaStream_t stream) const override {
-    if (handle_ == nullptr) throw std::runtime_error(what_ + "a plan for a described device does not run");
-    check_cudnn(cudnnSetStream(handle_.get(), stream), what_, "cudnnSetStream");
-    const std::array pointers = {tensors.x, tensors.w, tensors.y};
-    const void* const workspace = tensors.workspace;
-    CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, what_);
-    pack.set_all<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, tensor_ids)
-        .set_pointers(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, pointers)
-        .set_pointers(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, {&workspace, 1})
-        .finalize("pointers of cuDNN");
-    check_cudnn(cudnnBackendExecute(handle_.get(), plan_->get(), pack.get()), what_, "cudnnBackendExecute");
+    plan_.run(tensor_ids, std::array{tensors.x, tensors.w, tensors.y}, tensors.workspace, stream);
   }
 
  private:
@@ -155,7 +95,7 @@ class PlannedConv final : public CudnnConv {
         .set_all<std::int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, pair(s.pad_h, s.pad_w))
         .finalize("a convolution of cuDNN");
     const Operation names = operation_of(problem.product);
-    operation_.emplace(names.type, what_)
+    operation_.emplace(names.type, plan_.what())
         .set(names.x, x_)
         .set(names.w, w_)
         .set(names.y, y_)
@@ -163,7 +103,6 @@ class PlannedConv final : public CudnnConv {
         .set(names.alpha, 1.0F)
         .set(names.beta, 0.0F)
         .finalize("an operation of cuDNN");
-    graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, *operation_);
   }
 
   /// Sizes in cuDNN's order [n, c, h, w], in memory channels innermost.
@@ -179,48 +118,11 @@ class PlannedConv final : public CudnnConv {
         .finalize("a tensor of cuDNN");
   }
 
-  bool choose_engine_of(const CudnnDescriptor& heuristic) {
-    const std::int64_t offered =
-        heuristic.get_raw(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, nullptr);
-    std::vector<cudnnBackendDescriptor_t> raw;
-    const std::size_t first = configs_.size();
-    for (std::int64_t i = 0; i < offered; ++i)
-      raw.push_back(configs_.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, what_).get());
-    const std::int64_t count =
-        heuristic.get_raw(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, offered, raw.data());
-    for (std::int64_t i = 0; i < count; ++i)
-      if (takes(configs_[first + static_cast<std::size_t>(i)])) return true;
-    return false;
-  }
-
-  bool takes(const CudnnDescriptor& config) {
-    const CudnnDescriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR, what_);
-    config.get_into(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
-    for (const auto note : engine.get_all<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                                                       CUDNN_NUMERICAL_NOTE_TYPE_COUNT))
-      if (!permits(math_, note)) return false;
-    for (const auto note : engine.get_all<cudnnBackendBehaviorNote_t>(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
-                                                                      CUDNN_BEHAVIOR_NOTE_TYPE_COUNT))
-      if (!permits(note)) return false;
-    plan_.emplace(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, what_)
-        .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config)
-        .set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device_);
-    if (!plan_->try_finalize("a plan of cuDNN")) return false;
-    workspace_ = plan_->get_all<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 1).at(0);
-    return workspace_ <= most_workspace;
-  }
-
-  std::string what_;
-  Handle handle_;  // null: for a described device
-  LibraryMath math_;
-  CudnnDescriptor device_{CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, what_};
-  CudnnDescriptor x_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, what_}, w_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, what_},
-      y_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, what_};
-  CudnnDescriptor convolution_{CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, what_};
-  CudnnDescriptor graph_{CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, what_};
-  std::optional<CudnnDescriptor> operation_, plan_;
-  std::vector<CudnnDescriptor> heuristic_, configs_;
-  std::int64_t workspace_ = 0;
+  CudnnPlan plan_;
+  CudnnDescriptor x_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, plan_.what()},
+      w_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, plan_.what()}, y_{CUDNN_BACKEND_TENSOR_DESCRIPTOR, plan_.what()};
+  CudnnDescriptor convolution_{CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, plan_.what()};
+  std::optional<CudnnDescriptor> operation_;
 };
 
 }  // namespace

@@ -12,14 +12,18 @@
 
 namespace octavo::kernels::cuda {
 
-inline void check_cudnn(cudnnStatus_t status, const std::string& what, const char* step) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
+/// The last error, by the library's words.
+inline std::string describe_cudnn(cudnnStatus_t status) {
   char detail[512] = "";
   cudnnGetLastErrorString(detail, sizeof(detail));
+  return std::string(cudnnGetErrorString(status)) + ", " + detail;
+}
+inline void check_cudnn(cudnnStatus_t status, const std::string& what, const char* step) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
   std::string hint;
   if (status == CUDNN_STATUS_NOT_INITIALIZED)
     hint = " Check the driver with nvidia-smi, and that all parts of cuDNN have one version.";
-  throw std::runtime_error(what + step + ": " + cudnnGetErrorString(status) + ", " + detail + "." + hint);
+  throw std::runtime_error(what + step + ": " + describe_cudnn(status) + "." + hint);
 }
 /// The library cannot do it: of another engine or product that may be no error.
 inline bool cudnn_cannot(cudnnStatus_t status) {
@@ -48,6 +52,10 @@ template <>
 inline constexpr cudnnBackendAttributeType_t attribute_type<cudnnBackendBehaviorNote_t> =
     CUDNN_TYPE_BEHAVIOR_NOTE;
 template <>
+inline constexpr cudnnBackendAttributeType_t attribute_type<cudnnPointwiseMode_t> = CUDNN_TYPE_POINTWISE_MODE;
+template <>
+inline constexpr cudnnBackendAttributeType_t attribute_type<bool> = CUDNN_TYPE_BOOLEAN;
+template <>
 inline constexpr cudnnBackendAttributeType_t attribute_type<cudnnHandle_t> = CUDNN_TYPE_HANDLE;
 
 class CudnnDescriptor {
@@ -70,6 +78,13 @@ class CudnnDescriptor {
   CudnnDescriptor& set(cudnnBackendAttributeName_t name, const CudnnDescriptor& value) {
     const cudnnBackendDescriptor_t raw = value.get();
     return set_raw(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &raw);
+  }
+  CudnnDescriptor& set_descriptors(cudnnBackendAttributeName_t name,
+                                   std::span<const CudnnDescriptor* const> values) {
+    std::vector<cudnnBackendDescriptor_t> raw;
+    raw.reserve(values.size());
+    for (const CudnnDescriptor* each : values) raw.push_back(each->get());
+    return set_raw(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<std::int64_t>(raw.size()), raw.data());
   }
   /// Pointers of the device.
   CudnnDescriptor& set_pointers(cudnnBackendAttributeName_t name, std::span<const void* const> values) {

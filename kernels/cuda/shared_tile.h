@@ -38,14 +38,25 @@ struct WarpgroupTile : Tile<tile_m, tile_n, tile_m / 16, 1> {
 template <int tile_m, int tile_n, int step>
 struct TmaTile : WarpgroupTile<tile_m, tile_n> {
   static constexpr int k_bytes = step, k_steps = step / WgmmaM64K32::k;
-  static constexpr int a_bytes = tile_m * step, stage_bytes = (tile_m + tile_n) * step;
+  static constexpr int a_bytes = tile_m * step, b_bytes = tile_n * step;
+  /// 32 columns of results wait in one stage (128 x 64 with 64 bytes leaves a quarter of it unused).
+  static constexpr int least_bytes = tile_m * 32 * 4, operand_bytes = a_bytes + b_bytes;
+  static constexpr int stage_bytes = operand_bytes < least_bytes ? least_bytes : operand_bytes;
   static constexpr int blocks = tile_n > 128 ? 1 : tile_m > 64 ? 2 : 3;
   static constexpr int least_stages = 192 * 1024 / blocks / stage_bytes, helpers = 32;
-  /// Behind the stages lie two barriers for each, then where the tile's rows and the boxes of A begin, 16
-  /// bytes each.
+  /// Behind the stages lie two barriers for each, then, of 16 bytes each, where rows of results begin in two
+  /// buffers and where boxes of A begin, and a note of each warp.
   static constexpr int most_boxes = tile_m / 16, barriers_at = least_stages * stage_bytes,
-                       rows_at = barriers_at + least_stages * 2 * 8, boxes_at = rows_at + tile_m * 16,
-                       shared_bytes = boxes_at + most_boxes * 16;
+                       rows_at = barriers_at + least_stages * 2 * 8, boxes_at = rows_at + 2 * tile_m * 16,
+                       notes_at = boxes_at + most_boxes * 16, note_bytes = 32,
+                       shared_bytes = notes_at + tile_m / 16 * note_bytes;
+};
+
+/// The columns of a tile of TmaTile that wait at once, in one of its stages: 64, or 32.
+template <class Shape>
+struct WaitingColumns : Shape {
+  static constexpr int n = Shape::m * 64 * 4 <= Shape::stage_bytes ? 64 : 32, warp_n = n;
+  static constexpr int n_fragments = n / MmaM16N8K32::n, least_stages = 1, slices = Shape::n / n;
 };
 
 using WideTile = Tile<128, 128, 2, 2>;

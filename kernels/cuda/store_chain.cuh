@@ -70,7 +70,7 @@ __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const Conv
   static_assert(!by_class);
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
-  place_rows<Shape>(g, c, at, rows);
+  place_rows<Shape>(g, c, at.group, first, left, rows);
   ChainTile<Shape> tile{
       g, run, rows, wait, first, left, at.n * Shape::n, with_draws(run.pass.rule, run.pass.draws), {}};
   store_turns<0>(sums, tile, wait);

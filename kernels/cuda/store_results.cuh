@@ -1,20 +1,35 @@
 // From the registers of a block to results: through shared memory, so that a warp stores whole lines.
 #pragma once
 
+#include <type_traits>
+
 #include "class_steps.h"
 #include "conv_math.cuh"
 #include "conv_run.h"
 
 namespace octavo::kernels::cuda {
 
+/// The index of a thread. Where a tile is stored some columns at a time, what follows from it shall not be
+/// kept in registers from one turn to the next.
+template <class Shape>
+__device__ unsigned thread_of_turn() {
+  const unsigned thread = threadIdx.x;
+#if OCTAVO_WGMMA
+  if constexpr (Shape::helpers > 0) return static_cast<unsigned>(made_anew(static_cast<int>(thread)));
+#endif
+  return thread;
+}
+
 /// Where a block stores: to results, or, as always with sample classes, to sum number `sum` of the parts.
 template <class Shape, bool by_class>
 struct ResultTile {
   const ImplicitGemm& g;
   const ConvRun& run;
-  const RowResult* rows;         // of the tile
-  const std::int32_t* wait;      // result_word()
-  std::int64_t first_row, left;  // rows from the tile's first on
+  const RowResult* rows;     // of the tile
+  const std::int32_t* wait;  // result_word()
+  /// Rows from the tile's first on, of TMA's tiles at most Shape::m.
+  std::conditional_t<(Shape::helpers > 0), int, std::int64_t> left;
+  int tile_row;  // number of the tile along the rows
   int group, first_filter, sum;
 
   __device__ void store(int place, int row, int column) const {
@@ -39,17 +54,19 @@ struct ResultTile {
   }
 
   __device__ void store_columns(int turn) const {
+    const unsigned thread = thread_of_turn<Shape>();
 #pragma unroll 4
-    for (int i = threadIdx.x / 32; i < waiting_rows<Shape> / 32 * Shape::n; i += warps) {
-      const int place = i / Shape::n * 32 + threadIdx.x % 32;
+    for (int i = thread / 32; i < waiting_rows<Shape> / 32 * Shape::n; i += warps) {
+      const int place = i / Shape::n * 32 + thread % 32;
       store(place, waiting_row<Shape>(place, turn), i % Shape::n);
     }
   }
   __device__ void store_rows(int turn) const {
+    const unsigned thread = thread_of_turn<Shape>();
 #pragma unroll 2
-    for (int place = threadIdx.x / 32; place < waiting_rows<Shape>; place += warps)
+    for (int place = thread / 32; place < waiting_rows<Shape>; place += warps)
 #pragma unroll
-      for (int column = threadIdx.x % 32; column < Shape::n; column += 32)
+      for (int column = thread % 32; column < Shape::n; column += 32)
         store(place, waiting_row<Shape>(place, turn), column);
   }
 
@@ -57,12 +74,13 @@ struct ResultTile {
   /// piece wait, one after the other (refuse_sums).
   __device__ void store_lanes(int turn) const {
     constexpr int column_groups = Shape::n / 32;
+    const unsigned thread = thread_of_turn<Shape>();
     const int pieces = static_cast<int>(ceil_div(waiting_rows<Shape>, run.sums.piece));
-    for (int i = threadIdx.x / 32; i < pieces * run.sums.lanes * column_groups; i += warps) {
+    for (int i = thread / 32; i < pieces * run.sums.lanes * column_groups; i += warps) {
       const int lane = i / column_groups % run.sums.lanes;
       const int place = i / column_groups / run.sums.lanes * run.sums.piece;
       store_lane(place, waiting_row<Shape>(place, turn), lane,
-                 i % column_groups * 32 + static_cast<int>(threadIdx.x) % 32);
+                 i % column_groups * 32 + static_cast<int>(thread) % 32);
     }
   }
   __device__ void store_lane(int place, int row, int lane, int column) const {
@@ -79,7 +97,7 @@ struct ResultTile {
       const float u = rounded_value(run.epilogue, value) + minus_pivot;
       sum = sum + u, square = square + u * u;
     }
-    const std::int64_t index = (first_row + row) / sums.piece;
+    const std::int64_t index = (std::int64_t{tile_row} * Shape::m + row) / sums.piece;
     sums.lane_sums[sums.at(index, lane, 0) + channel] = sum;
     sums.lane_sums[sums.at(index, lane, 1) + channel] = square;
   }
@@ -89,7 +107,8 @@ struct ResultTile {
 /// Rows of each warp to where they wait.
 template <int turn, class Shape>
 __device__ void place_sums(const WarpSums<Shape>& sums, std::int32_t* wait) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const unsigned thread = thread_of_turn<Shape>();
+  const int lane = thread % 32, warp = thread / 32;
   const int first = warp / Shape::warps_n * Shape::turn_rows, column = warp_column<Shape>(warp);
   constexpr int fragments = Shape::turn_rows / MmaM16N8K32::m;
 #pragma unroll
@@ -125,12 +144,12 @@ __device__ void store_turns(const WarpSums<Shape>& sums, Tile& tile, std::int32_
   if constexpr ((turn + 1) * Shape::turn_rows < Shape::warp_m) store_turns<turn + 1>(sums, tile, wait);
 }
 
-/// Of the tile's rows, as far as there are any.
+/// All threads of the tile: where its rows begin in results; `left` of them are there from `first` on.
 template <class Shape>
-__device__ void place_rows(const ImplicitGemm& g, const GemmClass& c, const TileAt& at, RowResult* rows) {
-  const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
+__device__ void place_rows(const ImplicitGemm& g, const GemmClass& c, int group, std::int64_t first,
+                           std::int64_t left, RowResult* rows) {
   for (int row = threadIdx.x; row < Shape::m && row < left; row += Shape::threads)
-    rows[row] = row_result(g, c, at.group, first + row);
+    rows[row] = row_result(g, c, group, first + row);
 }
 
 /// All threads of the tile; results wait in the stages, which nobody reads any more. `rows`: Shape::m in
@@ -140,8 +159,8 @@ __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const Conv
                            int sum, const WarpSums<Shape>& sums, RowResult* rows) {
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
-  place_rows<Shape>(g, c, at, rows);
-  const ResultTile<Shape, by_class> tile{g, run, rows, wait, first, left, at.group, at.n * Shape::n, sum};
+  place_rows<Shape>(g, c, at.group, first, left, rows);
+  const ResultTile<Shape, by_class> tile{g, run, rows, wait, left, at.m, at.group, at.n * Shape::n, sum};
   store_turns<0>(sums, tile, wait);
 }
 

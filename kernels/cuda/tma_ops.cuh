@@ -17,6 +17,8 @@ __device__ inline void show_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
+/// What this thread wrote to shared memory comes before what TMA copies there, once a barrier says so.
+__device__ inline void show_to_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 /// At the barrier with this address of block `rank` of the cluster.
 __device__ inline void arrive_at(std::uint32_t barrier, int rank) {
   asm volatile(
@@ -94,6 +96,12 @@ __device__ inline void copy_pixels(std::uint32_t to, const CUtensorMap& map, std
 /// All threads of the cluster wait for each other, in memory of all its blocks too.
 __device__ inline void sync_cluster() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+/// The same value, of which the compiler knows nothing: what follows from it is made again where it is used,
+/// and takes no registers until then.
+__device__ inline int made_anew(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
 }
 /// The first `count` threads of the block wait for each other.
 template <int count>

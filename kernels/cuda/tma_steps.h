@@ -86,6 +86,22 @@ OCTAVO_HD constexpr TileAt cluster_tile(const TileGrid& grid, int cluster, std::
   return at;
 }
 
+/// A tile of a block and the part of its contraction.
+struct TileTurn {
+  TileAt at;
+  int split;
+};
+/// Tiles of all clusters, part after part, are numbered in the order that blocks of a grid would have:
+/// number i is for cluster i % (those of the launch), so that those which run together share operands in L2.
+OCTAVO_HD constexpr std::int64_t cluster_turns(const TileGrid& grid, int cluster, int splits) {
+  return cluster_grid(grid, cluster).blocks() * splits;
+}
+/// Turn number `turn`, for block `rank` of its cluster.
+OCTAVO_HD constexpr TileTurn tile_turn(const TileGrid& grid, int cluster, int turn, int rank) {
+  const int tiles = static_cast<int>(cluster_grid(grid, cluster).blocks());
+  return {cluster_tile(grid, cluster, std::int64_t{turn % tiles} * cluster + rank), turn / tiles};
+}
+
 /// Boxes of a tile with `rows` rows left, `most` at most: those beyond are not read.
 OCTAVO_HD constexpr int tile_boxes(const TmaSteps& t, std::int64_t rows, int most) {
   return rows <= 0 ? 0 : static_cast<int>(ceil_div(rows < most ? rows : most, t.box_rows));

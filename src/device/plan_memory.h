@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cuda/conv_cudnn.h"
+#include "cuda/conv_cudnn_matmul.h"
 #include "cuda/conv_f32.h"
 #include "cuda/conv_lt.h"
 #include "cuda/conv_s8.h"
@@ -26,6 +27,7 @@ struct ProductMemory {
   std::optional<kernels::cuda::DepthwisePlan> depthwise;
   std::optional<kernels::cuda::ConvLtPlan> lt;
   std::optional<kernels::cuda::ConvCudnnPlan> cudnn;
+  std::optional<kernels::cuda::ConvCudnnMatmulPlan> cudnn_matmul;
   // In float.
   std::optional<kernels::cuda::ConvF32Plan> f32;
   std::shared_ptr<const kernels::cuda::LibraryF32> library_f32;
@@ -35,6 +37,7 @@ struct ProductMemory {
   WeightLists folded;                           // Fold::scales: they are made before the product
 
   const kernels::cuda::ConvPlan& plan() const {
+    if (cudnn_matmul) return cudnn_matmul->conv;
     return lt ? lt->conv : cudnn ? cudnn->conv : depthwise ? depthwise->conv : *conv;
   }
   kernels::cuda::ImageLayout x() const { return depthwise ? depthwise->x() : conv->x(); }

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "core/log.h"
 #include "cuda/conv_chain.h"
 #include "device/plan_memory.h"
 
@@ -26,18 +27,52 @@ auto planned(const Node& node, const Make& plan) {
   }
 }
 
-// False where nobody asks for a library, or it does not take the product.
-bool plan_library(ProductPlan& product, Product kind, const ConvOptions& options, ProductMemory& to) {
+/// How results of a product are scaled, where the plan knows it and nothing else is done to them: as
+/// set_scales() of product_ops.cpp will say. A weight gradient that accumulates is found out when it runs.
+std::optional<kernels::cuda::CudnnScales> known_scales(const Program& program, const Graph& graph,
+                                                       const Node& node, Product kind) {
+  const ProductPlan& product = node.products[static_cast<std::size_t>(kind)];
+  const SlotFormat &a = program.slots[static_cast<std::size_t>(product.a_slot)].format,
+                   &b = program.slots[static_cast<std::size_t>(product.b_slot)].format;
+  const bool folded_away = product.fold != Fold::none && a.granularity == ScaleGranularity::channel;
+  kernels::cuda::CudnnScales scales{.a_vector = a.granularity != ScaleGranularity::tensor && !folded_away,
+                                    .b_vector = b.granularity != ScaleGranularity::tensor};
+  if (kind == Product::grad_weight) return scales;
+  if (kind == Product::forward ? node.parameters.size() > 1 : node.accumulate) return std::nullopt;
+  const ValueId to = kind == Product::forward ? node.outputs[0] : node.grad_inputs[0];
+  if (to == no_value) return std::nullopt;
+  scales.type = kernel_type(graph.value(to).type.dtype);
+  return scales;
+}
+
+void plan_cudnn(const ConvOptions& options, const std::optional<kernels::cuda::CudnnScales>& scales,
+                const ProductPlan& product, Product kind, ProductMemory& to) {
   using namespace kernels::cuda;
+  if (refuse_conv_cudnn_matmul(product.shape, kind, options).empty()) {
+    std::string why;
+    to.cudnn_matmul = plan_conv_cudnn_matmul(product.shape, kind, options, scales, why);
+    if (!why.empty())
+      logger(LogArea::dispatch)
+          .warn("{}; {}", why, to.cudnn_matmul ? "its scales are a pass of their own" : "others are asked");
+  }
+  if (!to.cudnn_matmul) to.cudnn = plan_conv_cudnn(product.shape, kind, options);
+}
+
+// False where nobody asks for a library, or it does not take the product.
+bool plan_library(const Program& program, const Graph& graph, Node& node, Product kind,
+                  const ConvOptions& options, ProductMemory& to) {
+  using namespace kernels::cuda;
+  ProductPlan& product = node.products[static_cast<std::size_t>(kind)];
   const Library library = active_library();
   require(library != Library::cublaslt || has_cublaslt(), Errc::config,
           "OCTAVO_CUDA_KERNELS=cublaslt: this build has no cuBLASLt; install it and configure again");
   require(library != Library::cudnn || has_cudnn(), Errc::config,
           "OCTAVO_CUDA_KERNELS=cudnn: this build has no cuDNN; install it and configure again");
   if (library == Library::cublaslt) to.lt = plan_conv_lt(product.shape, kind, options);
-  if (library == Library::cudnn) to.cudnn = plan_conv_cudnn(product.shape, kind, options);
-  if (!to.lt && !to.cudnn) return false;
-  product.kernel = to.lt ? lt_kernel_name : cudnn_kernel_name;
+  if (library == Library::cudnn)
+    plan_cudnn(options, known_scales(program, graph, node, kind), product, kind, to);
+  if (!to.lt && !to.cudnn && !to.cudnn_matmul) return false;
+  product.kernel = to.lt ? lt_kernel_name : to.cudnn ? cudnn_kernel_name : cudnn_matmul_name;
   return true;
 }
 
@@ -91,13 +126,20 @@ void PlanMemory::plan_products(const Program& program, Plan& plan, const Product
     if (kind == Product::grad_weight &&
         program.slots[product.b_slot].format.granularity == ScaleGranularity::sample_class)
       options.sample_classes = kernels::most_halves_below + 1;
-    if (planned(node, [&] { return plan_library(product, kind, options, to); })) return;
-    options = kernels::cuda::options_for(kernels::cuda::active_family(), options);
+    if (planned(node, [&] { return plan_library(program, plan.graph, node, kind, options, to); }))
+      return kernels::cuda::prepare_join(to.plan());
+    const kernels::cuda::Family family = kernels::cuda::active_family();
+    options = kernels::cuda::options_for(family, options);
     if (product.shape.depthwise())
       to.depthwise =
           planned(node, [&] { return kernels::cuda::plan_depthwise(product.shape, kind, options); });
     else
-      to.conv = planned(node, [&] { return kernels::cuda::plan_conv(product.shape, kind, options); });
+      to.conv = planned(node, [&] {
+        auto conv = kernels::cuda::plan_conv(product.shape, kind, options);
+        // What the device refuses is told when the product runs.
+        if (kernels::cuda::refuse_family(family).empty()) kernels::cuda::prepare_conv(conv, family);
+        return conv;
+      });
     if (kind == Product::forward) plan_result_sums(plan.graph, node, to);
   });
 }

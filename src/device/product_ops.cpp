@@ -70,6 +70,10 @@ void multiply_integer(Run& run, LayerProduct which, const ProductPlan& product, 
     args.scratch = run.scratch.take<std::byte>(memory.cudnn->workspace_bytes());
     return run_conv_cudnn(*memory.cudnn, args, run.stream);
   }
+  if (memory.cudnn_matmul) {
+    args.scratch = run.scratch.take<std::byte>(memory.cudnn_matmul->workspace_bytes());
+    return run_conv_cudnn_matmul(*memory.cudnn_matmul, args, run.stream);
+  }
   args.scratch = run.scratch.take<std::byte>(memory.conv->workspace_bytes());
   if (!memory.sums) return run_conv(*memory.conv, args, run.stream, order);
   kernels::cuda::ConvSums sums = *memory.sums;

@@ -62,4 +62,19 @@ class DeviceArray {
   void* data_ = nullptr;
 };
 
+/// Runs run(args) with the case's operands on the device, and returns the stored bytes.
+template <class Run>
+std::vector<std::uint8_t> device_floats(const FloatCase& drawn, const ConvArgs& operands, FloatType type,
+                                        const Run& run) {
+  DeviceArray<float> a_scale(drawn.a_scale), b_scale(drawn.b_scale), bias(drawn.bias);
+  DeviceArray<std::uint8_t> out(stored_as(drawn.start, type));
+  ConvArgs args = drawn.args;
+  args.a = operands.a, args.b = operands.b;
+  args.a_scale = a_scale.data(), args.b_scale = b_scale.data();
+  if (args.bias != nullptr) args.bias = bias.data();
+  args.out = FloatTarget(out.data(), type);
+  run(args);
+  return out.values();
+}
+
 }  // namespace octavo::kernels::test

@@ -16,6 +16,7 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "cuda/wgmma_s8.h"
@@ -73,7 +74,7 @@ class FiberBlock {
     boxes_.clear();
     thrown_ = nullptr, cluster_barrier_ = {};
     for (Member& member : members_) {
-      member.barriers = {}, member.mbarriers.clear(), member.left = 0;
+      member.barriers = {}, member.mbarriers.clear(), member.shown = member.left = 0;
       std::copy_n(member.memory(), shared_bytes, member.seen_by_products.begin());
     }
     for (Warp& warp : warps_) warp.arrived = 0;
@@ -148,10 +149,19 @@ class FiberBlock {
   void bring(Box box) {
     if (!members_[box.to].mbarriers.at(box.barrier).seen)
       throw std::logic_error("TMA does not see this barrier");
+    check_shown(box);
     if (late_copies_)
       boxes_.push_back(std::move(box));
     else
       deliver(box);
+  }
+
+  /// Of what threads wrote, when all have said so but those of the last warp, which copies.
+  void show_to_copies() {
+    Member& mine = member();
+    if (++mine.shown < threads_ - 32) return;
+    mine.shown = 0;
+    std::copy_n(mine.memory(), shared_bytes, mine.seen_by_products.begin());
   }
 
   /// All lanes of the warp give a value; returns those of all.
@@ -249,6 +259,7 @@ class FiberBlock {
     std::vector<std::int8_t> seen_by_products = std::vector<std::int8_t>(shared_bytes, 0x77);
     std::array<BlockBarrier, 16> barriers;
     std::map<std::uint32_t, Mbarrier> mbarriers;  // by address
+    int shown = 0;                                // threads that have shown what they wrote to copies
     int left = 0;                                 // threads that have ended
 
     std::int8_t* memory() {
@@ -277,6 +288,13 @@ class FiberBlock {
   static void end_phase(Mbarrier& of) {
     if (of.pending == 0 && of.bytes < 0) throw std::logic_error("more bytes than a barrier expects");
     if (of.pending == 0 && of.bytes == 0) of.pending = of.arrivals, ++of.phase;
+  }
+  void check_shown(const Box& box) {
+    Member& to = members_[box.to];
+    for (const ArrivingSegment& segment : box.segments)
+      if (segment.to <= shared_bytes - 16 &&
+          std::memcmp(to.memory() + segment.to, &to.seen_by_products[segment.to], 16) != 0)
+        throw std::logic_error("TMA writes where a thread wrote that has not shown it");
   }
   void deliver(const Box& box) {
     for (const ArrivingSegment& segment : box.segments) {
@@ -525,6 +543,8 @@ void sync_first() {
 inline void init_barrier(std::uint32_t barrier, int arrivals) {
   test::FiberBlock::current().init_mbarrier(barrier, arrivals);
 }
+inline int made_anew(int value) { return value; }
+inline void show_to_copies() { test::FiberBlock::current().show_to_copies(); }
 inline void show_barriers() { test::FiberBlock::current().show_mbarriers(); }
 inline void arrive_at(std::uint32_t barrier, int rank) {
   test::FiberBlock::current().arrive_at(barrier, rank);

@@ -14,4 +14,16 @@ void launch(Dim3 grid, int threads, unsigned seed, const Body& body, int cluster
     for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x += static_cast<unsigned>(cluster)) block.run(body);
 }
 
+/// Blocks of a kernel without asynchronous copies.
+template <class Body>
+void launch(unsigned blocks, int threads, const Body& body) {
+  launch(Dim3{blocks}, threads, 3, body);
+}
+
+/// So many threads, and those that fill up the last block.
+template <class Body>
+void launch_threads(std::int64_t work, int threads, const Body& body) {
+  launch(static_cast<unsigned>((work + threads - 1) / threads), threads, body);
+}
+
 }  // namespace octavo::kernels::test

@@ -57,8 +57,11 @@ template <int step>
 void launch_tma(const cu::ConvPlan& plan, const cu::ConvRun& run, unsigned seed) {
   const cu::ConvTma tma = cu::make_tensor_maps(plan, run.a, run.b);
   const int cluster = plan.tma.cluster;
-  const Dim3 grid{static_cast<unsigned>(cu::cluster_grid(plan.grid, cluster).blocks() * cluster),
-                  static_cast<unsigned>(plan.parts())};
+  const std::int64_t turns = cu::cluster_turns(plan.grid, cluster, plan.parts());
+  // A cluster for each of one to five turns, or for every tile as without persistent blocks.
+  const Dim3 grid = seed % 6 == 5 ? Dim3{static_cast<unsigned>(turns / plan.parts() * cluster),
+                                         static_cast<unsigned>(plan.parts())}
+                                  : Dim3{static_cast<unsigned>(cu::ceil_div(turns, 1 + seed % 6) * cluster)};
   const auto of = [&]<class Shape>(Shape) {
     const auto body = [&] {
       if (plan.options.a_unsigned)

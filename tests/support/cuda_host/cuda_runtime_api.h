@@ -112,10 +112,6 @@ inline cudaError_t cudaFreeHost(void* data) {
   std::free(data);
   return cuda_host_outside_capture();
 }
-inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
-  return cudaSuccess;
-}
 struct cudaDeviceProp {
   char name[256];
   int multiProcessorCount;
@@ -124,10 +120,22 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"the host", 4};
   return cudaSuccess;
 }
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor };
+enum cudaDeviceAttr {
+  cudaDevAttrComputeCapabilityMajor,
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrMultiProcessorCount
+};
 inline int cuda_host_capability = OCTAVO_ARCH / 10;
+inline std::size_t cuda_host_static_shared = 1024;  // of every kernel
+/// What a test changes makes it another device, of which nothing is known yet.
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = OCTAVO_ARCH / 10 - cuda_host_capability + (cuda_host_static_shared == 0 ? 1000 : 0);
+  return cudaSuccess;
+}
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr of, int) {
-  *value = of == cudaDevAttrComputeCapabilityMajor ? cuda_host_capability / 10 : cuda_host_capability % 10;
+  *value = of == cudaDevAttrComputeCapabilityMajor   ? cuda_host_capability / 10
+           : of == cudaDevAttrComputeCapabilityMinor ? cuda_host_capability % 10
+                                                     : 4;
   return cudaSuccess;
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -267,9 +275,33 @@ struct cudaFuncAttributes {
   int binaryVersion;
   std::size_t sharedSizeBytes;
 };
-inline std::size_t cuda_host_static_shared = 1024;  // of every kernel
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {OCTAVO_ARCH / 10, cuda_host_static_shared};
+  return cudaSuccess;
+}
+
+enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  struct {
+    Dim3 clusterDim;
+  } val;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  std::size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  cudaLaunchAttribute* attrs;
+  unsigned numAttrs;
+};
+/// Few, so that persistent blocks take several tiles.
+inline int cuda_host_resident = 3;
+inline cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void*, const cudaLaunchConfig_t*) {
+  *clusters = cuda_host_resident;
+  return cudaSuccess;
+}
+inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int, std::size_t) {
+  *blocks = 1;
   return cudaSuccess;
 }
 

@@ -5,16 +5,21 @@
 struct CudnnHostTensor {
   std::int64_t id = 0, alignment = 0;
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  bool is_virtual = false;
   std::array<std::int64_t, 4> sizes{}, strides{};
 
   explicit CudnnHostTensor(const CudnnHostDescriptor& from)
       : id(from.get<std::int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID)),
         alignment(from.get<std::int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT)),
         type(from.get<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE)) {
-    for (std::size_t i = 0; i < 4; ++i) {
+    sizes.fill(1);
+    const std::size_t rank = from.count(CUDNN_ATTR_TENSOR_DIMENSIONS, 8);
+    for (std::size_t i = 0; i < rank && i < 4; ++i) {
       sizes[i] = from.get<std::int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS, i);
       strides[i] = from.get<std::int64_t>(CUDNN_ATTR_TENSOR_STRIDES, i);
     }
+    is_virtual =
+        from.values.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) > 0 && from.get<bool>(CUDNN_ATTR_TENSOR_IS_VIRTUAL);
   }
   std::int64_t at(std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) const {
     return a * strides[0] + b * strides[1] + c * strides[2] + d * strides[3];

@@ -1,7 +1,7 @@
 // What kernels/cuda calls of cuDNN's graphs, done by the host: attributes have the types and numbers that the
 // library's header says, all of them must be set, sizes must fit, and a convolution is plain loops that run
-// when the stream does. Heuristics offer engines with every note that a caller has to refuse, before one that
-// fits.
+// when the stream does; of matrix products see cudnn_matmuls.h. Heuristics offer engines with every note that
+// a caller has to refuse, before one that fits.
 #pragma once
 
 #include <array>
@@ -15,8 +15,9 @@ struct cudnnContext {
 using cudnnHandle_t = cudnnContext*;
 using cudnnBackendDescriptor_t = void*;
 
-/// Engines: of float, one with tensor cores and one without; of integers, one. Workspaces are in bytes.
-enum class CudnnHostEngine { none, unordered, reordered, tensor_cores, plain };
+/// Engines: of float, one with tensor cores and one without; of integers, one; of
+/// matrix products one that is compiled for the device. Workspaces are in bytes.
+enum class CudnnHostEngine { none, unordered, reordered, tensor_cores, plain, compiled };
 
 struct CudnnHostDescriptor {
   cudnnBackendDescriptorType_t type;
@@ -34,19 +35,24 @@ struct CudnnHostDescriptor {
   const CudnnHostDescriptor& descriptor(int name) const {
     return *get<const CudnnHostDescriptor*>(static_cast<cudnnBackendAttributeName_t>(name));
   }
+  std::size_t count(cudnnBackendAttributeName_t name, std::size_t bytes) const {
+    return values.at(name).size() / bytes;
+  }
 };
 
 struct CudnnHost {
   std::set<const void*> descriptors;  // that exist
   int handles = 0, plans = 0, products = 0;
-  bool without_driver = false, without_engines = false;
+  int fused = 0;  // of those products: with results that are floats of a matrix product
+  bool without_driver = false, without_engines = false, without_compiler = false;
 };
 inline CudnnHost cudnn_host;
 
 inline const char* cudnnGetErrorString(cudnnStatus_t status) {
-  return status == CUDNN_STATUS_NOT_INITIALIZED ? "CUDNN_STATUS_NOT_INITIALIZED"
-         : status == CUDNN_STATUS_NOT_SUPPORTED ? "CUDNN_STATUS_NOT_SUPPORTED"
-                                                : "CUDNN_STATUS_BAD_PARAM";
+  return status == CUDNN_STATUS_NOT_INITIALIZED                ? "CUDNN_STATUS_NOT_INITIALIZED"
+         : status == CUDNN_STATUS_NOT_SUPPORTED                ? "CUDNN_STATUS_NOT_SUPPORTED"
+         : status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER ? "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER"
+                                                               : "CUDNN_STATUS_BAD_PARAM";
 }
 inline void cudnnGetLastErrorString(char* text, std::size_t size) {
   std::strncpy(text, "of the host", size - 1);
@@ -85,6 +91,7 @@ inline cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t desc
 inline std::size_t cudnn_host_bytes(cudnnBackendAttributeType_t type) {
   switch (type) {
     case CUDNN_TYPE_CHAR:
+    case CUDNN_TYPE_BOOLEAN:
       return 1;
     case CUDNN_TYPE_INT64:
     case CUDNN_TYPE_HANDLE:
@@ -101,10 +108,11 @@ inline cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t to, cudnn
   auto& descriptor = *static_cast<CudnnHostDescriptor*>(to);
   const auto known = cudnn_host_attributes(descriptor.type);
   const auto found = known.find(name);
-  if (descriptor.final || found == known.end() || found->second.type != type || found->second.count != count)
+  if (descriptor.final || found == known.end() || found->second.type != type || count < 1 ||
+      (found->second.count != 0 && found->second.count != count))
     return CUDNN_STATUS_BAD_PARAM;
-  if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
-    const auto* const value = *static_cast<const CudnnHostDescriptor* const*>(values);
+  for (std::int64_t i = 0; type == CUDNN_TYPE_BACKEND_DESCRIPTOR && i < count; ++i) {
+    const auto* const value = static_cast<const CudnnHostDescriptor* const*>(values)[i];
     if (cudnn_host.descriptors.count(value) == 0 || !value->final) return CUDNN_STATUS_BAD_PARAM;
   }
   const auto* const bytes = static_cast<const char*>(values);
@@ -113,19 +121,27 @@ inline cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t to, cudnn
 }
 
 #include "cudnn_convolution.h"
+#include "cudnn_matmuls.h"
 
 inline cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t to) {
   auto& descriptor = *static_cast<CudnnHostDescriptor*>(to);
   for (const auto& [name, what] : cudnn_host_attributes(descriptor.type))
-    if (descriptor.values.count(name) == 0) return CUDNN_STATUS_BAD_PARAM;
+    if (!what.optional && descriptor.values.count(name) == 0) return CUDNN_STATUS_BAD_PARAM;
   if (cuda_host.captures > 0 && descriptor.type != CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)
     return CUDNN_STATUS_INTERNAL_ERROR;  // a plan in a step
   if (descriptor.type == CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
     const cudnnStatus_t status =
-        CudnnHostConvolution(descriptor.descriptor(CUDNN_ATTR_OPERATIONGRAPH_OPS)).check();
+        CudnnHostMatmul::is(descriptor)
+            ? CudnnHostMatmul(descriptor).check()
+            : CudnnHostConvolution(descriptor.descriptor(CUDNN_ATTR_OPERATIONGRAPH_OPS)).check();
     if (status != CUDNN_STATUS_SUCCESS) return status;
   }
-  if (descriptor.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) ++cudnn_host.plans;
+  if (descriptor.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
+    if (cudnn_host.without_compiler &&
+        descriptor.descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).engine == CudnnHostEngine::compiled)
+      return CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER;
+    ++cudnn_host.plans;
+  }
   descriptor.final = true;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -136,6 +152,7 @@ inline std::vector<CudnnHostEngine> cudnn_host_engines(const CudnnHostDescriptor
   const bool fallback =
       heuristic.get<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_FALLBACK;
   const CudnnHostDescriptor& graph = heuristic.descriptor(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+  if (CudnnHostMatmul::is(graph)) return {CudnnHostEngine::reordered, CudnnHostEngine::compiled};
   const CudnnHostConvolution convolution(graph.descriptor(CUDNN_ATTR_OPERATIONGRAPH_OPS));
   if (convolution.integers())
     return fallback ? std::vector{CudnnHostEngine::reordered, CudnnHostEngine::plain}
@@ -179,9 +196,12 @@ inline cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t of, cudnn
                                                              ? CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC
                                                              : CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
   } else if (asked(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE)) {
-    *count = descriptor.engine == CudnnHostEngine::reordered ? 1 : 0;
+    const bool compiled = descriptor.engine == CudnnHostEngine::compiled;
+    *count = compiled || descriptor.engine == CudnnHostEngine::reordered ? 1 : 0;
     if (*count > 0)
-      *static_cast<cudnnBackendBehaviorNote_t*>(values) = CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER;
+      *static_cast<cudnnBackendBehaviorNote_t*>(values) =
+          compiled ? CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION
+                   : CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER;
   } else if (asked(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64)) {
     *count = 1;
     *static_cast<std::int64_t*>(values) =
@@ -202,22 +222,41 @@ inline cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescr
     return CUDNN_STATUS_BAD_PARAM;
   const CudnnHostDescriptor& device = planned.descriptor(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
   if (device.get<cudnnHandle_t>(CUDNN_ATTR_DEVICEPROP_HANDLE) != handle) return CUDNN_STATUS_BAD_PARAM;
-  const CudnnHostConvolution convolution(config.graph->descriptor(CUDNN_ATTR_OPERATIONGRAPH_OPS));
-  std::array<void*, 3> data{};
-  for (std::size_t i = 0; i < 3; ++i) {
-    const auto id = pointers.get<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, i);
-    const std::size_t at = convolution.tensor_of(id);
-    if (at == 3) return CUDNN_STATUS_BAD_PARAM;
-    data[at] = pointers.get<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, i);
-  }
-  auto* const workspace = pointers.get<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
   const auto begins_at = [](const void* pointer, std::int64_t alignment) {
     return pointer != nullptr &&
            reinterpret_cast<std::uintptr_t>(pointer) % static_cast<std::uintptr_t>(alignment) == 0;
   };
+  std::map<std::int64_t, void*> given;
+  const std::size_t count = pointers.count(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 8);
+  if (pointers.count(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, 8) != count) return CUDNN_STATUS_BAD_PARAM;
+  for (std::size_t i = 0; i < count; ++i)
+    given[pointers.get<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, i)] =
+        pointers.get<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, i);
+  auto* const workspace = pointers.get<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+  if (!begins_at(workspace, 16)) return CUDNN_STATUS_BAD_PARAM;
+  if (CudnnHostMatmul::is(*config.graph)) {
+    const CudnnHostMatmul matmul(*config.graph);
+    for (const CudnnHostTensor& tensor : matmul.in_memory())
+      if (given.count(tensor.id) == 0 || !begins_at(given[tensor.id], tensor.alignment))
+        return CUDNN_STATUS_BAD_PARAM;
+    if (config.engine != CudnnHostEngine::compiled) return CUDNN_STATUS_NOT_SUPPORTED;
+    ++cudnn_host.products, cudnn_host.fused += matmul.scaled() ? 1 : 0;
+    cuda_host_run(handle->stream, [=, bytes = cudnn_host_workspace(config.engine)] {
+      std::memset(workspace, 0xFF, static_cast<std::size_t>(bytes));
+      matmul.run(given);
+    });
+    return CUDNN_STATUS_SUCCESS;
+  }
+  const CudnnHostConvolution convolution(config.graph->descriptor(CUDNN_ATTR_OPERATIONGRAPH_OPS));
+  std::array<void*, 3> data{};
+  if (count != 3) return CUDNN_STATUS_BAD_PARAM;
+  for (const auto& [id, pointer] : given) {
+    const std::size_t at = convolution.tensor_of(id);
+    if (at == 3) return CUDNN_STATUS_BAD_PARAM;
+    data[at] = pointer;
+  }
   for (std::size_t i = 0; i < 3; ++i)
     if (!begins_at(data[i], convolution.tensors[i].alignment)) return CUDNN_STATUS_BAD_PARAM;
-  if (!begins_at(workspace, 16)) return CUDNN_STATUS_BAD_PARAM;
   if (config.engine == CudnnHostEngine::unordered || config.engine == CudnnHostEngine::reordered)
     return CUDNN_STATUS_NOT_SUPPORTED;  // their notes are for a caller to refuse
   ++cudnn_host.products;
