@@ -163,8 +163,8 @@ __device__ void store_slices(const WarpSums<Shape>& sums, ResultTile<WaitingColu
 }
 
 /// What a warp keeps in shared memory while its sums take the registers.
-struct alignas(16) TurnNote {
-  int left, tile_row, group, first_filter, split;
+struct TurnNote {
+  int left, group, first_filter, split;
 };
 
 /// By the warps of the tile: a turn, with rows of results in the one of two buffers that no warp behind
@@ -176,17 +176,14 @@ __device__ void run_turn(const ImplicitGemm& g, const ConvRun& run, const TmaTur
   const std::int64_t first = std::int64_t{turn.at.m} * Shape::m, left = turn.c.rows(g) - first;
   place_rows<Shape>(g, turn.c, turn.at.group, first, left, rows);
   if (threadIdx.x % 32 == 0)
-    *note = {left < Shape::m ? static_cast<int>(left) : Shape::m, turn.at.m, turn.at.group,
-             turn.at.n * Shape::n, turn.split};
+    *note = {left < Shape::m ? static_cast<int>(left) : Shape::m, turn.at.group, turn.at.n * Shape::n,
+             turn.split};
   __syncwarp();
   WarpSums<Shape> sums;
   multiply_stages<a_unsigned>(stages, cluster, turn.steps, place, sums);
   const int last = stages.before(place.stage);
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared() + stages.offset(last));
-  static_assert(sizeof(TurnNote) <= Shape::note_bytes);
-  store_slices<0>(
-      sums, {g, run, rows, wait, note->left, note->tile_row, note->group, note->first_filter, note->split},
-      wait);
+  store_slices<0>(sums, {g, run, rows, wait, note->left, note->group, note->first_filter, note->split}, wait);
   show_to_copies();  // that threads wrote there
   __syncwarp();
   stages.free(last, cluster);

@@ -45,11 +45,10 @@ struct TmaTile : WarpgroupTile<tile_m, tile_n> {
   static constexpr int blocks = tile_n > 128 ? 1 : tile_m > 64 ? 2 : 3;
   static constexpr int least_stages = 192 * 1024 / blocks / stage_bytes, helpers = 32;
   /// Behind the stages lie two barriers for each, then, of 16 bytes each, where rows of results begin in two
-  /// buffers and where boxes of A begin, and a note of each warp.
+  /// buffers, where boxes of A begin, and a note of each warp.
   static constexpr int most_boxes = tile_m / 16, barriers_at = least_stages * stage_bytes,
                        rows_at = barriers_at + least_stages * 2 * 8, boxes_at = rows_at + 2 * tile_m * 16,
-                       notes_at = boxes_at + most_boxes * 16, note_bytes = 32,
-                       shared_bytes = notes_at + tile_m / 16 * note_bytes;
+                       notes_at = boxes_at + most_boxes * 16, shared_bytes = notes_at + tile_m / 16 * 16;
 };
 
 /// The columns of a tile of TmaTile that wait at once, in one of its stages: 64, or 32.

@@ -29,7 +29,6 @@ struct ResultTile {
   const std::int32_t* wait;  // result_word()
   /// Rows from the tile's first on, of TMA's tiles at most Shape::m.
   std::conditional_t<(Shape::helpers > 0), int, std::int64_t> left;
-  int tile_row;  // number of the tile along the rows
   int group, first_filter, sum;
 
   __device__ void store(int place, int row, int column) const {
@@ -45,12 +44,10 @@ struct ResultTile {
 
   /// What waits, number `turn`: lanes lie along what is contiguous in the result.
   __device__ void store_turn(int turn) const {
-    if (by_class || g.images_inside)
-      store_columns(turn);
-    else if (run.sums.lane_sums != nullptr)
-      store_lanes(turn);
-    else
-      store_rows(turn);
+    if (by_class || g.images_inside) return store_columns(turn);
+    if constexpr (Shape::helpers == 0)  // kernels that TMA feeds have no registers left for sums
+      if (run.sums.lane_sums != nullptr) return store_lanes(turn);
+    store_rows(turn);
   }
 
   __device__ void store_columns(int turn) const {
@@ -74,13 +71,12 @@ struct ResultTile {
   /// piece wait, one after the other (refuse_sums).
   __device__ void store_lanes(int turn) const {
     constexpr int column_groups = Shape::n / 32;
-    const unsigned thread = thread_of_turn<Shape>();
     const int pieces = static_cast<int>(ceil_div(waiting_rows<Shape>, run.sums.piece));
-    for (int i = thread / 32; i < pieces * run.sums.lanes * column_groups; i += warps) {
+    for (int i = threadIdx.x / 32; i < pieces * run.sums.lanes * column_groups; i += warps) {
       const int lane = i / column_groups % run.sums.lanes;
       const int place = i / column_groups / run.sums.lanes * run.sums.piece;
       store_lane(place, waiting_row<Shape>(place, turn), lane,
-                 i % column_groups * 32 + static_cast<int>(thread) % 32);
+                 i % column_groups * 32 + static_cast<int>(threadIdx.x) % 32);
     }
   }
   __device__ void store_lane(int place, int row, int lane, int column) const {
@@ -97,7 +93,7 @@ struct ResultTile {
       const float u = rounded_value(run.epilogue, value) + minus_pivot;
       sum = sum + u, square = square + u * u;
     }
-    const std::int64_t index = (std::int64_t{tile_row} * Shape::m + row) / sums.piece;
+    const std::int64_t pixel = rows[row].element / sums.channels, index = pixel / sums.piece;
     sums.lane_sums[sums.at(index, lane, 0) + channel] = sum;
     sums.lane_sums[sums.at(index, lane, 1) + channel] = square;
   }
@@ -160,7 +156,7 @@ __device__ void store_sums(const ImplicitGemm& g, const GemmClass& c, const Conv
   auto* wait = reinterpret_cast<std::int32_t*>(dynamic_shared());
   const std::int64_t first = std::int64_t{at.m} * Shape::m, left = c.rows(g) - first;
   place_rows<Shape>(g, c, at.group, first, left, rows);
-  const ResultTile<Shape, by_class> tile{g, run, rows, wait, left, at.m, at.group, at.n * Shape::n, sum};
+  const ResultTile<Shape, by_class> tile{g, run, rows, wait, left, at.group, at.n * Shape::n, sum};
   store_turns<0>(sums, tile, wait);
 }
 

@@ -11,15 +11,16 @@ namespace octavo::kernels::cuda {
 namespace {
 
 /// Rows of a tile that wait for their way to memory together, in order: as many as a row of warps has for
-/// mma, all of a tile for warpgroups and of a small tile.
+/// mma, all of a small tile.
 int rows_together(const ConvPlan& plan) {
-  return plan.by_tma() || plan.tile == TileKind::small ? tile_rows(plan.tile) : WideTile::turn_rows;
+  return plan.tile == TileKind::small ? tile_rows(plan.tile) : WideTile::turn_rows;
 }
 
 }  // namespace
 
 std::string refuse_sums(const ConvPlan& plan, const ImageLayout& y) {
   if (plan.product != Product::forward) return "sums are of a forward product";
+  if (plan.by_tma()) return "kernels that TMA feeds have no registers left for sums";
   if (!plan.direct()) return "results whose contraction is cut into parts";
   if (y.c != plan.shape.k || pixels_of(y) != plan.gemm.class_rows) return "sums of a tensor of other sizes";
   const SumsWalk walk = sums_walk(y);
