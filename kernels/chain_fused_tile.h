@@ -7,6 +7,7 @@
 #include "chain_strip.h"
 #include "chain_sums_tile.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -185,3 +186,4 @@ bool fits_fused(const ChainPlan& plan, const ChainTile& tile) {
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

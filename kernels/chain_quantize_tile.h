@@ -5,6 +5,7 @@
 
 #include "chain_plan.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -109,3 +110,4 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

@@ -2,11 +2,13 @@
 // chain_tile.h.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "chain_plan.h"
 #include "fetch.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -137,7 +139,7 @@ template <StepKind... kinds, class Element, int n, class Strip>
 /// The steps of a chain but its stores, which join the step before them.
 template <class Element, int most>
 struct FusedSteps {
-  FusedStep<Element> steps[most > 0 ? most : 1];
+  FusedStep<Element> steps[std::max(most, 1)];
   FusedSteps(const ChainPlan& plan, const ChainTile& tile) {
     int count = 0;
     for (std::int64_t index = 0; index < plan.step_count && count <= most; ++index) {
@@ -195,3 +197,4 @@ inline bool fills_bytes(const ChainTile& tile) { return (tile.first | tile.count
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

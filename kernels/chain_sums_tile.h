@@ -7,6 +7,7 @@
 
 #include "chain_strip.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -175,3 +176,4 @@ FusedSums find_fused_sums(const ChainPlan& plan) {
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

@@ -13,6 +13,7 @@
 #include "chain_sums_tile.h"
 #include "chain_view_tile.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -339,3 +340,4 @@ void run_tiles(const ChainPlan& plan, std::int64_t chunk) {
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

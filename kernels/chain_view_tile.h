@@ -8,6 +8,7 @@
 
 #include "chain_plan.h"
 
+// NOLINTBEGIN(misc-definitions-in-headers): internal to the file of each instruction set
 namespace octavo::kernels {
 namespace {
 
@@ -166,3 +167,4 @@ void write_view(const ChainPlan& plan, std::int64_t index, const ChainTile& tile
 
 }  // namespace
 }  // namespace octavo::kernels
+// NOLINTEND(misc-definitions-in-headers)

@@ -177,7 +177,7 @@ class DepthwiseGradWeight final : public ConvS8 {
     auto* totals = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(args.scratch) + run.totals_at);
     for (std::int64_t index = 0; a_plane + b_plane == 0 && index < run.accumulators; ++index)
       std::fill(totals + index * sums() + begin, totals + index * sums() + end, 0);
-    std::int32_t sum[join_size];
+    std::int32_t sum[join_size] = {};
     for (std::int64_t p = 0; p < run.count;) {
       const Part joined = join_parts(begin, end, p, run, sum);
       const std::int64_t shift = joined.shift + 8 * (a_plane + b_plane);
