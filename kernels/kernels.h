@@ -173,7 +173,6 @@ struct WeightBlock {
 };
 constexpr std::int64_t most_block_channels = 2048;
 
-/// One product of one convolution, planned for its sizes and views.
 /// What reads the results of a forward product part by part, on the thread that has computed the part and
 /// whose caches hold it: pixels [border(i), border(i + 1)), counted through all samples, with all their
 /// channels.
@@ -184,6 +183,7 @@ struct ResultParts {
   FunctionRef<void(std::int64_t part)> written;
 };
 
+/// One product of one convolution, planned for its sizes and views.
 class ConvS8 {
  public:
   virtual ~ConvS8() = default;
