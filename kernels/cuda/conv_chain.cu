@@ -7,6 +7,7 @@
 #include "chain_checks.h"
 #include "conv_chain_kernel.cuh"
 #include "launch.h"
+#include "prepared_kernel.h"
 
 namespace octavo::kernels::cuda {
 namespace {
@@ -55,11 +56,9 @@ void run_conv_chain(const ConvPlan& plan, const ConvArgs& args, const ChainPass&
   run.pass = chain;
   const ChainKernel& chosen = find_kernel(plan);
   const auto kernel = reinterpret_cast<const void*>(chosen.kernel);
-  cudaFuncAttributes attributes;
-  check(cudaFuncGetAttributes(&attributes, kernel), what, "kernel attributes");
-  const int shared = chosen.stage_bytes * (attributes.binaryVersion >= 80 ? async_stages : register_stages);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), what,
-        "shared memory of the block");
+  const int stages = prepare_kernel(kernel, 0, what).code >= 80 ? async_stages : register_stages;
+  const int shared = chosen.stage_bytes * stages;
+  prepare_kernel(kernel, shared, what);
   launch(chosen.kernel,
          {dim3(static_cast<unsigned>(plan.grid.blocks())), chosen.threads, stream,
           static_cast<std::size_t>(shared), "launch with a chain"},
