@@ -106,7 +106,7 @@ class PixelProduct final : public ConvS8 {
   }
   /// The result is larger than a cache.
   bool streams(const ConvArgs& args) const {
-    return !args.accumulate && !args.read_next && results_ * float_bytes(args.out.type) > streamed_bytes;
+    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
   bool streams_weights() const { return weights_bytes_ > streamed_weights; }
   void clear_padding(std::uint8_t* packed, const PixelClass& pixels, std::int64_t group) const;
@@ -323,12 +323,10 @@ bool PixelProduct::takes_parts(const ConvArgs& args, const ResultParts&) const {
 
 /// The panels of a part one after the other: its results are read again before they leave the caches.
 void PixelProduct::run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const {
-  ConvArgs cached = args;
-  cached.read_next = true;
   const auto panels = static_cast<std::int64_t>(panels_.size());
   const auto run_range = [&](const Range& range) {
     for (std::int64_t group = 0; group < shape_.groups; ++group)
-      run_pixels({group, 0, panels}, 0, range, cached);
+      run_pixels({group, 0, panels}, 0, range, args);
   };
   run_range({0, 1});
   parts.first_pixel();

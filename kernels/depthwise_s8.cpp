@@ -61,13 +61,11 @@ class DepthwisePixelProduct final : public ConvS8 {
     return whole_rows;
   }
   void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const override {
-    ConvArgs cached = args;
-    cached.read_next = true;
     const std::int64_t rows = shape_.ho;
     const auto run_range = [&](std::int64_t row, std::int64_t end) {  // counted through all samples
       while (row < end) {
         const std::int64_t sample = row / rows, sample_end = std::min(end, (sample + 1) * rows);
-        run_rows(classes_[0], sample, row - sample * rows, sample_end - sample * rows, cached);
+        run_rows(classes_[0], sample, row - sample * rows, sample_end - sample * rows, args);
         row = sample_end;
       }
     };
@@ -173,7 +171,7 @@ class DepthwisePixelProduct final : public ConvS8 {
 
   /// The result is larger than a cache.
   bool streams(const ConvArgs& args) const {
-    return !args.accumulate && !args.read_next && results_ * float_bytes(args.out.type) > streamed_bytes;
+    return !args.accumulate && results_ * float_bytes(args.out.type) > streamed_bytes;
   }
 
   std::int64_t rows_at_once(const PixelClass& pixels, const ConvArgs& args) const {

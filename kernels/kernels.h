@@ -156,7 +156,6 @@ struct ConvArgs {
   const float* bias = nullptr;                          // forward only, per k
   FloatTarget out;                                      // grad_weight: FP32
   bool accumulate = false;
-  bool read_next = false;  // by the same thread: results should stay in its caches
   // grad_weight: one class for each sample, in half octaves, at most most_sample_class; null: all 0.
   const std::uint8_t* sample_class = nullptr;
   // When set, the sums go here (order of out), exact modulo 2^64, and `out` is not written; with sample
