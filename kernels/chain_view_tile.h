@@ -101,24 +101,14 @@ void write_plane_block(const std::int8_t* zero, const std::int32_t* from, std::i
   }
 }
 
-/// Four pixels by 16 channels, interleaved; `keep` leaves what other pixels of the quad already hold.
-void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i mask, std::int64_t channels,
-                      bool keep, std::int8_t* out) {
-  __m128i v[4];
-  for (int i = 0; i < 4; ++i) v[i] = _mm_and_si128(load16(pixel[i] + k), mask);
-  const __m128i a = _mm_unpacklo_epi8(v[0], v[2]), b = _mm_unpackhi_epi8(v[0], v[2]);
-  const __m128i c = _mm_unpacklo_epi8(v[1], v[3]), d = _mm_unpackhi_epi8(v[1], v[3]);
-  const __m128i quad[4] = {_mm_unpacklo_epi8(a, c), _mm_unpackhi_epi8(a, c), _mm_unpacklo_epi8(b, d),
-                           _mm_unpackhi_epi8(b, d)};
-  if (channels >= 16 && !keep) {
-    for (int i = 0; i < 4; ++i) store16(out + 16 * i, quad[i]);
-    return;
-  }
-  alignas(16) std::int8_t bytes[64];
-  for (int i = 0; i < 4; ++i) store16(bytes + 16 * i, quad[i]);
-  const std::int64_t size = 4 * (channels < 16 ? channels : 16);
-  for (std::int64_t i = 0; i < size; ++i)
-    out[i] = static_cast<std::int8_t>(keep ? out[i] | bytes[i] : bytes[i]);
+/// Four pixels, interleaved; `keep` leaves what other pixels of the quad already hold.
+void write_quad(const ChainPlan& plan, const View& view, const std::int8_t* const pixel[4], bool keep,
+                std::int8_t* out) {
+  const std::int64_t pitch = view.channel_pitch;
+  for (std::int64_t k = 0; k < plan.c; k += 16)
+    Simd::store_quad(pixel, k, plan.c - k, pitch - k, keep, out + 4 * k);
+  const std::int64_t written = (plan.c + 15) / 16 * 16;
+  if (pitch > written) std::memset(out + 4 * written, 0, static_cast<std::size_t>(4 * (pitch - written)));
 }
 
 [[gnu::noinline]] void write_quads(const ChainPlan& plan, const View& view, const std::int32_t* table,
@@ -126,17 +116,15 @@ void write_quad_block(const std::int8_t* const pixel[4], std::int64_t k, __m128i
   const PlaneRange range = plane_range(plan, view, 0, tile);
   const std::int64_t pitch = view.channel_pitch;
   out += tile.sample * view.plane * pitch;
+  const std::int8_t* pixel[4];
   for (std::int64_t p = range.first / 4 * 4; p < range.last; p += 4) {
-    const std::int8_t* pixel[4];
-    for (std::int64_t i = 0; i < 4; ++i)
-      pixel[i] = zero + (p + i >= range.first && p + i < range.last ? table[p + i] : 0);
+    if (p < range.first || p + 4 > range.last)
+      for (std::int64_t i = 0; i < 4; ++i)
+        pixel[i] = zero + (p + i >= range.first && p + i < range.last ? table[p + i] : 0);
+    else
+      for (std::int64_t i = 0; i < 4; ++i) pixel[i] = zero + table[p + i];
     // The tile before wrote the first pixels of this quad, and zeros in place of the rest.
-    const bool keep = p < range.first;
-    std::int8_t* quad = out + p * pitch;
-    for (std::int64_t k = 0; k < plan.c; k += 16)
-      write_quad_block(pixel, k, byte_mask(plan.c - k), pitch - k, keep, quad + 4 * k);
-    const std::int64_t written = (plan.c + 15) / 16 * 16;
-    if (pitch > written) std::memset(quad + 4 * written, 0, static_cast<std::size_t>(4 * (pitch - written)));
+    write_quad(plan, view, pixel, p < range.first, out + p * pitch);
   }
 }
 

@@ -172,7 +172,8 @@ ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t
   const ConvPanel& p = panels_[static_cast<std::size_t>(panel)];
   const std::int64_t pitch = gather_ ? p.width : b_.channel_pitch;
   const std::int8_t* b = gather_ ? gathered(run, plane, group, panel) : viewed(run, plane, group, panel);
-  return {.rows = nullptr,
+  return {.a = nullptr,
+          .rows = nullptr,
           .b = b + block.quad * 4 * pitch,
           .b_step = pitch * 4,
           .offsets = run.schedule.a_offsets + block.first,
@@ -257,11 +258,9 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) +
                   place.group * inputs_ * plane_bytes + b.quad * 4;
-  std::array<const std::uint8_t*, ConvIsa::most_rows> pointers;
-  for (std::int64_t i = 0; i < place.rows.rows; ++i)
-    pointers[static_cast<std::size_t>(i)] = x + row_offsets_[static_cast<std::size_t>(place.rows.begin + i)];
   ConvTile tile = block_tile(run, b_plane, place.group, place.panel, b);
-  tile.rows = pointers.data();
+  tile.a = x;
+  tile.rows = row_offsets_.data() + place.rows.begin;
   tile.acc = acc;
   const ConvPanel& p = panel(place.panel);
   isa_.tiles[p.width == 32]->sums[static_cast<std::size_t>(place.rows.rows)](tile);

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "conv_s8_tiled.h"
+#include "pixel_places.h"
 #include "weight_pass.h"
 
 namespace octavo::kernels {
@@ -26,6 +27,8 @@ constexpr std::int64_t streamed_weights = 3 << 20;
 /// Output pixels that are reached by the same taps.
 struct PixelClass {
   ConvAxis h, w;
+  PixelPlaces in, out;                     // bytes of A, elements of the results
+  std::int64_t first_result;               // of an image
   std::vector<std::int64_t> offsets;       // bytes from an input pixel to the start of each run of taps
   std::vector<std::int64_t> b_offsets[2];  // where their weights lie in a panel of 16 and of 32 columns
   std::int64_t steps = 0;                  // groups of four channels in one run
@@ -70,16 +73,19 @@ class PixelProduct final : public ConvS8 {
   void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const override;
 
  private:
+  /// The rows of a tile: pixel p of image n and those behind it, and their scales of A.
   struct Rows {
-    const std::uint8_t* in[ConvIsa::most_rows];
-    std::int64_t out[ConvIsa::most_rows];
-    float scale[ConvIsa::most_rows];
+    std::int64_t n, p, count;
+    const float* a_scale;
     bool one_scale;
   };
-  /// What the tiles of one panel share but for their number of rows.
+  /// What the tiles of one panel share but for their rows.
   struct PanelRun {
     ConvTile tile;
     ConvFinishRows finish;
+    const std::uint8_t* a;  // of the group
+    FloatTarget out;        // the panel's first column, as are the integers
+    std::int64_t* integers;
     std::int64_t width;
     bool plain;      // a ConvFinishedTile takes it, with one scale of A
     bool converted;  // one of ConvIsa::converted, too
@@ -89,10 +95,6 @@ class PixelProduct final : public ConvS8 {
     const std::int8_t* weights;
     std::int64_t pitch, tap_bytes;  // from filter to filter, from tap to tap
     Range taps, outputs, inputs;    // of a group
-  };
-  /// A pixel of a class.
-  struct Position {
-    std::int64_t n, i, j;
   };
 
   void add_class(const ConvAxis& h, const ConvAxis& w);
@@ -113,18 +115,16 @@ class PixelProduct final : public ConvS8 {
   void pack_panel(const PackSource& source, const PixelClass& pixels, const ConvPanel& panel,
                   std::int8_t* target, std::int32_t* sums) const;
   void add_correction(const std::int32_t* sums, std::int64_t columns, std::uint32_t* correction) const;
-  void fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
-                 const ConvArgs& args, Rows& rows) const;
   void run_task(const Task& task, const ConvArgs& args) const;
   void run_pixels(const Panels& panels, std::size_t pixel_class, const Range& range,
                   const ConvArgs& args) const;
   void run_panels(const Panels& panels, std::size_t pixel_class, const Range& range,
                   const ConvArgs& args) const;
-  PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, const Rows& rows,
-                     std::int32_t* acc, const ConvArgs& args) const;
+  PanelRun panel_run(std::size_t pixel_class, std::int64_t group, const ConvPanel& panel, std::int32_t* acc,
+                     const ConvArgs& args) const;
   bool ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const;
   bool is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const;
-  void run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const;
+  void run_tile(PanelRun& run, const PixelClass& pixels, const Rows& at, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
@@ -162,8 +162,20 @@ PixelProduct::PixelProduct(const ConvIsa& isa, const ConvShape& shape, Product p
 }
 
 void PixelProduct::add_class(const ConvAxis& h, const ConvAxis& w) {
-  PixelClass pixels{.h = h, .w = w, .offsets = {}, .b_offsets = {}};
+  const bool forward = product_ == Product::forward;
+  const std::int64_t out_pixel = outputs_ * shape_.groups,
+                     out_row = (forward ? shape_.wo : shape_.w) * out_pixel,
+                     out_image = (forward ? shape_.ho : shape_.h) * out_row;
   const std::int64_t row = (a_.left + a_.w + a_.right) * a_.channel_pitch, quads = ceil_div(inputs_, 4);
+  const PixelSteps in{w.in_step * a_.channel_pitch, h.in_step * row, (a_.top + a_.h + a_.bottom) * row},
+      out{w.step * out_pixel, h.step * out_row, out_image};
+  PixelClass pixels{.h = h,
+                    .w = w,
+                    .in = {h, w, in, max_rows_},
+                    .out = {h, w, out, max_rows_},
+                    .first_result = h.first * out_row + w.first * out_pixel,
+                    .offsets = {},
+                    .b_offsets = {}};
   bool joined =
       shape_.groups == 1 && quads * 4 == a_.channel_pitch;  // neighbouring taps are one run of bytes
   for (std::size_t t = 1; t < w.taps.size(); ++t) joined = joined && w.taps[t].in == w.taps[t - 1].in + 1;
@@ -349,58 +361,32 @@ void PixelProduct::run_panels(const Panels& panels, std::size_t pixel_class, con
   const PixelClass& pixels = classes_[pixel_class];
   const std::int64_t all = range.end - range.begin, count = ceil_div(all, max_rows_);
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  Rows rows;
+  float scales[ConvIsa::most_rows];
   std::array<PanelRun, most_panels> runs;
   for (std::int64_t panel = panels.begin; panel < panels.end; ++panel)
     runs[static_cast<std::size_t>(panel - panels.begin)] =
-        panel_run(pixel_class, panels.group, panels_[static_cast<std::size_t>(panel)], rows, acc, args);
+        panel_run(pixel_class, panels.group, panels_[static_cast<std::size_t>(panel)], acc, args);
   // Tile t begins at pixel all * t / count; no division in the loop, where a tile may take 100 cycles.
   const std::int64_t least = count > 0 ? all / count : 0, rest = all - least * count;
   std::int64_t carry = 0;
-  Position at{range.begin / pixels.pixels(), range.begin % pixels.pixels() / pixels.w.size,
-              range.begin % pixels.w.size};
+  Rows rows{range.begin / pixels.pixels(), range.begin % pixels.pixels(), 0, args.a_scale, true};
   for (std::int64_t tile = 0; tile < count; ++tile) {
     carry += rest;
-    const std::int64_t tile_rows = least + (carry >= count ? 1 : 0);
+    rows.count = least + (carry >= count ? 1 : 0);
     if (carry >= count) carry -= count;
-    fill_rows(pixels, panels.group, at, tile_rows, args, rows);
-    for (std::int64_t panel = 0; panel < panels.end - panels.begin; ++panel)
-      run_tile(runs[static_cast<std::size_t>(panel)], tile_rows, rows.one_scale, args);
-  }
-}
-
-/// Addresses of the next `count` input and output pixels of a class, counted through all samples.
-void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Position& at, std::int64_t count,
-                             const ConvArgs& args, Rows& rows) const {
-  const bool forward = product_ == Product::forward;
-  const std::int64_t out_h = forward ? shape_.ho : shape_.h, out_w = forward ? shape_.wo : shape_.w;
-  const std::int64_t out_pitch = outputs_ * shape_.groups,
-                     in_row = (a_.left + a_.w + a_.right) * a_.channel_pitch;
-  const std::int64_t in_step = pixels.w.in_step * a_.channel_pitch, out_step = pixels.w.step * out_pitch;
-  const bool by_sample = args.a_scale_vector;
-  const auto* base = static_cast<const std::uint8_t*>(args.a) + group * inputs_;
-  auto [n, i, j] = at;  // in registers: the stores below could change the original
-  const std::int64_t first_sample = n;
-  std::int64_t last_sample = n;
-  for (std::int64_t row = 0; row < count;) {
-    const std::uint8_t* in =
-        base + (n * (a_.top + a_.h + a_.bottom) + i * pixels.h.in_step) * in_row + j * in_step;
-    const std::int64_t y = pixels.h.first + i * pixels.h.step, x = pixels.w.first + j * pixels.w.step;
-    std::int64_t out = ((n * out_h + y) * out_w + x) * out_pitch + group * outputs_;
-    const std::int64_t end = std::min(count, row + pixels.w.size - j);
-    last_sample = n;
-    j += end - row;
-    if (by_sample) std::fill(rows.scale + row, rows.scale + end, args.a_scale[n]);
-    for (; row < end; ++row, in += in_step, out += out_step) {
-      rows.in[row] = in;
-      rows.out[row] = out;
+    const std::int64_t next = rows.p + rows.count;
+    if (args.a_scale_vector) {
+      rows.one_scale = next <= pixels.pixels();
+      rows.a_scale = args.a_scale + rows.n;
+      for (std::int64_t i = 0; i < rows.count && !rows.one_scale; ++i)
+        scales[i] = rows.a_scale[(rows.p + i) / pixels.pixels()];
+      if (!rows.one_scale) rows.a_scale = scales;
     }
-    if (j < pixels.w.size) break;
-    j = 0;
-    if (++i == pixels.h.size) i = 0, ++n;
+    for (std::int64_t panel = 0; panel < panels.end - panels.begin; ++panel)
+      run_tile(runs[static_cast<std::size_t>(panel)], pixels, rows, args);
+    rows.p = next;
+    for (; rows.p >= pixels.pixels(); ++rows.n) rows.p -= pixels.pixels();
   }
-  at = {n, i, j};
-  rows.one_scale = !by_sample || first_sample == last_sample;
 }
 
 /// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.
@@ -409,14 +395,11 @@ void PixelProduct::fill_rows(const PixelClass& pixels, std::int64_t group, Posit
   static_assert(Int128{longest_s8_sum} * largest_integer(most_planes) * largest_integer(most_planes) <
                 Int128{1} << 63);
   alignas(64) std::int64_t sums[ConvIsa::most_elements];
-  std::array<const std::uint8_t*, ConvIsa::most_rows> rows;
   ConvTile tile = first;
-  tile.rows = rows.data();
   const std::int32_t* correction = finish.correction;
   for (int j = 0; j < args.b_planes; ++j, tile.b += packed_stride(), correction += packed_stride() / 4)
     for (int i = 0; i < args.a_planes; ++i) {
-      for (std::int64_t row = 0; row < finish.rows; ++row)
-        rows[static_cast<std::size_t>(row)] = first.rows[row] + i * plane_stride(a_);
+      tile.a = first.a + i * plane_stride(a_);
       isa_.tiles[width == 32]->sums[static_cast<std::size_t>(finish.rows)](tile);
       isa_.add_sums(sums, tile.acc, correction, finish.rows, width, 8 * (i + j), i + j == 0);
     }
@@ -449,12 +432,13 @@ bool PixelProduct::is_converted(const ConvArgs& args, const ConvPanel& panel, st
 }
 
 PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int64_t group,
-                                               const ConvPanel& panel, const Rows& rows, std::int32_t* acc,
+                                               const ConvPanel& panel, std::int32_t* acc,
                                                const ConvArgs& args) const {
   const PixelClass& pixels = classes_[pixel_class];
   const auto* packed = static_cast<const std::uint8_t*>(args.b);
   const std::int64_t column = group * outputs_ + panel.begin;
-  const ConvTile tile{.rows = rows.in,
+  const ConvTile tile{.a = nullptr,
+                      .rows = nullptr,
                       .b = reinterpret_cast<const std::int8_t*>(packed + panel_start(pixels, group, panel)),
                       .b_step = panel.width * 4,
                       .offsets = pixels.offsets.data(),
@@ -472,24 +456,41 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
       .rows = 0,
       .pitch = panel.width,
       .columns = panel.columns(outputs_),
-      .out_index = rows.out,
-      .a_scale = args.a_scale_vector ? rows.scale : args.a_scale,
+      .out_index = nullptr,
+      .a_scale = args.a_scale,
       .b_scale = args.b_scale_vector ? args.b_scale + column : args.b_scale,
       .a_scale_vector = args.a_scale_vector,
       .b_scale_vector = args.b_scale_vector,
       .bias = args.bias ? args.bias + column : nullptr,
-      .out = args.out ? args.out + panel.begin : FloatTarget{},
+      .out = args.out,
       .accumulate = args.accumulate,
       .stream =
           streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
-      .integers = args.integers ? args.integers + panel.begin : nullptr};
+      .integers = nullptr};
   const bool plain = ends_in_registers(args, column, finish.columns);
-  return {tile, finish, panel.width, plain, plain && is_converted(args, panel, column)};
+  const std::int64_t first = pixels.first_result + column;
+  return {tile,
+          finish,
+          static_cast<const std::uint8_t*>(args.a) + group * inputs_,
+          args.out ? args.out + first : FloatTarget{},
+          args.integers ? args.integers + first : nullptr,
+          panel.width,
+          plain,
+          plain && is_converted(args, panel, column)};
 }
 
-void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, const ConvArgs& args) const {
+void PixelProduct::run_tile(PanelRun& run, const PixelClass& pixels, const Rows& at,
+                            const ConvArgs& args) const {
+  run.tile.a = run.a + pixels.in.origin(at.n, at.p);
+  run.tile.rows = pixels.in.from(at.p);
   ConvFinishRows& finish = run.finish;
+  const std::int64_t count = at.count, origin = pixels.out.origin(at.n, at.p);
   finish.rows = count;
+  finish.out_index = pixels.out.from(at.p);
+  if (run.out) finish.out = run.out + origin;
+  if (run.integers) finish.integers = run.integers + origin;
+  finish.a_scale = at.a_scale;
+  finish.a_scale_vector = !at.one_scale;
   // The lines that are added to come while the tile is computed; stores alone need no such help.
   if (args.accumulate && !args.integers)
     for (std::int64_t i = 0; i < count; ++i)
@@ -498,7 +499,7 @@ void PixelProduct::run_tile(PanelRun& run, std::int64_t count, bool one_scale, c
   if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
   const ConvTiles& tiles = *isa_.tiles[run.width == 32];
   const auto rows = static_cast<std::size_t>(count);
-  if (run.plain && one_scale) {
+  if (run.plain && at.one_scale) {
     const ConvFinishedTiles& finished = run.converted ? *isa_.converted[run.width == 32] : tiles.finished;
     if (finished[rows] != nullptr) return finished[rows](run.tile, finish);
   }

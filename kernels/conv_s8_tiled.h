@@ -9,11 +9,12 @@
 
 namespace octavo::kernels {
 
-/// acc[i][j] = sum over segments t and steps q of rows[i][offsets[t] + 4 q + e] * b[t][q][j][e], e in [0, 4),
-/// modulo 2^32, rows unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step bytes.
+/// acc[i][j] = sum over segments t and steps q of a[rows[i] + offsets[t] + 4 q + e] * b[t][q][j][e], e in
+/// [0, 4), modulo 2^32, a unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step bytes.
 /// With shifts the sum so far is taken times 2^shifts[t] before segment t.
 struct ConvTile {
-  const std::uint8_t* const* rows;
+  const std::uint8_t* a;
+  const std::int64_t* rows;
   const std::int8_t* b;
   std::int64_t b_step;
   const std::int64_t *offsets, *b_offsets;

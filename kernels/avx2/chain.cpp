@@ -238,6 +238,32 @@ struct Simd {
     };
     return _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(16), 1);
   }
+  /// Channels [k, k + 16) of four pixels, interleaved, zero from the `there`-th on, to as many as `room` has;
+  /// `keep`: beside what is there already.
+  static void store_quad(const std::int8_t* const pixel[4], std::int64_t k, std::int64_t there,
+                         std::int64_t room, bool keep, std::int8_t* out) {
+    alignas(16) static constexpr std::int8_t ramp[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                         8, 9, 10, 11, 12, 13, 14, 15};
+    const __m128i mask = _mm_cmpgt_epi8(_mm_set1_epi8(static_cast<char>(there < 16 ? there : 16)),
+                                        _mm_load_si128(reinterpret_cast<const __m128i*>(ramp)));
+    __m128i v[4];
+    for (int i = 0; i < 4; ++i)
+      v[i] = _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pixel[i] + k)), mask);
+    const __m128i a = _mm_unpacklo_epi8(v[0], v[2]), b = _mm_unpackhi_epi8(v[0], v[2]);
+    const __m128i c = _mm_unpacklo_epi8(v[1], v[3]), d = _mm_unpackhi_epi8(v[1], v[3]);
+    const __m256i first = _mm256_set_m128i(_mm_unpackhi_epi8(a, c), _mm_unpacklo_epi8(a, c)),
+                  second = _mm256_set_m128i(_mm_unpackhi_epi8(b, d), _mm_unpacklo_epi8(b, d));
+    if (room >= 16 && !keep) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), first);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32), second);
+      return;
+    }
+    alignas(32) std::int8_t bytes[64];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), first);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes + 32), second);
+    for (std::int64_t i = 0; i < 4 * (room < 16 ? room : 16); ++i)
+      out[i] = static_cast<std::int8_t>(keep ? out[i] | bytes[i] : bytes[i]);
+  }
   static Bytes low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }
   static Bytes high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
   static void store_offset(std::uint8_t* out, Bytes v, std::uint8_t offset, std::int64_t count) {

@@ -47,15 +47,15 @@ template <std::size_t... row>
 __attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column) {
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
-  const std::uint8_t* const* rows = args.rows;
+  const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t) {
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + column * 4 + args.b_offsets[t];
-    std::int64_t at = args.offsets[t];
-    for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
+    const std::uint8_t* at = args.a + args.offsets[t];
+    for (const std::uint8_t* const end = at + length; at != end; at += 4, b += b_step) {
       const __m256i low = widen_b(b), high = widen_b(b + 16);
-      (multiply(acc[row], rows[row] + at, low, high), ...);
+      (multiply(acc[row], at + rows[row], low, high), ...);
     }
   }
   (store(args.acc + row * 16 + column, acc[row]), ...);

@@ -205,8 +205,28 @@ struct Simd {
     const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(load(0)), load(16), 1);
     return _mm512_inserti32x4(_mm512_inserti32x4(low, load(32), 2), load(48), 3);
   }
+  /// Channels [k, k + 16) of four pixels, interleaved, zero from the `there`-th on, to as many as `room` has;
+  /// `keep`: beside what is there already.
+  static void store_quad(const std::int8_t* const pixel[4], std::int64_t k, std::int64_t there,
+                         std::int64_t room, bool keep, std::int8_t* out) {
+    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixel[i] + k)); };
+    const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(load(0)), load(1), 1);
+    const __m512i pixels = _mm512_inserti32x4(_mm512_inserti32x4(low, load(2), 2), load(3), 3);
+    // Four channels of each pixel meet in a lane, where bytes change places.
+    const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i bytes =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i quad = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(fours, pixels), bytes);
+    if (there >= 16 && !keep) return _mm512_storeu_si512(out, quad);  // and room for as many
+    const __mmask16 stored = first_channels(room);
+    const __m512i before = _mm512_maskz_loadu_epi32(keep ? stored : 0, out);
+    _mm512_mask_storeu_epi32(out, stored, _mm512_mask_or_epi32(before, first_channels(there), before, quad));
+  }
   static Bytes low(Bytes a, Bytes b) { return _mm512_unpacklo_epi8(a, b); }
   static Bytes high(Bytes a, Bytes b) { return _mm512_unpackhi_epi8(a, b); }
+  static __mmask16 first_channels(std::int64_t count) {
+    return static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
+  }
   static void store_offset(std::uint8_t* out, Bytes v, std::uint8_t offset, std::int64_t count) {
     v = _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(offset)));
     if (count == block)

@@ -54,16 +54,16 @@ OCTAVO_ALWAYS_INLINE __m512i broadcast8(const std::uint8_t* source) {
 /// 32 columns: each broadcast of four bytes meets the two halves of a step.
 template <std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
-  const std::uint8_t* const* rows = args.rows;
+  const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps * 4;
   for (std::int64_t t = 0; t < args.segments; ++t) {
-    if (args.scattered && t + 1 < args.segments) (fetch(rows[row] + args.offsets[t + 1]), ...);
+    if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
-    std::int64_t at = args.offsets[t];
-    for (const std::int64_t end = at + length; at != end; at += 4, b += b_step) {
+    const std::uint8_t* at = args.a + args.offsets[t];
+    for (const std::uint8_t* const end = at + length; at != end; at += 4, b += b_step) {
       const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
-      (multiply(acc[row], broadcast4(rows[row] + at), low, high), ...);
+      (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
     }
   }
 }
@@ -72,22 +72,22 @@ OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
 /// be the limit otherwise. An odd last step meets zeros in place of its partner.
 template <std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
-  const std::uint8_t* const* rows = args.rows;
+  const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
   for (std::int64_t t = 0; t < args.segments; ++t) {
-    if (args.scattered && t + 1 < args.segments) (fetch(rows[row] + args.offsets[t + 1]), ...);
+    if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
-    std::int64_t at = args.offsets[t];
-    for (const std::int64_t end = at + length; at != end; at += 8, b += 2 * b_step) {
+    const std::uint8_t* at = args.a + args.offsets[t];
+    for (const std::uint8_t* const end = at + length; at != end; at += 8, b += 2 * b_step) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
-      (multiply(acc[row], broadcast8(rows[row] + at), low, high), ...);
+      (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
     }
     if (args.steps % 2) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_setzero_si512();
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
-      (multiply(acc[row], broadcast4(rows[row] + at), low, high), ...);
+      (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
     }
   }
 }
