@@ -73,9 +73,11 @@ class PixelProduct final : public ConvS8 {
   void run_parts(const ConvArgs& args, const ResultParts& parts, const Parallel& parallel) const override;
 
  private:
-  /// The rows of a tile: pixel p of image n and those behind it, and their scales of A.
+  /// The rows of a tile: pixels of a class, and their scales of A.
   struct Rows {
-    std::int64_t n, p, count;
+    std::int64_t count;
+    std::int64_t in_origin, out_origin;
+    const std::int64_t *in, *out;
     const float* a_scale;
     bool one_scale;
   };
@@ -115,6 +117,10 @@ class PixelProduct final : public ConvS8 {
   void pack_panel(const PackSource& source, const PixelClass& pixels, const ConvPanel& panel,
                   std::int8_t* target, std::int32_t* sums) const;
   void add_correction(const std::int32_t* sums, std::int64_t columns, std::uint32_t* correction) const;
+  static void take_scales(const PixelClass& pixels, std::int64_t n, std::int64_t p, const ConvArgs& args,
+                          float* scales, Rows& rows);
+  bool clears(const Task& task, const ConvArgs& args) const;
+  void clear(const Range& range, const ConvArgs& args) const;
   void run_task(const Task& task, const ConvArgs& args) const;
   void run_pixels(const Panels& panels, std::size_t pixel_class, const Range& range,
                   const ConvArgs& args) const;
@@ -124,7 +130,7 @@ class PixelProduct final : public ConvS8 {
                      const ConvArgs& args) const;
   bool ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const;
   bool is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const;
-  void run_tile(PanelRun& run, const PixelClass& pixels, const Rows& at, const ConvArgs& args) const;
+  void run_tile(PanelRun& run, const Rows& at, const ConvArgs& args) const;
   void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
@@ -318,13 +324,43 @@ void PixelProduct::run(const ConvArgs& args, const Parallel& parallel) const {
            [&](std::int64_t task) { run_task(tasks[static_cast<std::size_t>(task)], args); });
 }
 
+/// Whether a part of the results is cleared as a whole, because pixels that no tap reaches lie in it: classes
+/// of as many pixels in each row and column, which a part holds the same of.
+bool PixelProduct::clears(const Task& task, const ConvArgs& args) const {
+  const auto is_empty = [](const PixelClass& pixels) { return pixels.offsets.empty(); };
+  return product_ == Product::grad_input && !args.accumulate && !args.bias && !args.integers &&
+         !streams(args) && shape_.groups == 1 && shape_.h % shape_.stride_h == 0 &&
+         shape_.w % shape_.stride_w == 0 && task.panels.begin == 0 &&
+         task.panels.end == static_cast<std::int64_t>(panels_.size()) &&
+         std::any_of(classes_.begin(), classes_.end(), is_empty);
+}
+
+/// The results of all classes between two pixels of each, in whole lines.
+void PixelProduct::clear(const Range& range, const ConvArgs& args) const {
+  const std::int64_t width = shape_.w / shape_.stride_w, pixel = shape_.stride_w * outputs_,
+                     size = float_bytes(args.out.type);
+  for (std::int64_t at = range.begin, end = 0; at < range.end; at = end) {
+    end = std::min(range.end, (at / width + 1) * width);
+    const std::int64_t first = at / width * shape_.stride_h * width + at % width;
+    for (std::int64_t row = 0; row < shape_.stride_h; ++row)
+      std::memset((args.out + (first + row * width) * pixel).data, 0,
+                  static_cast<std::size_t>((end - at) * pixel * size));
+  }
+}
+
 void PixelProduct::run_task(const Task& task, const ConvArgs& args) const {
+  const auto range_of = [&](const PixelClass& pixels) {
+    const std::int64_t count = tiles(pixels), all = a_.n * pixels.pixels();
+    const auto border = [&](std::int64_t part) { return all * (count * part / task.parts) / count; };
+    return Range{border(task.part), border(task.part + 1)};
+  };
+  const bool cleared = clears(task, args);
+  if (cleared) clear(range_of(classes_.front()), args);
   for (std::size_t i = 0; i < classes_.size(); ++i) {
     // No tap reaches these pixels: 0 would be added, which only makes +0 of -0.
-    if (classes_[i].offsets.empty() && args.accumulate && !args.bias && !args.integers) continue;
-    const std::int64_t count = tiles(classes_[i]), all = a_.n * classes_[i].pixels();
-    const auto border = [&](std::int64_t part) { return all * (count * part / task.parts) / count; };
-    run_pixels(task.panels, i, {border(task.part), border(task.part + 1)}, args);
+    const bool nothing_to_add = cleared || (args.accumulate && !args.bias && !args.integers);
+    if (classes_[i].offsets.empty() && nothing_to_add) continue;
+    run_pixels(task.panels, i, range_of(classes_[i]), args);
   }
   if (streams(args)) std::atomic_thread_fence(std::memory_order_seq_cst);  // orders streaming stores
 }
@@ -369,24 +405,34 @@ void PixelProduct::run_panels(const Panels& panels, std::size_t pixel_class, con
   // Tile t begins at pixel all * t / count; no division in the loop, where a tile may take 100 cycles.
   const std::int64_t least = count > 0 ? all / count : 0, rest = all - least * count;
   std::int64_t carry = 0;
-  Rows rows{range.begin / pixels.pixels(), range.begin % pixels.pixels(), 0, args.a_scale, true};
+  std::int64_t n = range.begin / pixels.pixels(), p = range.begin % pixels.pixels();
   for (std::int64_t tile = 0; tile < count; ++tile) {
     carry += rest;
-    rows.count = least + (carry >= count ? 1 : 0);
+    const std::int64_t tile_rows = least + (carry >= count ? 1 : 0);
     if (carry >= count) carry -= count;
-    const std::int64_t next = rows.p + rows.count;
-    if (args.a_scale_vector) {
-      rows.one_scale = next <= pixels.pixels();
-      rows.a_scale = args.a_scale + rows.n;
-      for (std::int64_t i = 0; i < rows.count && !rows.one_scale; ++i)
-        scales[i] = rows.a_scale[(rows.p + i) / pixels.pixels()];
-      if (!rows.one_scale) rows.a_scale = scales;
-    }
+    Rows rows{tile_rows,
+              pixels.in.origin(n, p),
+              pixels.out.origin(n, p),
+              pixels.in.from(p),
+              pixels.out.from(p),
+              args.a_scale,
+              true};
+    if (args.a_scale_vector) take_scales(pixels, n, p, args, scales, rows);
     for (std::int64_t panel = 0; panel < panels.end - panels.begin; ++panel)
-      run_tile(runs[static_cast<std::size_t>(panel)], pixels, rows, args);
-    rows.p = next;
-    for (; rows.p >= pixels.pixels(); ++rows.n) rows.p -= pixels.pixels();
+      run_tile(runs[static_cast<std::size_t>(panel)], rows, args);
+    p += tile_rows;
+    for (; p >= pixels.pixels(); ++n) p -= pixels.pixels();
   }
+}
+
+/// The scale of the image, or of the images of the rows.
+void PixelProduct::take_scales(const PixelClass& pixels, std::int64_t n, std::int64_t p, const ConvArgs& args,
+                               float* scales, Rows& rows) {
+  rows.a_scale = args.a_scale + n;
+  rows.one_scale = p + rows.count <= pixels.pixels();
+  if (rows.one_scale) return;
+  for (std::int64_t i = 0; i < rows.count; ++i) scales[i] = rows.a_scale[(p + i) / pixels.pixels()];
+  rows.a_scale = scales;
 }
 
 /// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.
@@ -467,7 +513,9 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
       .stream =
           streams(args) && whole_lines(args.out + column, outputs_ * shape_.groups, panel.columns(outputs_)),
       .integers = nullptr};
-  const bool plain = ends_in_registers(args, column, finish.columns);
+  // A finished tile ends with a step, a narrow one with two.
+  const bool plain = !pixels.offsets.empty() && pixels.steps > (panel.width == 32 ? 0 : 1) &&
+                     ends_in_registers(args, column, finish.columns);
   const std::int64_t first = pixels.first_result + column;
   return {tile,
           finish,
@@ -479,31 +527,30 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
           plain && is_converted(args, panel, column)};
 }
 
-void PixelProduct::run_tile(PanelRun& run, const PixelClass& pixels, const Rows& at,
-                            const ConvArgs& args) const {
-  run.tile.a = run.a + pixels.in.origin(at.n, at.p);
-  run.tile.rows = pixels.in.from(at.p);
+/// What all panels share comes with the rows; a panel takes as little of it as it can, since its results wait
+/// in the same queue of stores.
+void PixelProduct::run_tile(PanelRun& run, const Rows& at, const ConvArgs& args) const {
+  run.tile.a = run.a + at.in_origin;
+  run.tile.rows = at.in;
   ConvFinishRows& finish = run.finish;
-  const std::int64_t count = at.count, origin = pixels.out.origin(at.n, at.p);
-  finish.rows = count;
-  finish.out_index = pixels.out.from(at.p);
-  if (run.out) finish.out = run.out + origin;
-  if (run.integers) finish.integers = run.integers + origin;
-  finish.a_scale = at.a_scale;
-  finish.a_scale_vector = !at.one_scale;
+  finish.out_index = at.out;
+  if (run.out) finish.out = run.out + at.out_origin;
+  if (args.a_scale_vector) finish.a_scale = at.a_scale, finish.a_scale_vector = !at.one_scale;
   // The lines that are added to come while the tile is computed; stores alone need no such help.
   if (args.accumulate && !args.integers)
-    for (std::int64_t i = 0; i < count; ++i)
+    for (std::int64_t i = 0; i < at.count; ++i)
       for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
         __builtin_prefetch((finish.out + (finish.out_index[i] + j)).data, 1);
-  if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
   const ConvTiles& tiles = *isa_.tiles[run.width == 32];
-  const auto rows = static_cast<std::size_t>(count);
+  const auto count = static_cast<std::size_t>(at.count);
   if (run.plain && at.one_scale) {
     const ConvFinishedTiles& finished = run.converted ? *isa_.converted[run.width == 32] : tiles.finished;
-    if (finished[rows] != nullptr) return finished[rows](run.tile, finish);
+    if (finished[count] != nullptr) return finished[count](run.tile, finish);
   }
-  tiles.sums[rows](run.tile);
+  finish.rows = at.count;
+  if (run.integers) finish.integers = run.integers + at.out_origin;
+  if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
+  tiles.sums[count](run.tile);
   isa_.finish_rows(finish);
 }
 

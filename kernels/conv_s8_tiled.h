@@ -10,8 +10,8 @@
 namespace octavo::kernels {
 
 /// acc[i][j] = sum over segments t and steps q of a[rows[i] + offsets[t] + 4 q + e] * b[t][q][j][e], e in
-/// [0, 4), modulo 2^32, a unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step bytes.
-/// With shifts the sum so far is taken times 2^shifts[t] before segment t.
+/// [0, 4), modulo 2^32, a unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step
+/// bytes. With shifts the sum so far is taken times 2^shifts[t] before segment t.
 struct ConvTile {
   const std::uint8_t* a;
   const std::int64_t* rows;
@@ -92,7 +92,7 @@ struct ConvPack {
 };
 
 /// Both in one, without a detour of the sums through memory: for one plane, one scale of A, finite scales and
-/// bias; no integers.
+/// bias, at least one step (of 16 columns: two in each segment); no integers.
 using ConvFinishedTile = void (*)(const ConvTile&, const ConvFinishRows&);
 
 /// Tiles of grad_weight over few pixels, by rows (conv_s8_outer.h).

@@ -10,7 +10,6 @@ namespace octavo::kernels {
 namespace {
 
 #define OCTAVO_INLINE __attribute__((always_inline)) inline
-#define OCTAVO_INLINE_BODY __attribute__((always_inline))
 
 /// Adds values at their place to the sums; `values` become the new sums.
 template <std::int64_t width>

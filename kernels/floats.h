@@ -6,6 +6,7 @@
 
 // Files of an instruction set include this: what is not inlined could run on a CPU that lacks it.
 #define OCTAVO_ALWAYS_INLINE [[gnu::always_inline]] inline
+#define OCTAVO_INLINE_BODY __attribute__((always_inline))  // of a lambda
 
 namespace octavo::kernels {
 

@@ -1,7 +1,7 @@
 // Speed of every line of the integer convolution list at training shapes: GOP/s (a multiply-add counts 2) and
 // the share of the vpdpbusd peak that was measured right before and behind it (virtual cores may share a core
-// at one moment and not at the next), and of what the slower of that and a copy of as
-// many bytes would let the product reach.
+// at one moment and not at the next), and of what the slower of that and of reading and writing as many bytes
+// would let the product reach.
 #include <CLI/CLI.hpp>
 #include <iomanip>
 #include <iostream>
@@ -99,15 +99,15 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool) {
       if (candidate.isa == Isa::ref && !options.reference && options.isa != "ref") continue;
       if (!options.isa.empty() && options.isa != isa_name(candidate.isa)) continue;
       if (!options.product.empty() && options.product != product_name(product)) continue;
-      const auto [seconds, pack, bytes] =
+      const auto [seconds, pack, read, written] =
           time_conv_s8(candidate, layer.shape, product, pool, options.timing_of(layer.shape.n));
       const double behind = measure_int8_peak(pool), peak = std::max(before, behind);
       before = behind;
       const double gop = 2e-9 * static_cast<double>(layer.shape.macs()), gops = gop / seconds;
-      // A neighbour that takes the cores for a moment makes a copy look slow.
-      const double copy = std::max(measure_copy(pool, bytes / 2), measure_copy(pool, bytes / 2));
-      const double copying = 1e-9 * static_cast<double>(bytes) / copy;
-      const double least = std::max(copying, peak > 0 ? gop / peak : 0);
+      // A neighbour that takes the cores for a moment makes a stream look slow.
+      const double moving =
+          std::min(measure_stream(pool, read, written), measure_stream(pool, read, written));
+      const double least = std::max(moving, peak > 0 ? gop / peak : 0);
       report({{"network", layer.network},
               {"layer", layer.name},
               {"kernel", candidate.name},
@@ -117,7 +117,8 @@ void run_layer(const Layer& layer, const Options& options, ThreadPool& pool) {
               {"gops", gops},
               {"peak_gops", peak},
               {"peak_share", peak > 0 ? gops / peak : 0},
-              {"bytes", bytes},
+              {"read_bytes", read},
+              {"written_bytes", written},
               {"roof_share", least / seconds}},
              options.json);
     }

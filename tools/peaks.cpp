@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <vector>
 
 #include "kernels.h"
 
@@ -59,6 +60,22 @@ void stream_copy(char* to, const char* from, std::int64_t bytes) {
   _mm_sfence();
 }
 
+void stream_ones(char* to, std::int64_t bytes) {
+  for (std::int64_t i = 0; i < bytes; i += 16)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm_set1_epi8(1));
+  _mm_sfence();
+}
+
+/// The exclusive or of all bytes, in four chains.
+void read_through(const char* from, std::int64_t bytes, std::int64_t* sink) {
+  __m128i all[4] = {};
+  for (std::int64_t i = 0; i + 64 <= bytes; i += 64)
+    for (int lane = 0; lane < 4; ++lane)
+      all[lane] =
+          _mm_xor_si128(all[lane], _mm_load_si128(reinterpret_cast<const __m128i*>(from + i + 16 * lane)));
+  *sink = _mm_cvtsi128_si64(_mm_xor_si128(_mm_xor_si128(all[0], all[1]), _mm_xor_si128(all[2], all[3])));
+}
+
 }  // namespace
 
 double measure_int8_peak(ThreadPool& pool) {
@@ -84,6 +101,27 @@ double measure_copy(ThreadPool& pool, std::int64_t bytes) {
   const double best = std::min(seconds([](char* a, const char* b) { std::memcpy(a, b, block); }),
                                seconds([](char* a, const char* b) { stream_copy(a, b, block); }));
   return 2e-9 * static_cast<double>(blocks * block) / best;
+}
+
+double measure_stream(ThreadPool& pool, std::int64_t read, std::int64_t written) {
+  constexpr std::int64_t block = 64 << 10;
+  const std::int64_t blocks = std::max<std::int64_t>(1, (read + written) / block);
+  const auto share = [&](std::int64_t bytes) { return (bytes / blocks + 63) / 64 * 64; };
+  const std::int64_t in = share(read), out = share(written);
+  const Memory from = touched(blocks * in + 64), to = touched(blocks * out + 64);
+  std::vector<std::int64_t> sink(static_cast<std::size_t>(blocks));
+  const auto seconds = [&](const auto& write) {
+    return shortest(
+        [&] {
+          pool.run(blocks, [&](std::int64_t i) {
+            read_through(from.get() + i * in, in, &sink[static_cast<std::size_t>(i)]);
+            write(to.get() + i * out, out);
+          });
+        },
+        0.05);
+  };
+  return std::min(seconds([](char* a, std::int64_t n) { std::memset(a, 1, static_cast<std::size_t>(n)); }),
+                  seconds(stream_ones));
 }
 
 std::int64_t last_cache_bytes() {

@@ -33,6 +33,11 @@ double measure_fp32_peak(ThreadPool& pool);
 /// GB/s, read and written, of copying `bytes` bytes; the faster of memcpy and stores around the caches.
 double measure_copy(ThreadPool& pool, std::int64_t bytes);
 
+/// Seconds of reading so many bytes and writing so many others, a little of each in turn; the faster of plain
+/// stores and of stores around the caches. Cores may write at half the rate at which they read, so that the
+/// rate of copies says little of products that write more than they read.
+double measure_stream(ThreadPool& pool, std::int64_t read, std::int64_t written);
+
 /// Bytes of the last cache level as the system tells it, or 32 MiB.
 std::int64_t last_cache_bytes();
 

@@ -52,9 +52,9 @@ ConvSeconds time_conv_s8(const ConvS8Candidate& candidate, const ConvShape& shap
   // Strides above the kernel's height pass over rows of X.
   const std::int64_t rows = std::min(shape.stride_h, shape.r);
   const std::int64_t a_bytes = planes_bytes(a_view, args.a_planes);
-  seconds.bytes = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) +
-                  float_bytes(type) * results +
-                  (weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
+  seconds.read = (product == Product::grad_input ? a_bytes : a_bytes * rows / shape.stride_h) +
+                 (weights ? args.b_planes * kernel->packed_stride() : planes_bytes(b_view, args.b_planes));
+  seconds.written = float_bytes(type) * results;
   if (weights) {
     const auto pack = [&] {
       kernel->pack_planes(reinterpret_cast<const std::int8_t*>(plain.data.get()), w, args.b_planes,

@@ -22,7 +22,7 @@ std::vector<std::uint8_t> draw_sample_classes(std::int64_t samples, bool half_oc
 
 struct ConvSeconds {
   double run = 0, pack = 0;
-  std::int64_t bytes = 0;  // of operands and result: each row that is needed once
+  std::int64_t read = 0, written = 0;  // bytes of operands, each row that is needed once, and of the result
 };
 
 /// Shortest run, and shortest packing of the weights, on operands of random bytes: the speed does not depend

@@ -51,45 +51,70 @@ OCTAVO_ALWAYS_INLINE __m512i broadcast8(const std::uint8_t* source) {
 // GCC 12 has decided what lives in registers, and the accumulators then stay in memory. noipa keeps argument
 // values out of the loop for the same reason.
 
+/// The last step of a tile, which may be left for the end: while a row is finished, the next one is
+/// multiplied.
+struct LastStep {
+  const std::uint8_t* a;
+  __m512i low, high;
+};
+
 /// 32 columns: each broadcast of four bytes meets the two halves of a step.
-template <std::size_t... row>
+template <bool leaves_last, std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
-  const std::int64_t b_step = args.b_step, length = args.steps * 4;
+  const std::int64_t b_step = args.b_step;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    const bool leaves = leaves_last && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
-    for (const std::uint8_t* const end = at + length; at != end; at += 4, b += b_step) {
+    for (const std::uint8_t* const end = at + (args.steps - leaves) * 4; at != end; at += 4, b += b_step) {
       const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
     }
   }
 }
 
+OCTAVO_ALWAYS_INLINE LastStep last_wide(const ConvTile& args) {
+  const std::int64_t t = args.segments - 1, step = args.steps - 1;
+  const std::int8_t* const b = args.b + args.b_offsets[t] + step * args.b_step;
+  return {args.a + args.offsets[t] + step * 4, _mm512_loadu_si512(b), _mm512_loadu_si512(b + 64)};
+}
+
 /// 16 columns: two steps at once, so that a broadcast (of eight bytes) again meets two vectors; loads would
-/// be the limit otherwise. An odd last step meets zeros in place of its partner.
-template <std::size_t... row>
+/// be the limit otherwise. An odd last step meets zeros in place of its partner. The last of all is a pair.
+template <bool leaves_last, std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
-  const std::int64_t b_step = args.b_step, length = args.steps / 2 * 8;
+  const std::int64_t b_step = args.b_step;
   for (std::int64_t t = 0; t < args.segments; ++t) {
+    const bool leaves = leaves_last && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
-    for (const std::uint8_t* const end = at + length; at != end; at += 8, b += 2 * b_step) {
-      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
-      const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
-      (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
-    }
     if (args.steps % 2) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_setzero_si512();
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
+      at += 4, b += b_step;
+    }
+    for (const std::uint8_t* const end = at + (args.steps / 2 - leaves) * 8; at != end;
+         at += 8, b += 2 * b_step) {
+      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
+      const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
+      (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
     }
   }
+}
+
+OCTAVO_ALWAYS_INLINE LastStep last_narrow(const ConvTile& args) {
+  const std::int64_t t = args.segments - 1, step = args.steps - 2;
+  const std::int8_t* const b = args.b + args.b_offsets[t] + step * args.b_step;
+  const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + args.b_step);
+  return {args.a + args.offsets[t] + step * 4, _mm512_unpacklo_epi32(even, odd),
+          _mm512_unpackhi_epi32(even, odd)};
 }
 
 /// Sums of neighbouring lanes of a narrow tile, back in the order of the columns.
@@ -107,21 +132,44 @@ OCTAVO_ALWAYS_INLINE void part(Accumulators& sums, const Accumulators& acc) {
   asm("" : "=v"(sums.high) : "0"(acc.high));
 }
 
-/// Sums less the correction, which is where they begin.
+/// Sums less the correction, which is where they begin, and without the last step.
 template <bool wide, std::size_t... row>
-OCTAVO_ALWAYS_INLINE void sum_corrected(const ConvTile& tile, const std::int32_t* correction,
-                                        Accumulators* acc) {
+OCTAVO_ALWAYS_INLINE LastStep sum_corrected(const ConvTile& tile, const std::int32_t* correction,
+                                            Accumulators* acc) {
   const __m512i zero = _mm512_setzero_si512();
   const __m512i first = _mm512_sub_epi32(zero, _mm512_loadu_si512(correction));
   if constexpr (wide) {
     const __m512i second = _mm512_sub_epi32(zero, _mm512_loadu_si512(correction + 16));
     (start(acc[row], first, second), ...);
-    sum_wide<row...>(tile, acc);
+    sum_wide<true, row...>(tile, acc);
+    return last_wide(tile);
   } else {
     const __m512i low = _mm512_unpacklo_epi32(first, zero), high = _mm512_unpackhi_epi32(first, zero);
     (start(acc[row], low, high), ...);
-    sum_narrow<row...>(tile, acc);
+    sum_narrow<true, row...>(tile, acc);
+    return last_narrow(tile);
   }
+}
+
+template <bool wide>
+OCTAVO_ALWAYS_INLINE void add_last(Accumulators& sums, const LastStep& last, std::int64_t row) {
+  multiply(sums, wide ? broadcast4(last.a + row) : broadcast8(last.a + row), last.low, last.high);
+}
+
+/// Adds the last step of each row and finishes it, two rows of a narrow tile at a time: finish(row, next).
+template <bool wide, std::size_t... row, class Finish>
+OCTAVO_ALWAYS_INLINE void finish_each(const ConvTile& tile, const LastStep& last, Accumulators* sums,
+                                      const Finish& finish) {
+  constexpr std::size_t end = sizeof...(row) - 1;
+  const auto whole_row = [&](std::size_t i)
+                             OCTAVO_INLINE_BODY { add_last<wide>(sums[i], last, tile.rows[i]); };
+  const auto one = [&](std::size_t i) OCTAVO_INLINE_BODY {
+    if (!wide && i % 2 == 1) return;
+    whole_row(i);
+    if (!wide && i < end) whole_row(i + 1);
+    finish(i, wide || i == end ? i : i + 1);
+  };
+  (one(row), ...);
 }
 
 }  // namespace

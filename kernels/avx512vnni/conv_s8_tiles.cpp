@@ -17,7 +17,7 @@ template <std::size_t... row>
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_wide<row...>(args, acc);
+  sum_wide<false, row...>(args, acc);
   (store_wide(args.acc + row * 32, acc[row]), ...);
 }
 
@@ -26,7 +26,7 @@ template <std::size_t... row>
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_narrow<row...>(args, acc);
+  sum_narrow<false, row...>(args, acc);
   (_mm512_store_si512(args.acc + row * 16, join_lanes(acc[row])), ...);
 }
 
@@ -113,43 +113,53 @@ OCTAVO_ALWAYS_INLINE void finish_narrow(const Finish& finish, const Accumulators
   }
 }
 
+/// What finishing the rows of a tile takes.
+struct Rows {
+  const ConvTile& tile;
+  const ConvFinishRows& args;
+  const LastStep& last;
+  Accumulators* sums;
+};
+
 template <bool wide, Way way, bool masked, class Element, std::size_t... row>
-OCTAVO_ALWAYS_INLINE void finish_rows(const ConvFinishRows& args, const Accumulators* acc) {
-  constexpr std::size_t last = sizeof...(row) - 1;
-  const Finish finish(args, wide ? 2 : 1);
-  auto* const out = args.out.as<Element>();
-  const auto at = [&](std::size_t i) { return out + finish.out_index[i]; };
-  if constexpr (wide)
-    (finish_wide<way, masked>(finish, acc[row], at(row)), ...);
-  else
-    (..., (row % 2 == 0 ? finish_narrow<way, masked>(finish, acc[row], at(row), acc[std::min(row + 1, last)],
-                                                     at(std::min(row + 1, last)))
-                        : void()));
+OCTAVO_ALWAYS_INLINE void finish_rows(const Rows& rows) {
+  const Finish finish(rows.args, wide ? 2 : 1);
+  auto* const out = rows.args.out.as<Element>();
+  Accumulators* const sums = rows.sums;
+  const auto at = [&](std::size_t i) OCTAVO_INLINE_BODY { return out + finish.out_index[i]; };
+  finish_each<wide, row...>(rows.tile, rows.last, sums,
+                            [&](std::size_t i, std::size_t next) OCTAVO_INLINE_BODY {
+                              if constexpr (wide)
+                                finish_wide<way, masked>(finish, sums[i], at(i));
+                              else
+                                finish_narrow<way, masked>(finish, sums[i], at(i), sums[next], at(next));
+                            });
 }
 
 template <bool wide, class Element, std::size_t... row>
-OCTAVO_ALWAYS_INLINE void finish_rows(const ConvFinishRows& args, const Accumulators* acc) {
-  if (args.columns != (wide ? 32 : 16))
-    args.accumulate ? finish_rows<wide, Way::add, true, Element, row...>(args, acc)
-                    : finish_rows<wide, Way::store, true, Element, row...>(args, acc);
-  else if (args.accumulate)
-    finish_rows<wide, Way::add, false, Element, row...>(args, acc);
-  else if (args.stream)
-    finish_rows<wide, Way::stream, false, Element, row...>(args, acc);
+OCTAVO_ALWAYS_INLINE void finish_rows(const Rows& rows) {
+  if (rows.args.columns != (wide ? 32 : 16))
+    rows.args.accumulate ? finish_rows<wide, Way::add, true, Element, row...>(rows)
+                         : finish_rows<wide, Way::store, true, Element, row...>(rows);
+  else if (rows.args.accumulate)
+    finish_rows<wide, Way::add, false, Element, row...>(rows);
+  else if (rows.args.stream)
+    finish_rows<wide, Way::stream, false, Element, row...>(rows);
   else
-    finish_rows<wide, Way::store, false, Element, row...>(args, acc);
+    finish_rows<wide, Way::store, false, Element, row...>(rows);
 }
 
 template <bool wide, std::size_t... row>
 [[gnu::noipa]] void finished_tile(const ConvTile& tile, const ConvFinishRows& args) {
   Accumulators acc[sizeof...(row)];
-  sum_corrected<wide, row...>(tile, args.correction, acc);
+  const LastStep last = sum_corrected<wide, row...>(tile, args.correction, acc);
   Accumulators sums[sizeof...(row)];
   (part(sums[row], acc[row]), ...);
+  const Rows rows{tile, args, last, sums};
   if (args.out.type == FloatType::bf16)
-    finish_rows<wide, Bf16, row...>(args, sums);
+    finish_rows<wide, Bf16, row...>(rows);
   else
-    finish_rows<wide, float, row...>(args, sums);
+    finish_rows<wide, float, row...>(rows);
 }
 
 // ---- Tables by rows.

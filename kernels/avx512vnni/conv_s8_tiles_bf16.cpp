@@ -60,29 +60,29 @@ OCTAVO_ALWAYS_INLINE void convert_narrow(const Conversion& to, const Accumulator
 }
 
 template <bool wide, bool stream, bool masked, std::size_t... row>
-OCTAVO_ALWAYS_INLINE void convert_rows(const ConvFinishRows& args, const Accumulators* acc) {
-  constexpr std::size_t last = sizeof...(row) - 1;
+OCTAVO_ALWAYS_INLINE void convert_rows(const ConvTile& tile, const ConvFinishRows& args, const LastStep& last,
+                                       Accumulators* sums) {
   const Conversion to(args, wide ? 2 : 1);
-  const auto at = [&](std::size_t i) { return to.out + to.out_index[i]; };
-  if constexpr (wide)
-    (convert_wide<stream, masked>(to, acc[row], at(row)), ...);
-  else
-    (..., (row % 2 == 0 ? convert_narrow<masked>(to, acc[row], at(row), acc[std::min(row + 1, last)],
-                                                 at(std::min(row + 1, last)))
-                        : void()));
+  const auto at = [&](std::size_t i) OCTAVO_INLINE_BODY { return to.out + to.out_index[i]; };
+  finish_each<wide, row...>(tile, last, sums, [&](std::size_t i, std::size_t next) OCTAVO_INLINE_BODY {
+    if constexpr (wide)
+      convert_wide<stream, masked>(to, sums[i], at(i));
+    else
+      convert_narrow<masked>(to, sums[i], at(i), sums[next], at(next));
+  });
 }
 
 template <bool wide, std::size_t... row>
 [[gnu::noipa]] void converted_tile(const ConvTile& tile, const ConvFinishRows& args) {
   Accumulators acc[sizeof...(row)], sums[sizeof...(row)];
-  sum_corrected<wide, row...>(tile, args.correction, acc);
+  const LastStep last = sum_corrected<wide, row...>(tile, args.correction, acc);
   (part(sums[row], acc[row]), ...);
   if (args.columns != (wide ? 32 : 16))
-    convert_rows<wide, false, true, row...>(args, sums);
+    convert_rows<wide, false, true, row...>(tile, args, last, sums);
   else if (wide && args.stream)  // half lines are never streamed
-    convert_rows<wide, true, false, row...>(args, sums);
+    convert_rows<wide, true, false, row...>(tile, args, last, sums);
   else
-    convert_rows<wide, false, false, row...>(args, sums);
+    convert_rows<wide, false, false, row...>(tile, args, last, sums);
 }
 
 template <bool wide, std::size_t... row>
