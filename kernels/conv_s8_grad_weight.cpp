@@ -84,6 +84,10 @@ class GradWeight final : public ConvS8 {
             part_sums()};
   }
 
+  /// What stands for 0 in X times a sum of G, modulo 2^32.
+  std::int32_t times_zero(std::int32_t sum) const {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) * a_.zero);
+  }
   Run lay_out(const ConvArgs& args, int most_octave, bool odd) const;
   const std::int8_t* viewed(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel) const;
   std::int8_t* gathered(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t panel) const;
@@ -114,6 +118,7 @@ class GradWeight final : public ConvS8 {
   std::vector<GradWeightTask> tasks_;
   std::int64_t parts_ = 1;
   bool gather_ = false;  // many tiles read each panel of B: it is first made contiguous, to spare the TLB
+  bool sums_inside_ = false;  // few do, each with room for one row more: it takes the sums of the columns
 };
 
 GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b)
@@ -137,6 +142,13 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
       }
   row_tiles_ = make_row_tiles(shape.r * shape.s, inputs_, isa.max_rows[panels_.front().width == 32]);
   tasks_ = make_tasks(shape.groups, count(panels_), count(row_tiles_), pixels_.plain_count(), parts_);
+  const auto has_room = [&](const RowTile& tile) {
+    const auto of_width = [&](const ConvPanel& p) {
+      return isa.tiles[p.width == 32]->summed[static_cast<std::size_t>(tile.rows)] != nullptr;
+    };
+    return std::all_of(panels_.begin(), panels_.end(), of_width);
+  };
+  sums_inside_ = count(row_tiles_) <= 4 && std::all_of(row_tiles_.begin(), row_tiles_.end(), has_room);
   gather_ = count(row_tiles_) >= 8 && b.channel_pitch > panels_.front().width;
   pixels_.set_parts(parts_, a.c * phases * a.plane, gather_ ? gathered_segment() : b.plane * b.channel_pitch);
 }
@@ -202,8 +214,7 @@ void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t gr
                     .copy = gather_ ? gathered(run, plane, group, panel) + b.quad * 4 * p.width : nullptr,
                     .copy_segment = gathered_segment(),
                     .acc = sums});
-  for (std::int64_t j = 0; j < p.width; ++j)
-    sums[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[j]) * a_.zero);
+  for (std::int64_t j = 0; j < p.width; ++j) sums[j] = times_zero(sums[j]);
 }
 
 void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
@@ -216,7 +227,8 @@ void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
   run.schedule = schedule;
   const std::int64_t panels = count(panels_), tiles = count(row_tiles_), groups = shape_.groups;
   const std::int64_t blocks = schedule.part_begin[parts_];
-  parallel(args.b_planes * groups * blocks * panels, [&](std::int64_t item) {
+  const std::int64_t sums = sums_inside_ ? 0 : args.b_planes * groups * blocks * panels;
+  parallel(sums, [&](std::int64_t item) {
     sum_columns(run, item / panels / blocks / groups, item / panels / blocks % groups, item / panels % blocks,
                 item % panels);
   });
@@ -263,7 +275,15 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   tile.rows = row_offsets_.data() + place.rows.begin;
   tile.acc = acc;
   const ConvPanel& p = panel(place.panel);
-  isa_.tiles[p.width == 32]->sums[static_cast<std::size_t>(place.rows.rows)](tile);
+  const ConvTiles& tiles = *isa_.tiles[p.width == 32];
+  const auto rows = static_cast<std::size_t>(place.rows.rows);
+  if (sums_inside_) {
+    tiles.summed[rows](tile);
+    std::int32_t* const sums = acc + place.rows.rows * p.width;
+    for (std::int64_t j = 0; j < p.width; ++j) sums[j] = times_zero(sums[j]);
+    return sums;
+  }
+  tiles.sums[rows](tile);
   return correction(run, b_plane, place.group, block) + p.begin;
 }
 

@@ -106,6 +106,8 @@ using ConvFinishedTiles = std::array<ConvFinishedTile, 15>;
 struct ConvTiles {
   static constexpr std::size_t most_rows = 14;
   std::array<ConvTileFunction, most_rows + 1> sums;
+  /// The same and the sums of B's columns, acc[rows][j] = sum of b[t][q][j][e]; or null.
+  std::array<ConvTileFunction, most_rows + 1> summed;
   ConvFinishedTiles finished;
 };
 

@@ -69,6 +69,7 @@ void tile(const ConvTile& args) {
 
 constexpr ConvTiles tiles = {{nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>, tile<0, 1, 2, 3>,
                               tile<0, 1, 2, 3, 4>, tile<0, 1, 2, 3, 4, 5>},
+                             {},
                              {}};
 
 /// Subtraction modulo 2^32.

@@ -58,20 +58,38 @@ struct LastStep {
   __m512i low, high;
 };
 
+/// What a tile sums up: everything; that and, in one row more, its columns; or all but the last step.
+enum class TileKind : std::uint8_t { plain, summed, finished };
+
+/// One more row of ones. B then streams through once, by rows far apart: memory is asked ahead.
+OCTAVO_ALWAYS_INLINE void sum_columns(Accumulators& acc, __m512i low, __m512i high, const std::int8_t* ahead,
+                                      std::int64_t half) {
+  multiply(acc, _mm512_set1_epi8(1), low, high);
+  _mm_prefetch(ahead, _MM_HINT_T0);
+  _mm_prefetch(ahead + half, _MM_HINT_T0);
+}
+constexpr std::int64_t steps_ahead = 32;
+
 /// 32 columns: each broadcast of four bytes meets the two halves of a step.
-template <bool leaves_last, std::size_t... row>
+template <TileKind kind, std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step;
+  constexpr std::size_t columns = sizeof...(row);
   for (std::int64_t t = 0; t < args.segments; ++t) {
-    const bool leaves = leaves_last && t + 1 == args.segments;
+    const bool leaves = kind == TileKind::finished && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
-    if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
+    if (args.shifts && args.shifts[t]) {
+      (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
+      if constexpr (kind == TileKind::summed) shift(acc[columns], _mm_cvtsi32_si128(args.shifts[t]));
+    }
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
     for (const std::uint8_t* const end = at + (args.steps - leaves) * 4; at != end; at += 4, b += b_step) {
       const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
+      if constexpr (kind == TileKind::summed)
+        sum_columns(acc[columns], low, high, b + steps_ahead * b_step, 64);
     }
   }
 }
@@ -84,20 +102,25 @@ OCTAVO_ALWAYS_INLINE LastStep last_wide(const ConvTile& args) {
 
 /// 16 columns: two steps at once, so that a broadcast (of eight bytes) again meets two vectors; loads would
 /// be the limit otherwise. An odd last step meets zeros in place of its partner. The last of all is a pair.
-template <bool leaves_last, std::size_t... row>
+template <TileKind kind, std::size_t... row>
 OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step;
+  constexpr std::size_t columns = sizeof...(row);
   for (std::int64_t t = 0; t < args.segments; ++t) {
-    const bool leaves = leaves_last && t + 1 == args.segments;
+    const bool leaves = kind == TileKind::finished && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
-    if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
+    if (args.shifts && args.shifts[t]) {
+      (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
+      if constexpr (kind == TileKind::summed) shift(acc[columns], _mm_cvtsi32_si128(args.shifts[t]));
+    }
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
     if (args.steps % 2) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_setzero_si512();
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
+      if constexpr (kind == TileKind::summed) multiply(acc[columns], _mm512_set1_epi8(1), low, high);
       at += 4, b += b_step;
     }
     for (const std::uint8_t* const end = at + (args.steps / 2 - leaves) * 8; at != end;
@@ -105,6 +128,8 @@ OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
+      if constexpr (kind == TileKind::summed)
+        sum_columns(acc[columns], low, high, b + steps_ahead * b_step, b_step);
     }
   }
 }
@@ -141,12 +166,12 @@ OCTAVO_ALWAYS_INLINE LastStep sum_corrected(const ConvTile& tile, const std::int
   if constexpr (wide) {
     const __m512i second = _mm512_sub_epi32(zero, _mm512_loadu_si512(correction + 16));
     (start(acc[row], first, second), ...);
-    sum_wide<true, row...>(tile, acc);
+    sum_wide<TileKind::finished, row...>(tile, acc);
     return last_wide(tile);
   } else {
     const __m512i low = _mm512_unpacklo_epi32(first, zero), high = _mm512_unpackhi_epi32(first, zero);
     (start(acc[row], low, high), ...);
-    sum_narrow<true, row...>(tile, acc);
+    sum_narrow<TileKind::finished, row...>(tile, acc);
     return last_narrow(tile);
   }
 }

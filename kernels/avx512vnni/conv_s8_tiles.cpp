@@ -17,7 +17,7 @@ template <std::size_t... row>
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_wide<false, row...>(args, acc);
+  sum_wide<TileKind::plain, row...>(args, acc);
   (store_wide(args.acc + row * 32, acc[row]), ...);
 }
 
@@ -26,8 +26,32 @@ template <std::size_t... row>
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_narrow<false, row...>(args, acc);
+  sum_narrow<TileKind::plain, row...>(args, acc);
   (_mm512_store_si512(args.acc + row * 16, join_lanes(acc[row])), ...);
+}
+
+// ---- The sums of the columns in one row more.
+
+template <std::size_t... row>
+[[gnu::noipa]] void summed_wide_tile(const ConvTile& args) {
+  const __m512i zero = _mm512_setzero_si512();
+  Accumulators acc[sizeof...(row) + 1];
+  (start(acc[row], zero, zero), ...);
+  start(acc[sizeof...(row)], zero, zero);
+  sum_wide<TileKind::summed, row...>(args, acc);
+  (store_wide(args.acc + row * 32, acc[row]), ...);
+  store_wide(args.acc + sizeof...(row) * 32, acc[sizeof...(row)]);
+}
+
+template <std::size_t... row>
+[[gnu::noipa]] void summed_narrow_tile(const ConvTile& args) {
+  const __m512i zero = _mm512_setzero_si512();
+  Accumulators acc[sizeof...(row) + 1];
+  (start(acc[row], zero, zero), ...);
+  start(acc[sizeof...(row)], zero, zero);
+  sum_narrow<TileKind::summed, row...>(args, acc);
+  (_mm512_store_si512(args.acc + row * 16, join_lanes(acc[row])), ...);
+  _mm512_store_si512(args.acc + sizeof...(row) * 16, join_lanes(acc[sizeof...(row)]));
 }
 
 // ---- Finished in registers: one plane, one scale of A, finite scales and bias.
@@ -170,13 +194,24 @@ constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
 }
 
 template <bool wide, std::size_t... row>
+constexpr ConvTileFunction summed_of(std::index_sequence<row...>) {
+  return wide ? summed_wide_tile<row...> : summed_narrow_tile<row...>;
+}
+
+template <bool wide, std::size_t... rows>
+constexpr void add_summed(ConvTiles& tiles, std::index_sequence<rows...>) {
+  ((tiles.summed[rows + 1] = summed_of<wide>(std::make_index_sequence<rows + 1>())), ...);
+}
+
+template <bool wide, std::size_t... row>
 constexpr ConvFinishedTile finished_of(std::index_sequence<row...>) {
   return finished_tile<wide, row...>;
 }
 
 template <bool wide, std::size_t... rows>
 constexpr ConvTiles tiles_of(std::index_sequence<rows...>) {
-  ConvTiles tiles{{nullptr, tile_of<wide>(std::make_index_sequence<rows + 1>())...}, {}};
+  ConvTiles tiles{{nullptr, tile_of<wide>(std::make_index_sequence<rows + 1>())...}, {}, {}};
+  add_summed<wide>(tiles, std::make_index_sequence<ConvIsa::most_rows - 1>());
   // Tiles of large images have one of these two numbers of rows.
   constexpr std::size_t most = ConvIsa::most_rows;
   tiles.finished[most - 1] = finished_of<wide>(std::make_index_sequence<most - 1>());
