@@ -26,10 +26,10 @@ class Rule:
     count: int  # at least so many functions have such loops
     product: str = ""  # only loops with this instruction; they store no vectors at all
     products: int = 0  # of one iteration; 0: twice the template's numbers, which are its rows
-    more_rows: int = 0  # beside those
     stack_loads: int = 0  # known and borne: constants that find no register
     stack_stores: int = 0
     results: bool = False  # the loop of the product stores results too
+    more_rows: int = 0  # beside the template's numbers
 
 
 AVX2, AVX512 = "avx2/", "avx512vnni/"
