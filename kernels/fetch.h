@@ -12,9 +12,9 @@ constexpr std::int64_t fetch_distance = 2048;
 /// Elements that a loop takes between two calls of fetch_ahead.
 constexpr std::int64_t fetch_block = 256;
 
-/// The lines of fetch_block floats from `at` + fetch_distance on.
-inline void fetch_ahead(const float* at) {
-  for (std::int64_t i = 0; i < fetch_block; i += 16) __builtin_prefetch(at + fetch_distance + i);
+/// The lines of fetch_block floats from `at` + `distance` on.
+inline void fetch_ahead(const float* at, std::int64_t distance = fetch_distance) {
+  for (std::int64_t i = 0; i < fetch_block; i += 16) __builtin_prefetch(at + distance + i);
 }
 
 }  // namespace octavo::kernels

@@ -15,19 +15,60 @@ namespace {
 constexpr std::int64_t block_filters = 32;  // columns of a panel: its lines are written whole
 constexpr std::int64_t block_bytes = block_filters * most_block_channels;
 static_assert(most_block_channels <= chain_block_floats);
+/// Of the integers that wait for being packed, on the stack.
+constexpr std::int64_t stretch_bytes = 512 << 10;
+constexpr std::int64_t most_stretch_blocks = 16;
+static_assert((block_bytes + block_filters * 192 + chain_slack) * most_planes * most_weight_runs <=
+              stretch_bytes);
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
-/// Nearly equal parts of a filter, each whole taps or a part of one: most weights of a part.
+/// Nearly equal parts of a filter, each whole taps or a part of one: most weights of a part. A tap is cut
+/// between blocks of fetch_block where it has whole ones, as passes over all weights in order are.
 std::int64_t part_of_filter(const WeightShape& shape, std::int64_t most) {
   if (shape.row() <= most) return shape.row();
-  if (shape.c > most) return round_up(ceil_div(shape.c, ceil_div(shape.c, most)), 64);
+  if (shape.c > most) {
+    const std::int64_t unit = shape.c % fetch_block == 0 ? fetch_block : 64;
+    return std::min(round_up(ceil_div(shape.c, ceil_div(shape.c, most)), unit), most / unit * unit);
+  }
   return ceil_div(shape.taps, ceil_div(shape.taps, most / shape.c)) * shape.c;
 }
 
 /// An odd number of lines: rows of a block fall into different sets of the cache.
 std::int64_t block_pitch(const WeightBlock& block) { return round_up(block.end - block.begin, 128) + 64; }
+
+std::int64_t plane_bytes(const WeightBlock& block) {
+  return (block.k_end - block.k) * block_pitch(block) + chain_slack;
+}
+
+/// Blocks of the same filters that follow each other, as many as have integers that stay in the cache, but
+/// few enough for all threads to work.
+class Stretches {
+ public:
+  Stretches(const WeightBlocks& blocks, int planes, std::int64_t runs) : blocks_(blocks) {
+    const std::int64_t bytes = planes * runs * plane_bytes(blocks[0]);
+    const std::int64_t fit = std::clamp<std::int64_t>(stretch_bytes / bytes, 1, most_stretch_blocks);
+    const std::int64_t wanted = ceil_div(most_weight_chunks, blocks.filter_blocks());
+    const std::int64_t stretches =
+        std::min(blocks.pieces(), std::max(ceil_div(blocks.pieces(), fit), wanted));
+    pieces_ = ceil_div(blocks.pieces(), stretches);
+  }
+  std::int64_t size() const { return ceil_div(blocks_.pieces(), pieces_) * blocks_.filter_blocks(); }
+  /// Filters count fastest.
+  std::span<const WeightBlock> blocks(std::int64_t index, std::span<WeightBlock> room) const {
+    const std::int64_t filters = index % blocks_.filter_blocks(),
+                       first = index / blocks_.filter_blocks() * pieces_;
+    std::size_t count = 0;
+    for (std::int64_t piece = first; piece < std::min(first + pieces_, blocks_.pieces()); ++piece)
+      room[count++] = blocks_[piece * blocks_.filter_blocks() + filters];
+    return room.first(count);
+  }
+
+ private:
+  const WeightBlocks& blocks_;
+  std::int64_t pieces_;
+};
 
 using QuantizeRun = void (*)(const ChainPlan&, std::int64_t, const ChainTile&, const ChainWork&,
                              std::int8_t*);
@@ -59,7 +100,6 @@ WeightBlocks::WeightBlocks(const WeightShape& shape, std::int64_t first, std::in
       pieces_in_range_(ceil_div(part_range_, part_)),
       pieces_(shape.row() / part_range_ * pieces_in_range_) {}
 
-/// Filters count fastest: blocks that follow each other go on with the same part of them.
 WeightBlock WeightBlocks::operator[](std::int64_t index) const {
   const std::int64_t piece = index / filter_blocks_, filters = index % filter_blocks_;
   const std::int64_t range = piece / pieces_in_range_ * part_range_,
@@ -68,6 +108,10 @@ WeightBlock WeightBlocks::operator[](std::int64_t index) const {
                      k = group + filters % blocks_in_group_ * block_filters;
   return {k, std::min(k + block_filters, group + in_group_), begin,
           std::min(begin + part_, range + part_range_)};
+}
+
+bool WeightBlocks::whole(std::int64_t unit) const {
+  return shape_.row() % unit == 0 && part_range_ % unit == 0 && part_ % unit == 0;
 }
 
 WeightPass::WeightPass(const WeightShape& shape, int planes, std::span<const PackTarget> targets,
@@ -84,9 +128,10 @@ void WeightPass::begin(std::int8_t* plain) {
                                 plane * target.kernel->packed_stride());
 }
 
-/// A run's part of a chunk: its plan, and the memory of a block.
+/// A run's part of a chunk: its plan, and the memory of a stretch.
 struct WeightPass::Share {
-  const ChainPlan& plan;
+  const WeightPass* pass;
+  const ChainPlan* plan;
   QuantizeRun quantize;
   std::int64_t chunk, first;  // filter of W that the plan's first is
   bool fetches;               // of several runs the first brings the weights
@@ -94,38 +139,60 @@ struct WeightPass::Share {
   std::int8_t* integers;
 };
 
-/// The weights that come fetch_distance later are some filters ahead, as the next block goes on with the same
-/// part of filters.
-void WeightPass::quantize_block(const Share& share, const WeightBlock& block) const {
-  const std::int64_t row = shape_.row(), count = block.end - block.begin, pitch = block_pitch(block),
-                     ahead = share.fetches ? ceil_div(fetch_distance, count) * row : 0;
-  ChainPlan plan = share.plan;
-  plan.integer_pitch = (block.k_end - block.k) * pitch + chain_slack;
-  const float* const weights = plan.x.as<float>();
+/// Weights of one filter.
+void WeightPass::quantize(const Share& share, const WeightBlock& block, std::int64_t k, std::int64_t ahead,
+                          std::int8_t* to) const {
+  ChainPlan plan = *share.plan;
+  plan.integer_pitch = plane_bytes(block);
   ChainWork work = share.work;
-  work.ahead = factor_ == nullptr ? ahead : 0;
-  if (factor_ != nullptr) plan.x = {};  // the products lie in `work`
   ChainTile run{};
-  run.count = count;
-  std::int8_t* integers = share.integers;
-  for (std::int64_t k = block.k; k < block.k_end; ++k, integers += pitch) {
-    run.sample = k - share.first;
-    run.first = run.sample * row + block.begin;
-    if (factor_ != nullptr) {
-      const float* from = weights + run.first;
-      for (std::int64_t i = 0; ahead > 0 && i < count; i += 16) __builtin_prefetch(from + ahead + i);
-      scale_run(from, factor_[k], count, work.values);
-    }
-    share.quantize(plan, share.chunk, run, work, integers);
+  run.sample = k - share.first;
+  run.first = run.sample * shape_.row() + block.begin;
+  run.count = block.end - block.begin;
+  if (factor_ != nullptr) {  // the products lie in `work`
+    const float* from = plan.x.as<float>() + run.first;
+    for (std::int64_t i = 0; share.fetches && i < run.count; i += 16) __builtin_prefetch(from + ahead + i);
+    scale_run(from, factor_[k], run.count, work.values);
+    plan.x = {};
+  } else if (share.fetches) {
+    work.ahead = ahead;
   }
-  pack_block(block, share.integers, pitch, plan.integer_pitch);
+  share.quantize(plan, share.chunk, run, work, to);
 }
 
-void WeightPass::run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel) {
-  run(active_isa(), runs, first, parallel);
+/// Filter by filter through all blocks of the stretch, as the weights lie in memory; behind their end those
+/// of the next filter come.
+void WeightPass::run_stretch(std::span<const Share> shares, std::span<const WeightBlock> blocks,
+                             const WeightWriter* writer) {
+  const std::int64_t row = shares[0].pass->shape_.row(), planes = shares[0].pass->planes_;
+  const std::int64_t begin = blocks.front().begin, end = blocks.back().end;
+  for (std::int64_t k = blocks[0].k; k < blocks[0].k_end; ++k) {
+    std::int64_t at = 0;
+    for (const WeightBlock& block : blocks) {
+      const std::int64_t ahead =
+          fetch_distance + (block.begin + fetch_distance < end ? 0 : row - (end - begin));
+      if (writer != nullptr) (*writer)(shares[0].chunk, k * row + block.begin, k * row + block.end, ahead);
+      for (const Share& share : shares)
+        share.pass->quantize(share, block, k, ahead,
+                             share.integers + at + (k - block.k) * block_pitch(block));
+      at += planes * plane_bytes(block);
+    }
+  }
+  std::int64_t at = 0;
+  for (const WeightBlock& block : blocks) {
+    for (const Share& share : shares)
+      share.pass->pack_block(block, share.integers + at, block_pitch(block), plane_bytes(block));
+    at += planes * plane_bytes(block);
+  }
 }
 
-void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel) {
+void WeightPass::run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel,
+                     const WeightWriter* writer) {
+  run(active_isa(), runs, first, parallel, writer);
+}
+
+void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel,
+                     const WeightWriter* writer) {
   ChainPlan plans[most_weight_runs];
   for (std::size_t i = 0; i < runs.size(); ++i) {
     plans[i] = plan_chain(runs[i].chain);
@@ -133,17 +200,23 @@ void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t firs
   }
   const WeightPass& any = runs[0].pass;
   const WeightBlocks blocks(any.shape_, first, plans[0].n, any.planes_);
-  const std::int64_t chunks = plans[0].chunks, count = blocks.size();
+  const Stretches stretches(blocks, any.planes_, std::ssize(runs));
+  const std::int64_t chunks = std::min(plans[0].chunks, most_weight_chunks), count = stretches.size();
   parallel(chunks, [&](std::int64_t chunk) {
-    alignas(64) std::int8_t integers[block_bytes + (block_filters * 192 + chain_slack) * most_planes];
+    alignas(64) std::int8_t integers[stretch_bytes];
     alignas(64) float values[chain_block_floats];
     alignas(64) std::uint16_t random[chain_block_floats + 128];
-    ChainWork work;
+    ChainWork work{};
     work.values = values, work.random = random + 32;
-    for (std::int64_t block = count * chunk / chunks; block < count * (chunk + 1) / chunks; ++block)
-      for (std::size_t i = 0; i < runs.size(); ++i)
-        runs[i].pass.quantize_block({plans[i], quantize_run(isa), chunk, first, i == 0, work, integers},
-                                    blocks[block]);
+    Share shares[most_weight_runs];
+    const std::int64_t own = stretch_bytes / std::ssize(runs) / 64 * 64;
+    std::int8_t* room = integers;
+    for (std::size_t i = 0; i < runs.size(); ++i, room += own)
+      shares[i] = {&runs[i].pass, &plans[i], quantize_run(isa), chunk, first, i == 0, work, room};
+    WeightBlock blocks_of_stretch[most_stretch_blocks];
+    for (std::int64_t i = count * chunk / chunks; i < count * (chunk + 1) / chunks; ++i)
+      run_stretch(std::span<const Share>(shares, runs.size()), stretches.blocks(i, blocks_of_stretch),
+                  writer);
   });
   for (std::size_t i = 0; i < runs.size(); ++i) finish_chain(plans[i], runs[i].chain);
 }

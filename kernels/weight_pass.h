@@ -2,6 +2,7 @@
 // quantized into the cache and packed from there.
 #pragma once
 
+#include "function_ref.h"
 #include "kernels.h"
 
 namespace octavo::kernels {
@@ -18,7 +19,13 @@ class WeightBlocks {
  public:
   WeightBlocks(const WeightShape& shape, std::int64_t first, std::int64_t count, int planes);
   std::int64_t size() const { return pieces_ * filter_blocks_; }
+  /// Filters count fastest.
   WeightBlock operator[](std::int64_t index) const;
+  /// Pieces that make a filter, in order, and blocks of the same piece.
+  std::int64_t pieces() const { return pieces_; }
+  std::int64_t filter_blocks() const { return filter_blocks_; }
+  /// Of each filter a block has a multiple of `unit` weights, which begins at one in W.
+  bool whole(std::int64_t unit) const;
 
  private:
   WeightShape shape_;
@@ -43,6 +50,12 @@ struct WeightRun {
   const Chain& chain;
 };
 
+/// Writes weights [begin, end) of W, part of one filter, before the pass reads them, in chunk `chunk` of it;
+/// what is `ahead` of them comes next and may be asked for.
+using WeightWriter =
+    FunctionRef<void(std::int64_t chunk, std::int64_t begin, std::int64_t end, std::int64_t ahead)>;
+constexpr std::int64_t most_weight_chunks = 64;
+
 /// begin(), then run() for every part of the filters, then finish(). With a factor per filter, what is
 /// quantized is W[k, ...] factor[k].
 class WeightPass {
@@ -54,15 +67,21 @@ class WeightPass {
   std::int64_t plain_bytes() const { return whole_ ? planes_ * plane_stride() : 0; }
 
   void begin(std::int8_t* plain);
-  /// The filters [first, first + n) of all `runs`, which have the same x, sizes and planes and are read once.
-  static void run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel);
-  static void run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel);
+  /// The filters [first, first + n) of all `runs`, which have the same x, sizes and planes and are read once,
+  /// after `writer` wrote them if there is one.
+  static void run(std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel,
+                  const WeightWriter* writer = nullptr);
+  static void run(Isa isa, std::span<const WeightRun> runs, std::int64_t first, const Parallel& parallel,
+                  const WeightWriter* writer = nullptr);
   void finish(const Parallel& parallel) const;
 
  private:
   struct Share;  // of one run in one chunk
   std::int64_t plane_stride() const { return (shape_.k * shape_.row() + 63) / 64 * 64; }
-  void quantize_block(const Share& share, const WeightBlock& block) const;
+  static void run_stretch(std::span<const Share> shares, std::span<const WeightBlock> blocks,
+                          const WeightWriter* writer);
+  void quantize(const Share& share, const WeightBlock& block, std::int64_t k, std::int64_t ahead,
+                std::int8_t* to) const;
   void pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
                   std::int64_t plane_bytes) const;
 

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "optim/gradient_norm.h"
+#include "optim/segment_update.h"
 #include "support/precision.h"
 #include "support/resnet8.h"
 
@@ -103,5 +104,57 @@ TEST_CASE("passes and updates of a plan that has run before allocate nothing") {
   };
   for (int i = 0; i < 3; ++i) step();
   CAPTURE(text, bf16, static_cast<int>(granularity), bits);
+  CHECK(counted(step) == 0);
+}
+
+TEST_CASE("updates that quantize and pack weights for the next step allocate nothing") {
+  const auto granularity = GENERATE(ScaleGranularity::tensor, ScaleGranularity::channel);
+  const Resnet8 golden;
+  Runtime runtime(2, 1);
+  Program program(build(resnet(1)), golden.types, runtime);
+  set_formats(program, true, RoundingMode::stochastic);
+  for (Layer& layer : program.layers)
+    layer.formats.forward.other.granularity = layer.formats.grad_input.other.granularity = granularity;
+  Plan& plan = program.plan(golden.types, Phase::train);
+  const auto sgd = make_sgd(program);
+  SegmentUpdate segments;
+  std::vector<ParameterUpdate> updates(program.parameters.size());
+  int packed = 0;
+  const auto step = [&] {
+    program.forward(plan, golden.pointers);
+    program.backward(plan, 1);
+    for (int i = 0; i < program.slots.size(); ++i) {
+      Slot& slot = program.slots[i];
+      if (slot.operand != Operand::weight) continue;
+      slot.mode = ScaleMode::held;
+      slot.clip = 1;
+      slot.channel_clip.assign(granularity == ScaleGranularity::channel ? slot.scale.size() : 0, 1.0f);
+    }
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      ParameterData& data = program.parameters[i];
+      updates[i] = {.value = data.value.as<float>().data(),
+                    .gradient = data.gradient.as<float>().data(),
+                    .maxima = &data.maxima};
+    }
+    program.weights_changed();
+    const UpdateStep now{0.05};
+    sgd->begin_step(updates, now, runtime.parallel);
+    packed = 0;
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      updates[i].by_segments = program.packs_ahead(i, 1);
+      if (!updates[i].by_segments) continue;
+      ++packed;
+      segments.begin(*sgd, i, updates[i], kernels::most_weight_chunks);
+      const auto write = [&](std::int64_t chunk, std::int64_t begin, std::int64_t end, std::int64_t ahead) {
+        segments.run(now, chunk, begin, end, ahead);
+      };
+      program.update_and_pack(i, write);
+      segments.finish(runtime.parallel);
+    }
+    sgd->update_all(updates, now, runtime.parallel);
+    ++runtime.step;
+  };
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(packed == std::ssize(plan.weight_readers));
   CHECK(counted(step) == 0);
 }

@@ -349,6 +349,7 @@ TEST_CASE("the device names what it does not have") {
   write_text(folder / "plan.yaml", "{cpu: any, isa: ref, threads: 1, products: []}\n");
   CHECK_THAT(error({"plan=" + (folder / "plan.yaml").string()}),
              ContainsSubstring("a kernel plan is for the CPU"));
+  CHECK_THAT(error({"precision.weight_range=held"}), ContainsSubstring("held is for the CPU"));
 #if OCTAVO_ARCH > 0  // only the host's runtime can be short of memory
   cuda_host.largest_block = 1000000;
   const std::string full = error({"data.batch=64"});

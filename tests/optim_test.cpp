@@ -10,6 +10,7 @@
 #include "optim/gradient_norm.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "optim/segment_update.h"
 #include "support/catch.h"
 
 using namespace octavo;
@@ -172,6 +173,49 @@ TEST_CASE("an update tells the squares of a gradient as the norm takes them, wha
   }
   CHECK_FALSE(Optimizer::tells_squares({21841, 2049}));  // one thread would have to take most of it
   CHECK_FALSE(Optimizer::tells_squares({0, 3}));
+}
+
+TEST_CASE("an update by segments in any order leaves what one in order does") {
+  for (const Shape& shape : {Shape{70, 2304}, Shape{12, 3, 3, 256}, Shape{5, 16640}}) {
+    const auto size = static_cast<std::size_t>(shape.elements());
+    const std::int64_t row = shape.elements() / shape[0];
+    const std::vector<float> gradient = random_values(size, 6), start = random_values(size, 8),
+                             factor = random_values(static_cast<std::size_t>(shape[0]), 7);
+    std::vector<float> w[2];
+    ParameterMaxima maxima[2];
+    double norms[2];
+    for (const bool segments : {false, true}) {
+      auto optimizer = make_optimizer("sgd", {{"weight_decay", 0.01}}, {{"w", shape, true}});
+      w[segments] = start;
+      GradientNorm norm;
+      norm.begin();
+      const std::size_t first = norm.add(gradient, true);
+      norm.known_norm(serial());
+      const ParameterUpdate update{.value = w[segments].data(),
+                                   .gradient = gradient.data(),
+                                   .row_factor = factor.data(),
+                                   .maxima = &maxima[segments],
+                                   .squares = norm.told(first)};
+      SegmentUpdate by_segments;
+      for (int step = 0; step < 2; ++step) {
+        if (!segments) {
+          optimizer->step({&update, 1}, {0.1}, serial());
+          continue;
+        }
+        optimizer->begin_step({&update, 1}, {0.1}, serial());
+        by_segments.begin(*optimizer, 0, update, 3);
+        for (std::int64_t at = (row - 1) / 768 * 768; at >= 0; at -= 768)
+          for (std::int64_t k = 0; k < shape[0]; ++k)
+            by_segments.run({0.1}, k % 3, k * row + at, k * row + std::min(at + 768, row), row);
+        by_segments.finish(serial());
+      }
+      norms[segments] = norm.norm();
+    }
+    CHECK((w[0] == w[1]));
+    CHECK(norms[0] == norms[1]);
+    CHECK(maxima[0].rows == maxima[1].rows);
+    CHECK(maxima[0].columns == maxima[1].columns);
+  }
 }
 
 TEST_CASE("SGD with Nesterov momentum by hand") {

@@ -64,17 +64,23 @@ class Packing {
       factor_.push_back(how.factors ? std::exp2(-0.37f * static_cast<float>(k % 11)) : 1.0f);
   }
 
-  QuantizeStats in_one_pass(Isa isa, Products& to, const Parallel& parallel) const {
+  /// `written`: the weights come to be there in the same pass.
+  QuantizeStats in_one_pass(Isa isa, Products& to, const Parallel& parallel, bool written) const {
+    std::vector<float> memory(written ? weights_.size() : 0, std::nanf(""));
+    const auto write = [&](std::int64_t, std::int64_t begin, std::int64_t end, std::int64_t) {
+      std::copy(weights_.begin() + begin, weights_.begin() + end, memory.begin() + begin);
+    };
+    const WeightWriter writer = write;
     WeightPass pass(shape_, how_.planes, to.targets, how_.factors ? factor_.data() : nullptr);
     std::vector<std::int8_t> plain(static_cast<std::size_t>(pass.plain_bytes()));
     pass.begin(plain.data());
     QuantizeStats stats;
-    for_parts(weights_, [&](Chain& chain, std::int64_t first) {
+    for_parts(written ? memory : weights_, [&](Chain& chain, std::int64_t first) {
       chain.stats = &stats;
       Buffer scratch(chain_scratch_bytes(chain));
       chain.scratch = scratch.data();
       const WeightRun run{pass, chain};
-      WeightPass::run(isa, {&run, 1}, first, parallel);
+      WeightPass::run(isa, {&run, 1}, first, parallel, written ? &writer : nullptr);
     });
     pass.finish(parallel);
     return stats;
@@ -147,17 +153,23 @@ void compare(const std::vector<const ConvS8Candidate*>& candidates, const ConvSh
   const Packing packing(shape, how, weights);
   octavo::ThreadPool pool(3);
   const Parallel parallel = [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); };
-  Products expected(candidates, shape, how.planes), found(candidates, shape, how.planes);
+  Products expected(candidates, shape, how.planes);
   const QuantizeStats expected_stats = packing.one_by_one(expected, parallel);
-  CHECK((packing.in_one_pass(isa, found, parallel) == expected_stats));
-  for (std::size_t i = 0; i < found.kernels.size(); ++i)
-    CHECK(std::memcmp(found.packed[i]->data(), expected.packed[i]->data(),
-                      static_cast<std::size_t>(how.planes * found.kernels[i]->packed_stride())) == 0);
+  for (const bool written : {false, true}) {
+    Products found(candidates, shape, how.planes);
+    CHECK((packing.in_one_pass(isa, found, parallel, written) == expected_stats));
+    for (std::size_t i = 0; i < found.kernels.size(); ++i)
+      CHECK(std::memcmp(found.packed[i]->data(), expected.packed[i]->data(),
+                        static_cast<std::size_t>(how.planes * found.kernels[i]->packed_stride())) == 0);
+  }
 }
 
 }  // namespace
 
-TEST_CASE("weights quantized and packed in one pass equal the steps one by one, on every instruction set") {
+TEST_CASE(
+    "weights quantized and packed in one pass, where they may be written too, equal the steps one by one, on "
+    "every "
+    "instruction set") {
   const Case how = GENERATE(
       Case{1, Granularity::tensor, Rounding::nearest}, Case{1, Granularity::channel, Rounding::nearest},
       Case{1, Granularity::sample, Rounding::stochastic}, Case{2, Granularity::channel, Rounding::stochastic},

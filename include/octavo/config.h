@@ -123,6 +123,9 @@ struct PrecisionSettings {
   BitSettings bits;
   /// "fp32" or "bf16": how floats between integer products and pointwise layers lie in memory.
   std::string edges = "fp32";
+  /// "current" or "held": the range of a weight, where the policy leaves it open, is its maximum, or that of
+  /// the step before (docs/numerics.md).
+  std::string weight_range = "current";
   bool strict = false;
   std::map<std::string, OptionValue> options;  ///< every option of the policy, defaults filled in
 };

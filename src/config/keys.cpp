@@ -132,6 +132,10 @@ void add_precision(Table& t, const Catalog& catalog) {
   t.number(FIELD(precision.bits.gradient), bits, "width of gradients in bits");
   const std::vector<std::string> edges{"fp32", "bf16"};
   t.choice(FIELD(precision.edges), edges, "floats between integer products and pointwise layers, in memory");
+  t.choice(
+      FIELD(precision.weight_range), {"current", "held"},
+      "range of weights where the policy sets none: their maximum, or that of the step before, so that the "
+      "update quantizes them too");
   t.key(FIELD(precision.strict), "any fallback to FP32 is an error");
 }
 

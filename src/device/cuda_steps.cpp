@@ -31,6 +31,8 @@ class CudaSteps final : public StepRunner, private ValueMemory {
         scratch_(memory_) {
     require(parts.config.settings().plan.empty(), Errc::config,
             "plan: a kernel plan is for the CPU; leave it out with train.device=cuda");
+    require(parts.config.precision().weight_range == "current", Errc::config,
+            "precision.weight_range: held is for the CPU; leave it out with train.device=cuda");
     check(cudaStreamCreate(&stream_), "a stream");
     program_.kernel_choice = kernel_choice();
     program_.value_memory = this;

@@ -36,10 +36,12 @@ struct WeightReaders {
     int slot;
     int gradient;  // slot of G whose factors the copy takes over, or -1
     std::vector<kernels::PackTarget> targets;
+    kernels::QuantizeStats ahead = {};  // of integers that were made before their step
   };
   int parameter;
   std::int64_t groups;
   std::vector<Copy> copies;
+  std::int64_t ahead_version = -1;  // version of the weights whose integers the last update has made
 };
 
 /// What a device keeps of a plan.

@@ -6,10 +6,8 @@
 #include <numbers>
 
 #include "core/check.h"
-#include "core/timed.h"
 #include "exec/context.h"
 #include "exec/fits.h"
-#include "exec/quantize.h"
 #include "exec/weight_transform.h"
 #include "graph/recompute.h"
 
@@ -161,55 +159,6 @@ void Program::run(Plan& plan, std::size_t begin, std::size_t end) {
   }
 }
 
-void Program::weights_changed() {
-  ++weights_version_;
-  for (ParameterData& data : parameters) {
-    data.maxima.rows.clear();
-    data.maxima.columns.clear();
-  }
-}
-
-const float* Program::factors_of_maxima(ParameterData& data) {
-  if (data.gradient_slot < 0) return nullptr;
-  const std::span<const float> now = channel_factors(slots[data.gradient_slot], data.value.shape()[0]);
-  data.maxima_factor.assign(now.begin(), now.end());
-  return data.maxima_factor.data();
-}
-
-void Program::quantize_parameter(const WeightReaders& of) {
-  const ParameterData& data = parameters[static_cast<std::size_t>(of.parameter)];
-  runtime_.memory.clear();
-  const std::span<WeightCopy> copies = runtime_.memory.take<WeightCopy>(of.copies.size());
-  for (std::size_t i = 0; i < copies.size(); ++i) {
-    const WeightReaders::Copy& copy = of.copies[i];
-    copies[i] = {.slot = &slots[copy.slot], .targets = copy.targets};
-    if (copy.gradient < 0) continue;
-    const std::span<const float> factor = channel_factors(slots[copy.gradient], data.value.shape()[0]);
-    copies[i].factor = factor.data();
-    if (std::ranges::equal(factor, data.maxima_factor)) copies[i].column_max = data.maxima.columns;
-  }
-  quantize_weights(runtime_, {data.value.as<float>().data(), data.value.shape(), of.groups, data.maxima.rows},
-                   copies);
-}
-
-// Each slot is quantized once, for all products that read it.
-void Program::pack_weights(Plan& plan) {
-  if (plan.packed_version == weights_version_) return;
-  const Timed timed(runtime_.outside.weights);
-  for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
-    for (LayerProduct which : {LayerProduct::forward, LayerProduct::grad_input}) {
-      const Node& node = plan.graph.nodes[i];
-      ProductRun& run = plan.runs[i].products[static_cast<std::size_t>(which)];
-      if (run.f32 && run.packed)
-        run.f32->prepare_weights(
-            static_cast<kernels::Product>(which),
-            parameters[static_cast<std::size_t>(node.parameters[0])].value.as<float>().data(),
-            run.packed.data(), runtime_.parallel);
-    }
-  for (const WeightReaders& of : plan.weight_readers) quantize_parameter(of);
-  plan.packed_version = weights_version_;
-}
-
 void Program::forward(Plan& plan, const BatchPointers& inputs) {
   require(value_memory == nullptr, Errc::config,
           "train.device: this runs on the CPU alone; use train.device=cpu");
@@ -226,6 +175,7 @@ void Program::backward(Plan& plan, float scale) {
   for (const Loss& loss : plan.graph.losses)
     if (loss.seed != no_value) *static_cast<float*>(address(plan, loss.seed)) = loss.weight * scale;
   run(plan, plan.graph.first_backward, plan.graph.nodes.size());
+  trained_ = &plan;
   if (runtime_.micro_step + 1 == runtime_.micro_steps) squeeze_gradients();
 }
 

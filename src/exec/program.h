@@ -12,6 +12,7 @@
 
 #include "core/parameter_maxima.h"
 #include "exec/plan.h"
+#include "exec/quantize.h"
 #include "exec/runtime.h"
 #include "graph/quantize.h"
 #include "precision/slots.h"
@@ -56,7 +57,10 @@ class Program {
   /// The plan for these inputs; made on first use. Errc::config when the parameters do not fit them.
   Plan& plan(const BatchTypes& inputs, Phase phase);
   /// Formats of the layers changed: plans are remade on their next use.
-  void reset_plans() { plans_.clear(); }
+  void reset_plans() {
+    plans_.clear();
+    trained_ = nullptr;
+  }
 
   void forward(Plan& plan, const BatchPointers& inputs);
   /// Sets every parameter's gradient (micro-step 0) or adds to it, complete after the last micro-step;
@@ -75,6 +79,14 @@ class Program {
   /// maxima of their columns after an update; null: there are none.
   const float* factors_of_maxima(ParameterData& data);
 
+  /// Whether update_and_pack() can serve this parameter now, with segments of multiples of `unit` weights:
+  /// what it is quantized with in the next step is known.
+  bool packs_ahead(std::size_t parameter, std::int64_t unit);
+  /// After weights_changed(): one pass over a parameter's weights that has `writer` update them, segment by
+  /// segment, and makes the integers which the plan that trained last takes at the next step in place of
+  /// passing over them again. Needs their maxima by then; Inf and NaN are refused there.
+  void update_and_pack(std::size_t parameter, const kernels::WeightWriter& writer);
+
   /// Weights that are squeezed before they are quantized, with gradients. Errc::config where layers that
   /// share weights do not agree.
   std::vector<int> squeezed_parameters() const;
@@ -88,6 +100,7 @@ class Program {
   std::optional<std::set<std::string>> kept_outputs;
   bool bf16_edges = false;              ///< narrow_edges() in plans made from then on
   std::vector<std::string> recomputed;  ///< blocks for recompute(), in plans made from then on
+  bool updates_and_packs = true;        ///< tests and diagnosis: false takes a pass for each
   bool fusion = true;  ///< tests and diagnosis: false runs every node by itself, in plans made from then on
   /// Tests and diagnosis: called when a forward or backward pass begins, and with every node after it ran.
   std::function<void()> before_pass;
@@ -107,7 +120,10 @@ class Program {
   Graph instantiate(const BatchTypes& inputs, Phase phase) const;
   void run(Plan& plan, std::size_t begin, std::size_t end);
   void pack_weights(Plan& plan);
-  void quantize_parameter(const WeightReaders& of);
+  void quantize_parameter(WeightReaders& of);
+  Weights weights_of(const WeightReaders& of) const;
+  std::span<WeightCopy> copies_of(WeightReaders& of);
+  WeightReaders* trained_readers(std::size_t parameter);
   void squeeze_gradients();  // of weights that are squeezed before they are quantized
   bool squeezes(int layer) const;
 
@@ -120,7 +136,8 @@ class Program {
     std::unique_ptr<Plan> plan;
   };
   std::vector<KnownPlan> plans_;
-  Tensor arena_;  // shared by all plans
+  Plan* trained_ = nullptr;  // the last that ran backward
+  Tensor arena_;             // shared by all plans
   std::int64_t weights_version_ = 0;
 };
 

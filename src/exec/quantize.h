@@ -31,6 +31,8 @@ struct Weights {
   const Shape& shape;
   std::int64_t groups;
   std::span<const std::uint32_t> row_max = {};  ///< bits of the largest |value| of each k, where known
+  /// Writes the values, segment by segment, before they are quantized; where quantizes_ahead().
+  const kernels::WeightWriter* writer = nullptr;
 };
 
 /// The integers of weights in one slot, and who takes them.
@@ -39,12 +41,22 @@ struct WeightCopy {
   std::span<const kernels::PackTarget> targets;
   const float* factor = nullptr;  ///< k of them: quantized is values[k, ...] factor[k]
   std::span<const std::uint32_t> column_max =
-      {};  ///< bits of the largest |value factor| of each c, where known
+      {};                                   ///< bits of the largest |value factor| of each c, where known
+  kernels::QuantizeStats* ahead = nullptr;  ///< with a writer: what was seen, for count_weights()
 };
 
 /// Quantizes a layer's weights and packs them for the targets of all copies, which are made in one pass where
 /// they can be. Channel scales: k of them (by output), or one per input channel of all groups.
 void quantize_weights(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies);
+
+/// Whether all copies can be made for the next step while the weights become those of it, in segments of
+/// multiples of `unit` weights: their ranges are given, and nobody wants to look at them.
+bool quantizes_ahead(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies,
+                     std::int64_t unit);
+
+/// Of copies that were made with a writer: adds what that saw to the statistics of the step in progress.
+/// Errc::numeric at Inf or NaN.
+void count_weights(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies);
 
 /// The factors of a slot with channel_factors, all 1 until a policy has set them.
 std::span<const float> channel_factors(Slot& slot, std::int64_t channels);

@@ -129,7 +129,7 @@ void scales_from_maxima(Slot& slot, Runtime& runtime) {
     round_to_classes(slot, ranges, runtime.memory.take<int>(ranges.size()));
 }
 
-void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
+void look_for_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
   const Timed timed(runtime.precision_seconds);
   kernels::Chain pass = chain;
   pass.steps = looking_steps(runtime.memory, chain.steps).values();
@@ -138,6 +138,10 @@ void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std
   pass.max_bits = slot.max_bits.data();
   pass.max_granularity = kernel_granularity(slot.format.granularity);
   run(runtime, pass);
+}
+
+void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count) {
+  look_for_maximum(slot, runtime, chain, count);
   scales_from_maxima(slot, runtime);
 }
 
@@ -170,6 +174,13 @@ void merge_channel_maxima(Slot& slot) {
     slot.channel_max[i] = std::max(slot.channel_max[i], std::bit_cast<float>(slot.max_bits[i]));
 }
 
+void count_tail(Slot& slot, const kernels::QuantizeStats& stats, std::int64_t elements) {
+  slot.stats.merge(stats);
+  slot.elements += elements;
+  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
+  slot.step_clip = std::max(slot.step_clip, largest * static_cast<float>(largest_integer(slot.format)));
+}
+
 void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
               bool observed, FunctionRef<void(kernels::Chain&)> pass) {
   kernels::QuantizeStats stats;
@@ -189,10 +200,7 @@ void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels:
   pass(chain);
   refuse_non_finite(slot, runtime, stats.max_bits);
   if (!observed) return;
-  slot.stats.merge(stats);
-  slot.elements += chain.n * chain.h * chain.w * chain.c;
-  const float largest = *std::max_element(slot.scale.begin(), slot.scale.end());
-  slot.step_clip = std::max(slot.step_clip, largest * quantize.qmax);
+  count_tail(slot, stats, chain.n * chain.h * chain.w * chain.c);
   if (channel_maxima) merge_channel_maxima(slot);
   keep_sample_maxima(slot);
   if (observation) observation->finish();

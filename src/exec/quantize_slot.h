@@ -30,7 +30,9 @@ void set_scale(Slot& slot, std::size_t index, float range);
 /// The scales of slot.max_bits. Errc::numeric at Inf or NaN.
 void scales_from_maxima(Slot& slot, Runtime& runtime);
 
-/// The maxima and scales of the chain's values, by a pass over them.
+/// slot.max_bits of the chain's values, by a pass over them.
+void look_for_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count);
+/// And their scales.
 void take_maximum(Slot& slot, Runtime& runtime, const kernels::Chain& chain, std::size_t count);
 
 /// The quantization of one pass, with the scales that the slot holds now.
@@ -40,6 +42,9 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
 /// Errc::numeric at Inf or NaN.
 void run_tail(Runtime& runtime, Slot& slot, kernels::Chain chain, const kernels::Quantize& quantize,
               bool observed, FunctionRef<void(kernels::Chain&)> pass);
+
+/// Adds what a tail counted, with the scales that the slot holds, to its statistics.
+void count_tail(Slot& slot, const kernels::QuantizeStats& stats, std::int64_t elements);
 
 void run(Runtime& runtime, kernels::Chain& chain);
 

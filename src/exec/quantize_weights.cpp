@@ -16,16 +16,26 @@ struct Source {
   std::span<const std::uint32_t> row_max, column_max;
 };
 
-// Rows of output channels are what the chain calls samples. In depthwise layers they are the input channels.
-ScaleGranularity rows_as_samples(Slot& slot, const Weights& weights) {
-  const ScaleGranularity before = slot.format.granularity;
-  const bool depthwise = weights.shape.back() == 1 && weights.shape[0] == weights.groups;
-  if (slot.per_output_channel || (depthwise && before == ScaleGranularity::channel))
-    slot.format.granularity = ScaleGranularity::sample;
-  return before;
-}
+// Rows of output channels are what the chain calls samples, and so does the slot while this lives. In
+// depthwise layers they are the input channels.
+class RowsAsSamples {
+ public:
+  RowsAsSamples(Slot& slot, const Weights& weights) : slot_(slot), granularity_(slot.format.granularity) {
+    const bool depthwise = weights.shape.back() == 1 && weights.shape[0] == weights.groups;
+    if (slot.per_output_channel || (depthwise && granularity_ == ScaleGranularity::channel))
+      slot.format.granularity = ScaleGranularity::sample;
+  }
+  RowsAsSamples(const RowsAsSamples&) = delete;
+  RowsAsSamples& operator=(const RowsAsSamples&) = delete;
+  ~RowsAsSamples() { slot_.format.granularity = granularity_; }
+
+ private:
+  Slot& slot_;
+  ScaleGranularity granularity_;
+};
 
 Source source_of(Runtime& runtime, const Weights& weights, const WeightCopy& copy) {
+  if (weights.writer != nullptr) return {.values = weights.values, .factor = copy.factor};
   const Slot& slot = *copy.slot;
   Source source{weights.values, copy.factor, weights.row_max, copy.column_max};
   const std::int64_t elements = weights.shape.elements(), row = elements / weights.shape[0];
@@ -66,19 +76,12 @@ void take_channel_maxima(Slot& slot, Runtime& runtime, const kernels::Chain& fil
                          runtime.parallel);
 }
 
-// The scales of filters [k, taps, c] that share them; the slot then holds these alone.
-void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, const Source& filters) {
-  const std::size_t count = scale_count(slot.format.granularity, chain);
-  slot.scale.resize(count);
-  slot.inverse_scale.resize(count);
+// slot.max_bits of filters [k, taps, c] that share scales: from what is known, or by a pass.
+void find_maxima(Slot& slot, Runtime& runtime, const kernels::Chain& chain, const Source& filters) {
+  const std::size_t count = slot.scale.size();
   const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
-  const std::span<float> ranges = runtime.memory.take<float>(count);
-  if (given_ranges(slot, Phase::train, ranges)) {
-    for (std::size_t i = 0; i < count; ++i) set_scale(slot, i, ranges[i]);
-    return;
-  }
   if (filters.factor == nullptr && (by_channel || filters.row_max.empty()))
-    return take_maximum(slot, runtime, chain, count);
+    return look_for_maximum(slot, runtime, chain, count);
   slot.max_bits.assign(count, 0);
   if (!by_channel)
     merge_row_maxima(slot, filters.row_max, filters.factor);
@@ -86,7 +89,25 @@ void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& cha
     take_channel_maxima(slot, runtime, chain, filters.factor);
   else
     slot.max_bits.assign(filters.column_max.begin(), filters.column_max.end());
-  scales_from_maxima(slot, runtime);
+}
+
+// The scales of the filters; the slot then holds these alone. `counted`: their maxima are statistics too.
+void choose_filter_scale(Slot& slot, Runtime& runtime, const kernels::Chain& chain, const Source& filters,
+                         bool counted) {
+  const std::size_t count = scale_count(slot.format.granularity, chain);
+  slot.scale.resize(count);
+  slot.inverse_scale.resize(count);
+  const std::span<float> ranges = runtime.memory.take<float>(count);
+  const bool given = given_ranges(slot, Phase::train, ranges);
+  for (std::size_t i = 0; given && i < count; ++i) set_scale(slot, i, ranges[i]);
+  if (!given || counted) find_maxima(slot, runtime, chain, filters);
+  if (!given) scales_from_maxima(slot, runtime);
+  if (counted) merge_channel_maxima(slot);
+}
+
+kernels::WeightShape shape_of(const Weights& weights) {
+  const Shape& shape = weights.shape;
+  return {shape[0], shape.elements() / (shape[0] * shape.back()), shape.back(), weights.groups};
 }
 
 /// One copy as it is made.
@@ -95,19 +116,17 @@ class CopyPass {
   CopyPass(Runtime& runtime, const Weights& weights, const WeightCopy& copy)
       : runtime_(runtime),
         slot_(*copy.slot),
-        granularity_(rows_as_samples(*copy.slot, weights)),
+        rows_(*copy.slot, weights),
         source_(source_of(runtime, weights, copy)),
-        shape_{weights.shape[0], weights.shape.elements() / (weights.shape[0] * weights.shape.back()),
-               weights.shape.back(), weights.groups},
+        shape_(shape_of(weights)),
+        writer_(weights.writer),
+        ahead_(copy.ahead),
         in_place_(source_.values == weights.values),
         pass_(shape_, plane_count(copy.slot->format.bits), copy.targets, source_.factor),
         scale_(runtime.memory),
         inverse_scale_(runtime.memory) {}
-  CopyPass(const CopyPass&) = delete;
-  CopyPass& operator=(const CopyPass&) = delete;
-  ~CopyPass() { slot_.format.granularity = granularity_; }
-
   kernels::WeightPass& pass() { return pass_; }
+  const kernels::WeightWriter* writer() const { return writer_; }
   /// Scales by input channel: each group of filters reads input channels of its own.
   std::int64_t parts() const {
     return slot_.format.granularity == ScaleGranularity::channel ? shape_.groups : 1;
@@ -127,9 +146,8 @@ class CopyPass {
     if (!filters.row_max.empty())
       filters.row_max =
           filters.row_max.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
-    choose_filter_scale(slot_, runtime_, chain, filters);
-    run_tail(runtime_, slot_, chain,
-             describe(slot_, runtime_, static_cast<std::uint64_t>(first * shape_.row())), true, quantize);
+    choose_filter_scale(slot_, runtime_, chain, filters, counts_maxima());
+    run_tail(chain, describe(slot_, runtime_, static_cast<std::uint64_t>(first * shape_.row())), quantize);
     for (std::size_t i = 0; i < slot_.scale.size(); ++i)
       scale_.push_back(slot_.scale[i]), inverse_scale_.push_back(slot_.inverse_scale[i]);
   }
@@ -140,12 +158,35 @@ class CopyPass {
     slot_.inverse_scale.assign(inverse_scale_.values().begin(), inverse_scale_.values().end());
   }
 
+  /// Adds to the step in progress what was seen before it.
+  void count() {
+    const kernels::Chain chain{.n = shape_.k, .w = shape_.taps, .c = shape_.c, .x = source_.values};
+    refuse_non_finite(slot_, runtime_, ahead_->max_bits);
+    count_tail(slot_, *ahead_, shape_.k * shape_.row());
+    if (!counts_maxima()) return;
+    find_maxima(slot_, runtime_, chain, source_);
+    merge_channel_maxima(slot_);
+  }
+
  private:
+  bool counts_maxima() const { return slot_.wants_maxima && writer_ == nullptr && parts() == 1; }
+
+  void run_tail(kernels::Chain chain, const kernels::Quantize& quantize,
+                FunctionRef<void(kernels::Chain&)> pass) {
+    if (writer_ == nullptr) return octavo::run_tail(runtime_, slot_, chain, quantize, true, pass);
+    *ahead_ = {};
+    chain.quantize = &quantize;
+    chain.stats = ahead_;
+    pass(chain);
+  }
+
   Runtime& runtime_;
   Slot& slot_;
-  ScaleGranularity granularity_;  // of the slot; rows are samples while this lives
+  RowsAsSamples rows_;
   Source source_;
   kernels::WeightShape shape_;
+  const kernels::WeightWriter* writer_;
+  kernels::QuantizeStats* ahead_;
   bool in_place_;
   kernels::WeightPass pass_;
   NodeList<float> scale_, inverse_scale_;  // of all parts
@@ -157,7 +198,7 @@ void run_alone(Runtime& runtime, CopyPass& copy, std::int64_t filters) {
     copy.run_part(first, [&](kernels::Chain& chain) {
       chain.scratch = runtime.scratch(kernels::chain_scratch_bytes(chain));
       const kernels::WeightRun run{copy.pass(), chain};
-      kernels::WeightPass::run({&run, 1}, first, runtime.parallel);
+      kernels::WeightPass::run({&run, 1}, first, runtime.parallel, copy.writer());
     });
   copy.finish();
 }
@@ -173,7 +214,7 @@ void run_together(Runtime& runtime, CopyPass& one, CopyPass& two) {
       first.scratch = runtime.scratch(bytes + kernels::chain_scratch_bytes(second));
       second.scratch = static_cast<std::byte*>(first.scratch) + bytes;
       const std::array<kernels::WeightRun, 2> runs{{{one.pass(), first}, {two.pass(), second}}};
-      kernels::WeightPass::run(runs, 0, runtime.parallel);
+      kernels::WeightPass::run(runs, 0, runtime.parallel, one.writer());
     });
   });
   one.finish();
@@ -192,6 +233,32 @@ void quantize_weights(Runtime& runtime, const Weights& weights, std::span<const 
     CopyPass alone(runtime, weights, copy);
     run_alone(runtime, alone, filters);
   }
+}
+
+bool quantizes_ahead(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies,
+                     std::int64_t unit) {
+  const kernels::WeightShape shape = shape_of(weights);
+  const int planes = plane_count(copies[0].slot->format.bits);
+  if (copies.size() > kernels::most_weight_runs) return false;
+  for (const WeightCopy& copy : copies) {
+    Slot& slot = *copy.slot;
+    if (slot.format.tanh || slot.format.rounding != RoundingMode::nearest_even ||
+        plane_count(slot.format.bits) != planes || slot.wanted.histogram || slot.wanted.channels)
+      return false;
+    const RowsAsSamples rows(slot, weights);
+    const bool by_channel = slot.format.granularity == ScaleGranularity::channel;
+    if (by_channel && shape.groups > 1) return false;
+    const kernels::Chain chain{.n = shape.k, .w = shape.taps, .c = shape.c};
+    if (!given_ranges(slot, Phase::train,
+                      runtime.memory.take<float>(scale_count(slot.format.granularity, chain))))
+      return false;
+  }
+  return kernels::WeightBlocks(shape, 0, shape.k, planes).whole(unit);
+}
+
+void count_weights(Runtime& runtime, const Weights& weights, std::span<const WeightCopy> copies) {
+  // The last first: so passes that have nested tails meet Inf and NaN.
+  for (auto copy = copies.rbegin(); copy != copies.rend(); ++copy) CopyPass(runtime, weights, *copy).count();
 }
 
 }  // namespace octavo

@@ -4,14 +4,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "clones.h"
 #include "core/check.h"
 #include "fetch.h"
 
 namespace octavo {
 namespace {
 
-constexpr std::int64_t lanes = 16, tile = kernels::fetch_block;
-static_assert(square_chunk % tile == 0);
+constexpr std::int64_t lanes = square_lanes, tile = square_tile;
+static_assert(square_chunk % tile == 0 && tile == kernels::fetch_block);
 
 double root(std::span<const double> sums) {
   double total = 0;
@@ -21,16 +22,27 @@ double root(std::span<const double> sums) {
 
 }  // namespace
 
+OCTAVO_CLONES void sum_lanes(const float* x, std::int64_t n, float* to) {
+  float lane[lanes] = {};
+  for (std::int64_t i = 0; i < n; i += lanes) {
+    for (std::int64_t j = 0; j < lanes; ++j) lane[j] += x[i + j] * x[i + j];
+  }
+  std::copy(lane, lane + lanes, to);
+}
+
+double add_lanes(double sum, const float* lane, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) sum += lane[i];
+  return sum;
+}
+
 double add_squares(double sum, const float* x, std::int64_t n, bool fetches) {
   for (std::int64_t begin = 0; begin < n; begin += tile) {
     if (fetches) kernels::fetch_ahead(x + begin);
     const std::int64_t size = std::min(tile, n - begin), whole = size / lanes * lanes;
-    float lane[lanes] = {};
-    for (std::int64_t i = 0; i < whole; i += lanes) {
-      for (std::int64_t j = 0; j < lanes; ++j) lane[j] += x[begin + i + j] * x[begin + i + j];
-    }
+    float lane[lanes];
+    sum_lanes(x + begin, whole, lane);
     for (std::int64_t i = whole; i < size; ++i) lane[i - whole] += x[begin + i] * x[begin + i];
-    for (const float value : lane) sum += value;
+    sum = add_lanes(sum, lane, lanes);
   }
   return sum;
 }

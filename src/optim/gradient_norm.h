@@ -11,6 +11,14 @@ namespace octavo {
 /// The squares of a gradient fall into chunks of so many elements, each with one sum.
 constexpr std::int64_t square_chunk = 1 << 14;
 
+/// In a chunk, of so many elements each: tiles, whose squares are summed up in FP32 by lanes.
+constexpr std::int64_t square_tile = 256, square_lanes = 16;
+
+/// The lanes of a tile of n elements, a multiple of their number.
+void sum_lanes(const float* x, std::int64_t n, float* lanes);
+/// `sum` and so many lanes, in order.
+double add_lanes(double sum, const float* lanes, std::int64_t count);
+
 /// `sum` and the squares of n elements, in the structure of the norm: x begins a chunk or goes on with one by
 /// a multiple of 256 elements, whose sum so far is `sum`. Asks for memory ahead of x where it `fetches`.
 double add_squares(double sum, const float* x, std::int64_t n, bool fetches);

@@ -66,9 +66,15 @@ void Optimizer::step(std::span<const ParameterUpdate> updates, const UpdateStep&
   require(updates.size() == parameters_.size(), Errc::internal, "optimizer: ", updates.size(),
           " updates for ", parameters_.size(), " parameters");
   begin_step(updates, step, parallel);
+  update_all(updates, step, parallel);
+}
+
+void Optimizer::update_all(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                           const kernels::Parallel& parallel) {
   chunks_.clear();
   columns_.clear();
-  for (std::size_t i = 0; i < updates.size(); ++i) add_chunks(i, updates[i]);
+  for (std::size_t i = 0; i < updates.size(); ++i)
+    if (!updates[i].by_segments) add_chunks(i, updates[i]);
   parallel(std::ssize(chunks_), [&](std::int64_t number) {
     const Chunk& chunk = chunks_[static_cast<std::size_t>(number)];
     update_chunk(chunk, updates[chunk.parameter], step);

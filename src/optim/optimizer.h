@@ -11,6 +11,7 @@
 
 #include "core/named_tensor.h"
 #include "core/parameter_maxima.h"
+#include "fetch.h"
 #include "kernels.h"
 
 namespace octavo {
@@ -33,6 +34,8 @@ struct ParameterUpdate {
   ParameterMaxima* maxima = nullptr;  ///< filled with those of the new values; columns only with factors
   double* squares = nullptr;          ///< filled with the sums of the gradient's chunks (GradientNorm::told);
                                       ///< where tells_squares()
+  bool by_segments = false;           ///< a SegmentUpdate does it: update_all() leaves it alone
+  std::int64_t ahead = kernels::fetch_distance;  ///< elements from those of a call to those that come next
 };
 
 /// What all parameters of one step share.
@@ -58,10 +61,13 @@ class Optimizer {
   virtual void update_range(std::size_t index, const ParameterUpdate& update, const UpdateStep& step,
                             std::int64_t begin, std::int64_t end) = 0;
 
-  /// begin_step() and every parameter in order, in chunks of whole rows. Parameters with a null gradient are
-  /// skipped.
+  /// begin_step() and update_all().
   void step(std::span<const ParameterUpdate> updates, const UpdateStep& step,
             const kernels::Parallel& parallel);
+
+  /// Every parameter in order, in chunks of whole rows. Parameters with a null gradient are skipped.
+  void update_all(std::span<const ParameterUpdate> updates, const UpdateStep& step,
+                  const kernels::Parallel& parallel);
 
   /// Whether rows of such a parameter make whole chunks of squares, few enough of them for all threads to
   /// work.

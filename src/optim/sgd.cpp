@@ -76,18 +76,19 @@ class Sgd final : public Optimizer {
     float* velocity = momentum_ > 0 ? velocity_[index].tensor.as<float>().data() : nullptr;
     for (std::int64_t at = begin; at < end; at += kernels::fetch_block)
       update_block(factors, update.value + at, update.gradient + at,
-                   velocity != nullptr ? velocity + at : nullptr, std::min(kernels::fetch_block, end - at));
+                   velocity != nullptr ? velocity + at : nullptr, std::min(kernels::fetch_block, end - at),
+                   update.ahead);
   }
 
   NamedTensors state() const override { return velocity_; }
 
  private:
-  void update_block(const Factors& f, float* value, const float* gradient, float* velocity,
-                    std::int64_t n) const {
-    kernels::fetch_ahead(value);
-    kernels::fetch_ahead(gradient);
+  void update_block(const Factors& f, float* value, const float* gradient, float* velocity, std::int64_t n,
+                    std::int64_t ahead) const {
+    kernels::fetch_ahead(value, ahead);
+    kernels::fetch_ahead(gradient, ahead);
     if (velocity == nullptr) return plain_update(f, value, gradient, n);
-    kernels::fetch_ahead(velocity);
+    kernels::fetch_ahead(velocity, ahead);
     (nesterov_ ? nesterov_update : momentum_update)(f, value, gradient, velocity, n);
   }
 

@@ -4,13 +4,19 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 
 #include "config/problems.h"
 #include "core/check.h"
 #include "precision/registry.h"
+#include "sample_classes.h"
 
 namespace octavo {
 namespace {
+
+// precision.weight_range: held. A larger clipped share of a weight takes its maximum in the next step.
+constexpr double weight_saturation_limit = 0.01;
 
 constexpr std::int64_t log_period = 100;  // steps between routine lines of one slot in precision.jsonl
 
@@ -118,6 +124,28 @@ void switch_product(ProductFormat& product, const std::string& setting) {
   }
 }
 
+double saturated_share(const Slot& slot) {
+  return static_cast<double>(slot.stats.saturated) / static_cast<double>(slot.elements);
+}
+
+// The maxima of this step where the policy sets no range. Scales without one take the smallest, as they do
+// where maxima of the step itself decide.
+void hold_range(const Slot& slot, SlotDecision& decision) {
+  if (decision.clip > 0 || !decision.channel_clip.empty()) return;
+  if (slot.format.granularity == ScaleGranularity::tensor) {
+    decision.clip = std::bit_cast<float>(slot.stats.max_bits);
+  } else {
+    float least = std::numeric_limits<float>::infinity();
+    for (const float most : slot.channel_max)
+      if (kernels::usable_range(most)) least = std::min(least, most);
+    if (!std::isfinite(least)) return;
+    for (const float most : slot.channel_max)
+      decision.channel_clip.push_back(kernels::usable_range(most) ? most : least);
+  }
+  decision.mode = ScaleMode::held;
+  decision.saturation_limit = weight_saturation_limit;
+}
+
 const char* mode_name(ScaleMode mode) { return mode == ScaleMode::held ? "held" : "current_max"; }
 
 void set_width(Slot& slot, int bits) {
@@ -171,7 +199,7 @@ nlohmann::ordered_json describe_decision(const Slot& slot, const SlotFormat& for
 
 Controller::Controller(const PrecisionSettings& settings, std::vector<Layer>& layers, SlotTable& slots,
                        std::int64_t steps_per_epoch)
-    : layers_(layers), slots_(slots) {
+    : layers_(layers), slots_(slots), holds_weights_(settings.weight_range == "held") {
   const PolicyDef& def = find_policy(settings.policy);
   policy_ = def.make({settings.options, settings.bits, steps_per_epoch});
   resolve(settings);
@@ -224,7 +252,8 @@ void Controller::begin_step(std::int64_t step) {
     slot.channel_reach.clear();
     slot.channels.clear();
     slot.channel_passes = 0;
-    slot.wanted = policy_->wants({slot.layer, slot.operand, slot.format, step, slot.memory});
+    slot.wanted = wanted(slot, step);
+    slot.wants_maxima = may_hold(slot) && slot.format.granularity != ScaleGranularity::tensor;
     if (slot.wanted.histogram) {
       slot.histogram.counts.assign(MagnitudeHistogram::bins, 0);
       slot.histogram.sums.assign(MagnitudeHistogram::bins, 0);
@@ -232,23 +261,55 @@ void Controller::begin_step(std::int64_t step) {
   }
 }
 
+StatisticsRequest Controller::wanted(const Slot& slot, std::int64_t step) const {
+  return policy_->wants({slot.layer, slot.operand, slot.format, step, slot.memory});
+}
+
+bool Controller::may_hold(const Slot& slot) const {
+  return holds_weights_ && slot.operand == Operand::weight && !slot.format.tanh &&
+         !(slot.format.fixed_clip > 0);
+}
+
 bool Controller::end_step(std::int64_t step, const EventSink& sink) {
-  bool widths_changed = false;
+  std::vector<SlotDecision> decisions(static_cast<std::size_t>(slots_.size()));
   for (int i = 0; i < slots_.size(); ++i)
-    if (slots_[i].elements > 0) widths_changed |= decide(slots_[i], step, sink);
+    if (slots_[i].elements > 0) decisions[static_cast<std::size_t>(i)] = ask(slots_[i], step);
+  for (int i = 0; i < slots_.size(); ++i)
+    if (slots_[i].elements > 0 && may_hold(slots_[i]) && !folds_new_factors(slots_[i], decisions))
+      hold_range(slots_[i], decisions[static_cast<std::size_t>(i)]);
+  bool widths_changed = false;
+  for (int i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (slot.elements > 0)
+      widths_changed |= apply(slot, std::move(decisions[static_cast<std::size_t>(i)]), step, sink);
+    // The update may quantize them for the next step.
+    if (slot.operand == Operand::weight) slot.wanted = wanted(slot, step + 1);
+  }
   return widths_changed;
 }
 
-bool Controller::decide(Slot& slot, std::int64_t step, const EventSink& sink) {
+bool Controller::folds_new_factors(const Slot& weights, const std::vector<SlotDecision>& decisions) const {
+  for (int i = 0; i < slots_.size(); ++i) {
+    if (decisions[static_cast<std::size_t>(i)].channel_factor.empty()) continue;
+    for (const std::string& member : slots_[i].members)
+      if (member.ends_with(".grad_input") && std::ranges::count(weights.members, member) > 0) return true;
+  }
+  return false;
+}
+
+SlotDecision Controller::ask(Slot& slot, std::int64_t step) const {
   if (slot.operand == Operand::activation) follow_range(slot);
   const auto elements = static_cast<double>(slot.elements);
-  const double saturated = static_cast<double>(slot.stats.saturated) / elements;
   const double mean_square = static_cast<double>(slot.stats.sum_square) / elements;
-  SlotDecision decision = policy_->decide(
-      {slot.layer, slot.operand, slot.format, step, slot.elements, std::bit_cast<float>(slot.stats.max_bits),
-       slot.step_clip, saturated, mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,
-       slot.channel_max, slot.channel_clip, slot.channels, slot.sample_max, slot.channel_factor,
-       slot.channel_reach});
+  return policy_->decide({slot.layer, slot.operand, slot.format, step, slot.elements,
+                          std::bit_cast<float>(slot.stats.max_bits), slot.step_clip, saturated_share(slot),
+                          mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,
+                          slot.channel_max, slot.channel_clip, slot.channels, slot.sample_max,
+                          slot.channel_factor, slot.channel_reach});
+}
+
+bool Controller::apply(Slot& slot, SlotDecision decision, std::int64_t step, const EventSink& sink) {
+  const double saturated = saturated_share(slot);
   const ScaleMode mode_before = slot.mode;
   const SlotFormat before = slot.format;
   const bool overrun = slot.mode == ScaleMode::held && saturated > slot.saturation_limit;

@@ -25,7 +25,7 @@ class Controller {
 
   void begin_step(std::int64_t step);
   /// Decisions for the next step; the sink receives what changed and what was measured. True when a width
-  /// changed: plans must be made again.
+  /// changed: plans must be made again. Weights are as they were in this step, or of the next one already.
   bool end_step(std::int64_t step, const EventSink& sink);
 
   float learning_rate_factor(int layer) const;  ///< 1 for layer -1
@@ -37,11 +37,16 @@ class Controller {
   void resolve(const PrecisionSettings& settings);
   bool keep_fp32(const std::string& pattern);  // whether any layer matches
   std::string no_such_layer(const std::string& pattern) const;
-  bool decide(Slot& slot, std::int64_t step, const EventSink& sink);
+  SlotDecision ask(Slot& slot, std::int64_t step) const;
+  bool may_hold(const Slot& slot) const;  // precision.weight_range
+  bool folds_new_factors(const Slot& weights, const std::vector<SlotDecision>& decisions) const;
+  bool apply(Slot& slot, SlotDecision decision, std::int64_t step, const EventSink& sink);
+  StatisticsRequest wanted(const Slot& slot, std::int64_t step) const;
 
   std::unique_ptr<Policy> policy_;
   std::vector<Layer>& layers_;
   SlotTable& slots_;
+  bool holds_weights_;
 };
 
 }  // namespace octavo

@@ -30,6 +30,7 @@ struct Slot {
   double saturation_limit = 1;
   bool look_again = false;  // maxima known from before the last step clipped too much: take them by a pass
   StatisticsRequest wanted;
+  bool wants_maxima = false;  // weights with several scales: channel_max too
   float learning_rate_factor = 1;
   std::vector<double> memory;      // the policy's own numbers
   std::vector<float> frozen_clip;  // activations: the range evaluation uses, per tensor or channel

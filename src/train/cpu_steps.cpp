@@ -4,6 +4,7 @@
 
 #include "core/timed.h"
 #include "optim/gradient_norm.h"
+#include "optim/segment_update.h"
 
 namespace octavo {
 namespace {
@@ -21,8 +22,11 @@ class CpuSteps final : public StepRunner {
     for (runtime_.micro_step = 0; runtime_.micro_step < runtime_.micro_steps; ++runtime_.micro_step)
       result.loss += forward_backward(order.next_batch()) / static_cast<double>(runtime_.micro_steps);
     runtime_.micro_step = 0;
+    const double scale = plan_update(order);
+    order.decide();
     const Timed timed(runtime_.outside.update);
-    result.gradient_norm = update(order);
+    update({order.learning_rate, scale, runtime_.seed, runtime_.step});
+    result.gradient_norm = gradient_norm_.norm();
     return result;
   }
 
@@ -59,9 +63,10 @@ class CpuSteps final : public StepRunner {
     return name;
   }
 
-  // Answers the norm of the gradients. Without clipping only those that might not be finite are read before
+  // Answers the factor of the gradients. Without clipping only those that might not be finite are read before
   // the update, which tells the squares of the others.
-  double update(const StepOrder& order) {
+  double plan_update(const StepOrder& order) {
+    const Timed timed(runtime_.outside.update);
     gradient_norm_.begin();
     first_chunk_.clear();
     for (const ParameterData& data : program_.parameters)
@@ -69,7 +74,6 @@ class CpuSteps final : public StepRunner {
           data.frozen ? 0 : gradient_norm_.add(data.gradient.as<float>(), tells_squares(order, data)));
     const double norm = gradient_norm_.known_norm(runtime_.parallel);
     if (!std::isfinite(norm)) refuse_gradients(runtime_.step, norm, program_.parameters);
-    const double scale = order.clip_norm > 0 ? clip_factor(norm, order.clip_norm) : 1;
     updates_.clear();
     for (std::size_t i = 0; i < program_.parameters.size(); ++i) {
       ParameterData& data = program_.parameters[i];
@@ -77,13 +81,30 @@ class CpuSteps final : public StepRunner {
           {.value = data.value.as<float>().data(),
            .gradient = data.frozen ? nullptr : data.gradient.as<float>().data(),
            .rate_factor = order.rate_factor(data.layer),
-           .row_factor = program_.factors_of_maxima(data),
            .maxima = &data.maxima,
            .squares = tells_squares(order, data) ? gradient_norm_.told(first_chunk_[i]) : nullptr});
     }
+    return order.clip_norm > 0 ? clip_factor(norm, order.clip_norm) : 1;
+  }
+
+  // Weights whose ranges in the next step are known become its integers in the same pass.
+  void update(const UpdateStep& step) {
+    for (std::size_t i = 0; i < updates_.size(); ++i)
+      updates_[i].row_factor = program_.factors_of_maxima(program_.parameters[i]);
     program_.weights_changed();
-    optimizer_.step(updates_, {order.learning_rate, scale, runtime_.seed, runtime_.step}, runtime_.parallel);
-    return gradient_norm_.norm();
+    optimizer_.begin_step(updates_, step, runtime_.parallel);
+    for (std::size_t i = 0; i < updates_.size(); ++i) {
+      ParameterUpdate& update = updates_[i];
+      update.by_segments = program_.packs_ahead(i, SegmentUpdate::unit(update));
+      if (!update.by_segments) continue;
+      segments_.begin(optimizer_, i, update, kernels::most_weight_chunks);
+      const auto write = [&](std::int64_t chunk, std::int64_t begin, std::int64_t end, std::int64_t ahead) {
+        segments_.run(step, chunk, begin, end, ahead);
+      };
+      program_.update_and_pack(i, write);
+      segments_.finish(runtime_.parallel);
+    }
+    optimizer_.update_all(updates_, step, runtime_.parallel);
   }
 
   static bool tells_squares(const StepOrder& order, const ParameterData& data) {
@@ -97,6 +118,7 @@ class CpuSteps final : public StepRunner {
   GradientNorm gradient_norm_;
   std::vector<std::size_t> first_chunk_;  // of each parameter in it
   std::vector<ParameterUpdate> updates_;
+  SegmentUpdate segments_;
 };
 
 }  // namespace

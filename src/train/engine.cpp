@@ -111,18 +111,22 @@ StepReport Engine::step(const Controller::EventSink& precision_events) {
     const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
     controller_->begin_step(runtime_.step);
   }
+  bool decided = false;
+  const auto decide = [&] {
+    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
+    if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
+    decided = true;
+  };
   const StepResult result =
       runner_->train({.next_batch = [this]() -> const Batch& { return next_batch(); },
                       .peek_batch = [this] { return train_data_->peek(); },
                       .learning_rate = report.learning_rate,
                       .clip_norm = config_.gradient().clip_norm,
-                      .rate_factor = [this](int layer) { return controller_->learning_rate_factor(layer); }});
+                      .rate_factor = [this](int layer) { return controller_->learning_rate_factor(layer); },
+                      .decide = decide});
+  if (!decided) decide();
   report.loss = result.loss;
   report.gradient_norm = result.gradient_norm;
-  {
-    const Timed timed(runtime_.precision_seconds), outside(runtime_.outside.controller);
-    if (controller_->end_step(runtime_.step, precision_events)) program_->reset_plans();
-  }
   report.step = ++runtime_.step;
   report.samples = config_.data().batch * runtime_.micro_steps;
   report.seconds = seconds_since(start);

@@ -18,6 +18,9 @@ struct StepOrder {
   double learning_rate = 0;
   double clip_norm = 0;                         ///< largest gradient norm; 0: any
   std::function<float(int layer)> rate_factor;  ///< of a layer's weights; -1: of all else
+  /// Formats and ranges of the next step. A runner may call it once, when the step has been measured, cannot
+  /// fail any more and has its rates: plans that were made for other widths are gone then.
+  std::function<void()> decide;
 };
 
 struct StepResult {
