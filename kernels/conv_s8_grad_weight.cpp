@@ -159,7 +159,8 @@ Run GradWeight::lay_out(const ConvArgs& args, int most_octave, bool odd) const {
   run.levels =
       SumLevels::of(shape_.n * shape_.ho * shape_.wo, run.blocks, args.a_planes, args.b_planes, most_octave);
   run.accumulators = run.levels.count * (odd ? 2 : 1);
-  run.schedule_at = round_up(args.b_planes * shape_.groups * run.blocks * columns_ * 4, 64);
+  const std::int64_t corrections = sums_inside_ ? 0 : args.b_planes * shape_.groups * run.blocks * columns_;
+  run.schedule_at = round_up(corrections * 4, 64);
   run.sums_at = run.schedule_at + (args.sample_class ? round_up(pixels_.class_bytes(), 64) : 0);
   run.gathered_at = run.sums_at + (direct() ? 0 : parts_ * run.accumulators * part_sums() * 8);
   run.bytes = run.gathered_at + (gather_ ? args.b_planes * gathered_bytes() : 0);
