@@ -106,7 +106,8 @@ TEST_CASE("bad files are refused with their place, the value and the remedy") {
        "a.yaml:4:21: 'precision.policy' expects one of fp32, int8_minmax, "
        "unified_int8, ui8, found 'int8_minmx'; did you mean 'int8_minmax'?"},
       {"+precision: {weight_range: hold}",
-       "a.yaml:4:27: 'precision.weight_range' expects one of current, held, found 'hold'; did you mean 'held'?"},
+       "a.yaml:4:27: 'precision.weight_range' expects one of current, held, found 'hold'; did you mean "
+       "'held'?"},
       {"+precision: {bits: {weight: 25}}",
        "a.yaml:4:28: 'precision.bits.weight' expects a whole number in [2, 24], found '25'"},
       {"+precision: {policy: ui8, options: {perid: 3}}",

@@ -61,14 +61,15 @@ struct LastStep {
 /// What a tile sums up: everything; that and, in one row more, its columns; or all but the last step.
 enum class TileKind : std::uint8_t { plain, summed, finished };
 
-/// One more row of ones. B then streams through once, by rows far apart: memory is asked ahead.
-OCTAVO_ALWAYS_INLINE void sum_columns(Accumulators& acc, __m512i low, __m512i high, const std::int8_t* ahead,
-                                      std::int64_t half) {
+/// One more row of ones, for a step at b whose halves lie `half` apart. B then streams through once, by rows
+/// far apart: memory is asked ahead.
+OCTAVO_ALWAYS_INLINE void sum_columns(Accumulators& acc, __m512i low, __m512i high, const std::int8_t* b,
+                                      std::int64_t b_step, std::int64_t half) {
+  constexpr std::int64_t steps_ahead = 32;
   multiply(acc, _mm512_set1_epi8(1), low, high);
-  _mm_prefetch(ahead, _MM_HINT_T0);
-  _mm_prefetch(ahead + half, _MM_HINT_T0);
+  _mm_prefetch(b + steps_ahead * b_step, _MM_HINT_T0);
+  _mm_prefetch(b + steps_ahead * b_step + half, _MM_HINT_T0);
 }
-constexpr std::int64_t steps_ahead = 32;
 
 /// 32 columns: each broadcast of four bytes meets the two halves of a step.
 template <TileKind kind, std::size_t... row>
@@ -88,8 +89,7 @@ OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
     for (const std::uint8_t* const end = at + (args.steps - leaves) * 4; at != end; at += 4, b += b_step) {
       const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
-      if constexpr (kind == TileKind::summed)
-        sum_columns(acc[columns], low, high, b + steps_ahead * b_step, 64);
+      if constexpr (kind == TileKind::summed) sum_columns(acc[columns], low, high, b, b_step, 64);
     }
   }
 }
@@ -128,8 +128,7 @@ OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
       const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
-      if constexpr (kind == TileKind::summed)
-        sum_columns(acc[columns], low, high, b + steps_ahead * b_step, b_step);
+      if constexpr (kind == TileKind::summed) sum_columns(acc[columns], low, high, b, b_step, b_step);
     }
   }
 }
