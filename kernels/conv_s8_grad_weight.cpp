@@ -6,6 +6,7 @@
 #include <array>
 
 #include "conv_s8_outer.h"
+#include "grad_weight_taps.h"
 #include "grad_weight_tasks.h"
 #include "pixel_blocks.h"
 #include "sum_levels.h"
@@ -40,6 +41,7 @@ struct Run {
   SumLevels levels;
   std::int64_t accumulators, blocks;  // blocks with room for their corrections
   std::int64_t schedule_at, sums_at, gathered_at, bytes;
+  bool sums_inside;  // of a task (InsideSums), none in the scratch
   std::int64_t pairs() const { return args.a_planes * args.b_planes; }
   /// Which accumulator takes a block's product of the planes i and j, i + j = `planes`, and how far shifted.
   std::int64_t accumulator(const PixelBlock& block, std::int64_t planes) const {
@@ -49,6 +51,12 @@ struct Run {
     return static_cast<int>((block.shift + 8 * planes) % levels.width);
   }
   bool reaches(std::int64_t part, std::int64_t index) const;
+};
+
+/// What stands for 0 in X times the sums of a block's columns, from the first tile of a task that meets it.
+struct InsideSums {
+  std::int64_t block = -1;
+  std::int32_t correction[ConvIsa::widest];
 };
 
 class GradWeight final : public ConvS8 {
@@ -72,9 +80,10 @@ class GradWeight final : public ConvS8 {
   bool direct() const { return pixels_.plain_count() == 1; }
   const ConvPanel& panel(std::int64_t index) const { return panels_[static_cast<std::size_t>(index)]; }
   const RowTile& row_tile(std::int64_t index) const { return row_tiles_[static_cast<std::size_t>(index)]; }
+  /// Of the first tap; those of others, where they differ, follow.
   std::int32_t* correction(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block) const {
     return static_cast<std::int32_t*>(run.args.scratch) +
-           ((plane * shape_.groups + group) * run.blocks + block) * columns_;
+           ((plane * shape_.groups + group) * run.blocks + block) * corrections_ * columns_;
   }
   Accumulators sums(const Run& run, std::int64_t part, const Place& place) const {
     auto* first = reinterpret_cast<std::int64_t*>(static_cast<std::uint8_t*>(run.args.scratch) + run.sums_at);
@@ -82,6 +91,10 @@ class GradWeight final : public ConvS8 {
     return {first + part * run.accumulators * part_sums() + (place.group * columns_ + p.begin) * rows_ +
                 place.rows.begin * p.width,
             part_sums()};
+  }
+
+  std::int64_t first_result(const Place& place) const {
+    return (place.group * outputs_ + panel(place.panel).begin) * rows_ + place.rows.begin;
   }
 
   /// What stands for 0 in X times a sum of G, modulo 2^32.
@@ -95,13 +108,21 @@ class GradWeight final : public ConvS8 {
                       const PixelBlock& block) const;
   void sum_columns(const Run& run, std::int64_t plane, std::int64_t group, std::int64_t block,
                    std::int64_t panel) const;
+  std::int64_t shortest_tile(const GradWeightTask& task) const {
+    const auto shorter = [](const RowTile& a, const RowTile& b) { return a.rows < b.rows; };
+    const auto first = row_tiles_.begin();
+    return std::min_element(first + task.tile_begin, first + task.tile_end, shorter) - first;
+  }
+  void for_tiles(const GradWeightTask& task, FunctionRef<void(const Place&)> body) const;
   void run_task(const GradWeightTask& task, const Run& run) const;
+  void fetch_results(const Place& place, const Run& run) const;
   void run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end, bool first,
-                const Run& run) const;
+                const Run& run, InsideSums& inside) const;
   void run_terms(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end, bool first,
                  const Run& run) const;
   const std::int32_t* multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
-                               std::int64_t b_plane, const Run& run, std::int32_t* acc) const;
+                               std::int64_t b_plane, const Run& run, std::int32_t* acc,
+                               InsideSums& inside) const;
   void join(const Place& place, const Run& run) const;
   void finish(const Place& place, const Accumulators& sums, const std::int32_t* acc,
               const std::int32_t* correction, const Run& run) const;
@@ -111,6 +132,9 @@ class GradWeight final : public ConvS8 {
   ConvShape shape_;
   View a_, b_;
   std::int64_t inputs_, outputs_, columns_, rows_;  // per group; rows_ = taps * inputs_
+  bool masked_;                                     // has_masked_taps()
+  MaskedTaps taps_;                                 // of these
+  std::int64_t corrections_;                        // of a column: one, or one for each tap
   std::vector<ConvPanel> panels_;
   PixelBlocks pixels_;
   std::vector<RowTile> row_tiles_;
@@ -118,7 +142,7 @@ class GradWeight final : public ConvS8 {
   std::vector<GradWeightTask> tasks_;
   std::int64_t parts_ = 1;
   bool gather_ = false;  // many tiles read each panel of B: it is first made contiguous, to spare the TLB
-  bool sums_inside_ = false;  // few do, each with room for one row more: it takes the sums of the columns
+  bool sums_inside_ = false;  // few do: the first of a task takes the sums of the columns in one row more
 };
 
 GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a, const View& b)
@@ -128,6 +152,9 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
       b_(b),
       inputs_(shape.c / shape.groups),
       outputs_(shape.k / shape.groups),
+      masked_(has_masked_taps(shape)),
+      taps_(masked_ ? MaskedTaps(shape, a, b) : MaskedTaps()),
+      corrections_(masked_ ? shape.r * shape.s : 1),
       pixels_(shape.n, b.plane / 4, shape.ho * shape.wo) {
   panels_ = conv_panels(isa, outputs_);
   columns_ = panels_.back().begin + panels_.back().width;
@@ -138,18 +165,19 @@ GradWeight::GradWeight(const ConvIsa& isa, const ConvShape& shape, const View& a
       for (std::int64_t c = 0; c < inputs_; ++c) {
         const std::int64_t i = r * shape.dilation_h, j = s * shape.dilation_w;
         const std::int64_t phase = i % a.phase_h * a.phase_w + j % a.phase_w;
-        row_offsets_.push_back((c * phases + phase) * a.plane + i / a.phase_h * a.pitch + j / a.phase_w);
+        const std::int64_t tap = phase * a.plane + i / a.phase_h * a.pitch + j / a.phase_w;
+        row_offsets_.push_back(c * phases * a.plane + (masked_ ? taps_.x_offset(r * shape.s + s) : tap));
       }
   row_tiles_ = make_row_tiles(shape.r * shape.s, inputs_, isa.max_rows[panels_.front().width == 32]);
   tasks_ = make_tasks(shape.groups, count(panels_), count(row_tiles_), pixels_.plain_count(), parts_);
-  const auto has_room = [&](const RowTile& tile) {
-    const auto of_width = [&](const ConvPanel& p) {
-      return isa.tiles[p.width == 32]->summed[static_cast<std::size_t>(tile.rows)] != nullptr;
-    };
-    return std::all_of(panels_.begin(), panels_.end(), of_width);
+  const auto has_room = [&](const GradWeightTask& task) {
+    const auto rows = static_cast<std::size_t>(row_tile(shortest_tile(task)).rows);
+    return isa.tiles[panel(task.panel).width == 32]->summed[rows] != nullptr;
   };
-  sums_inside_ = count(row_tiles_) <= 4 && std::all_of(row_tiles_.begin(), row_tiles_.end(), has_room);
-  gather_ = count(row_tiles_) >= 8 && b.channel_pitch > panels_.front().width;
+  constexpr std::int64_t few_tiles = 16;
+  sums_inside_ =
+      !masked_ && count(row_tiles_) <= few_tiles && std::all_of(tasks_.begin(), tasks_.end(), has_room);
+  gather_ = !sums_inside_ && count(row_tiles_) >= 8 && b.channel_pitch > panels_.front().width;
   pixels_.set_parts(parts_, a.c * phases * a.plane, gather_ ? gathered_segment() : b.plane * b.channel_pitch);
 }
 
@@ -159,7 +187,9 @@ Run GradWeight::lay_out(const ConvArgs& args, int most_octave, bool odd) const {
   run.levels =
       SumLevels::of(shape_.n * shape_.ho * shape_.wo, run.blocks, args.a_planes, args.b_planes, most_octave);
   run.accumulators = run.levels.count * (odd ? 2 : 1);
-  const std::int64_t corrections = sums_inside_ ? 0 : args.b_planes * shape_.groups * run.blocks * columns_;
+  run.sums_inside = sums_inside_ && run.pairs() == 1 && !(direct() && args.sample_class);
+  const std::int64_t corrections =
+      run.sums_inside ? 0 : args.b_planes * shape_.groups * run.blocks * corrections_ * columns_;
   run.schedule_at = round_up(corrections * 4, 64);
   run.sums_at = run.schedule_at + (args.sample_class ? round_up(pixels_.class_bytes(), 64) : 0);
   run.gathered_at = run.sums_at + (direct() ? 0 : parts_ * run.accumulators * part_sums() * 8);
@@ -192,6 +222,7 @@ ConvTile GradWeight::block_tile(const Run& run, std::int64_t plane, std::int64_t
           .offsets = run.schedule.a_offsets + block.first,
           .b_offsets = run.schedule.b_offsets + block.first,
           .shifts = run.schedule.shifts ? run.schedule.shifts + block.first : nullptr,
+          .masks = nullptr,
           .segments = block.samples,
           .steps = block.quads,
           .scattered = true,
@@ -214,8 +245,11 @@ void GradWeight::sum_columns(const Run& run, std::int64_t plane, std::int64_t gr
                     .columns = p.width,
                     .copy = gather_ ? gathered(run, plane, group, panel) + b.quad * 4 * p.width : nullptr,
                     .copy_segment = gathered_segment(),
+                    .holes = masked_ ? &taps_.holes() : nullptr,
+                    .acc_pitch = columns_,
                     .acc = sums});
-  for (std::int64_t j = 0; j < p.width; ++j) sums[j] = times_zero(sums[j]);
+  for (std::int64_t tap = 0; tap < corrections_; ++tap, sums += columns_)
+    for (std::int64_t j = 0; j < p.width; ++j) sums[j] = times_zero(sums[j]);
 }
 
 void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
@@ -228,7 +262,7 @@ void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
   run.schedule = schedule;
   const std::int64_t panels = count(panels_), tiles = count(row_tiles_), groups = shape_.groups;
   const std::int64_t blocks = schedule.part_begin[parts_];
-  const std::int64_t sums = sums_inside_ ? 0 : args.b_planes * groups * blocks * panels;
+  const std::int64_t sums = run.sums_inside ? 0 : args.b_planes * groups * blocks * panels;
   parallel(sums, [&](std::int64_t item) {
     sum_columns(run, item / panels / blocks / groups, item / panels / blocks % groups, item / panels % blocks,
                 item % panels);
@@ -243,20 +277,27 @@ void GradWeight::run(const ConvArgs& args, const Parallel& parallel) const {
   });
 }
 
+/// The shortest tile first, which may have room for the sums of the columns.
+void GradWeight::for_tiles(const GradWeightTask& task, FunctionRef<void(const Place&)> body) const {
+  const std::int64_t shortest = shortest_tile(task);
+  body({task.group, task.panel, row_tile(shortest)});
+  for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
+    if (t != shortest) body({task.group, task.panel, row_tile(t)});
+}
+
 void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
   const std::int64_t begin = run.schedule.part_begin[task.part], end = run.schedule.part_begin[task.part + 1];
-  const auto place = [&](std::int64_t tile) { return Place{task.group, task.panel, row_tile(tile)}; };
-  if (direct()) {
-    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-      run_tile(place(t), task.part, begin, end, true, run);
-    return;
-  }
+  InsideSums inside;
+  if (direct())
+    return for_tiles(task,
+                     [&](const Place& place) { run_tile(place, task.part, begin, end, true, run, inside); });
   // An accumulator starts with the first block that reaches it; join() leaves out what no block reaches.
   bool begun[most_accumulators] = {};
   for (std::int64_t block = begin; block < end; ++block) {
     const std::int64_t index = run.accumulator(run.schedule.blocks[block], 0);
-    for (std::int64_t t = task.tile_begin; t < task.tile_end; ++t)
-      run_tile(place(t), task.part, block, block + 1, !begun[index], run);
+    for_tiles(task, [&](const Place& place) {
+      run_tile(place, task.part, block, block + 1, !begun[index], run, inside);
+    });
     if (run.pairs() > 1)
       std::fill_n(begun, run.accumulators, true);
     else
@@ -266,7 +307,8 @@ void GradWeight::run_task(const GradWeightTask& task, const Run& run) const {
 
 /// The int32 sums of one block and one pair of planes; answers their correction.
 const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block, std::int64_t a_plane,
-                                         std::int64_t b_plane, const Run& run, std::int32_t* acc) const {
+                                         std::int64_t b_plane, const Run& run, std::int32_t* acc,
+                                         InsideSums& inside) const {
   const PixelBlock& b = run.schedule.blocks[block];
   const std::int64_t plane_bytes = a_.phase_h * a_.phase_w * a_.plane;
   const auto* x = static_cast<const std::uint8_t*>(run.args.a) + a_plane * plane_stride(a_) +
@@ -278,25 +320,49 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   const ConvPanel& p = panel(place.panel);
   const ConvTiles& tiles = *isa_.tiles[p.width == 32];
   const auto rows = static_cast<std::size_t>(place.rows.rows);
-  if (sums_inside_) {
-    tiles.summed[rows](tile);
-    std::int32_t* const sums = acc + place.rows.rows * p.width;
-    for (std::int64_t j = 0; j < p.width; ++j) sums[j] = times_zero(sums[j]);
-    return sums;
+  if (run.sums_inside) {
+    const bool known = inside.block == block;
+    (known ? tiles.sums : tiles.summed)[rows](tile);
+    for (std::int64_t j = 0; !known && j < p.width; ++j)
+      inside.correction[j] = times_zero(acc[place.rows.rows * p.width + j]);
+    inside.block = block;
+    return inside.correction;
+  }
+  const std::int32_t* const sums = correction(run, b_plane, place.group, block) + p.begin;
+  if (masked_) {
+    const std::int64_t index = place.rows.begin / inputs_;
+    const MaskedTaps::Tap tap = taps_.tap(index);
+    tile.a += tap.first * 4;
+    tile.b += tap.first * tile.b_step;
+    tile.steps = tap.quads;
+    tile.masks = tap.masks;
+    (tap.masks ? tiles.masked : tiles.sums)[rows](tile);
+    return sums + index * columns_;
   }
   tiles.sums[rows](tile);
-  return correction(run, b_plane, place.group, block) + p.begin;
+  return sums;
+}
+
+/// Asks for the lines that a tile will write: each of its columns lies elsewhere.
+void GradWeight::fetch_results(const Place& place, const Run& run) const {
+  const std::int64_t columns = panel(place.panel).columns(outputs_);
+  const float* out = run.args.out.as<float>() + first_result(place);
+  for (std::int64_t j = 0; j < columns; ++j, out += rows_) {
+    __builtin_prefetch(out, 1);
+    __builtin_prefetch(out + place.rows.rows - 1, 1);
+  }
 }
 
 /// Blocks [begin, end) of one tile: to results when `direct`, else to the sums of the part, which they start
 /// when `first`.
 void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t begin, std::int64_t end,
-                          bool first, const Run& run) const {
+                          bool first, const Run& run, InsideSums& inside) const {
   const PixelBlock& block = run.schedule.blocks[begin];
   if (run.pairs() > 1 || end - begin > 1 || (direct() && (block.shift > 0 || block.odd)))
     return run_terms(place, part, begin, end, first, run);
   alignas(64) std::int32_t acc[ConvIsa::most_elements];
-  const std::int32_t* block_correction = multiply(place, begin, 0, 0, run, acc);
+  if (direct() && run.args.out) fetch_results(place, run);
+  const std::int32_t* block_correction = multiply(place, begin, 0, 0, run, acc, inside);
   if (direct()) return finish(place, {}, acc, block_correction, run);
   isa_.add_sums(sums(run, part, place).at(run.accumulator(block, 0)), acc, block_correction, place.rows.rows,
                 panel(place.panel).width, run.shift(block, 0), first);
@@ -310,12 +376,13 @@ void GradWeight::run_tile(const Place& place, std::int64_t part, std::int64_t be
   const Accumulators joined{local, ConvIsa::most_elements};
   const std::int64_t width = panel(place.panel).width, elements = place.rows.rows * width;
   bool seen[most_accumulators] = {};
+  InsideSums none;
   for (std::int64_t b = begin; b < end; ++b)
     for (std::int64_t j = 0; j < run.args.b_planes; ++j)
       for (std::int64_t i = 0; i < run.args.a_planes; ++i) {
         const PixelBlock& block = run.schedule.blocks[b];
         const std::int64_t index = run.accumulator(block, i + j);
-        const std::int32_t* block_correction = multiply(place, b, i, j, run, acc);
+        const std::int32_t* block_correction = multiply(place, b, i, j, run, acc, none);
         isa_.add_sums(joined.at(index), acc, block_correction, place.rows.rows, width,
                       run.shift(block, i + j), !seen[index]);
         seen[index] = true;
@@ -377,7 +444,7 @@ void GradWeight::finish(const Place& place, const Accumulators& sums, const std:
   if (args.a_scale_vector)
     for (std::int64_t i = 0; i < place.rows.rows; ++i)
       a_scale[i] = args.a_scale[place.group * inputs_ + (place.rows.begin + i) % inputs_];
-  const std::int64_t column = place.group * outputs_ + p.begin, first = column * rows_ + place.rows.begin;
+  const std::int64_t column = place.group * outputs_ + p.begin, first = first_result(place);
   std::int64_t* integers = args.integers ? args.integers + first : nullptr;
   isa_.finish_columns(
       {.sums = sums.first,

@@ -11,7 +11,8 @@ namespace octavo::kernels {
 
 /// acc[i][j] = sum over segments t and steps q of a[rows[i] + offsets[t] + 4 q + e] * b[t][q][j][e], e in
 /// [0, 4), modulo 2^32, a unsigned and b signed. Step q of segment t of b lies at b_offsets[t] + q * b_step
-/// bytes. With shifts the sum so far is taken times 2^shifts[t] before segment t.
+/// bytes. With shifts the sum so far is taken times 2^shifts[t] before segment t. ConvTiles::masked: of b,
+/// bits & masks[q], byte e of a mask for the four bytes of every column.
 struct ConvTile {
   const std::uint8_t* a;
   const std::int64_t* rows;
@@ -19,15 +20,27 @@ struct ConvTile {
   std::int64_t b_step;
   const std::int64_t *offsets, *b_offsets;
   const std::int32_t* shifts;  // or null
+  const std::uint32_t* masks;  // of the steps of every segment; or null
   std::int64_t segments, steps;
   bool scattered;     // the segments of a row lie far apart
   std::int32_t* acc;  // [rows][columns of the tile]
 };
 using ConvTileFunction = void (*)(const ConvTile&);
 
+/// Pixels of a sample that taps leave out, by quad and mask: those of tap i are [begin[i], begin[i + 1]).
+struct ConvHoles {
+  struct Hole {
+    std::int64_t quad;
+    std::uint32_t mask;
+  };
+  std::vector<Hole> list;
+  std::vector<std::int64_t> begin;
+};
+
 /// acc[j] = sum over segments t, steps and e of b[t][q][j][e] for `columns` (16 or 32) columns. Step q of
 /// segment t lies at index[t] * b_segment + q * b_step bytes; with copy it goes to index[t] * copy_segment +
-/// q * columns * 4. `shifts` as in a tile, modulo 2^32.
+/// q * columns * 4. `shifts` as in a tile, modulo 2^32. With holes there is such a sum for each tap,
+/// acc_pitch elements apart, without the tap's holes.
 struct ConvColumnSums {
   const std::int8_t* b;
   std::int64_t b_step, b_segment;
@@ -36,6 +49,8 @@ struct ConvColumnSums {
   std::int64_t segments, steps, columns;
   std::int8_t* copy;  // or null
   std::int64_t copy_segment;
+  const ConvHoles* holes;  // or null
+  std::int64_t acc_pitch;
   std::int32_t* acc;
 };
 
@@ -108,6 +123,7 @@ struct ConvTiles {
   std::array<ConvTileFunction, most_rows + 1> sums;
   /// The same and the sums of B's columns, acc[rows][j] = sum of b[t][q][j][e]; or null.
   std::array<ConvTileFunction, most_rows + 1> summed;
+  std::array<ConvTileFunction, most_rows + 1> masked;
   ConvFinishedTiles finished;
 };
 

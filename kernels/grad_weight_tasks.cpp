@@ -11,7 +11,7 @@ constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return 
 
 std::vector<RowTile> make_row_tiles(std::int64_t taps, std::int64_t inputs, std::int64_t most) {
   std::vector<RowTile> row_tiles;
-  if (inputs >= 2 * most) {
+  if (one_tap_tiles(inputs, most)) {
     const std::int64_t pieces = ceil_div(inputs, most);
     for (std::int64_t p = 0; p < pieces; ++p)
       for (std::int64_t tap = 0; tap < taps; ++tap) {

@@ -16,6 +16,9 @@ struct GradWeightTask {
   std::int64_t group, panel, tile_begin, tile_end, part;
 };
 
+/// Whether tiles of at most `most` rows have one tap each.
+constexpr bool one_tap_tiles(std::int64_t inputs, std::int64_t most) { return inputs >= 2 * most; }
+
 /// Tiles of at most `most` rows. Many channels: a tile is several channels at one tap, and the taps of these
 /// channels follow each other, so that their planes stay in the L1 cache. Few channels: tiles run on over
 /// taps.

@@ -1,7 +1,9 @@
 // The views of the tiled weight gradient: X and G at one pitch, so that a tap is one offset between pixels.
 #include <algorithm>
 
-#include "conv_s8_tiled.h"
+#include "grad_weight_taps.h"
+#include "grad_weight_tasks.h"
+#include "pixel_blocks.h"
 
 namespace octavo::kernels {
 namespace {
@@ -29,6 +31,11 @@ std::int64_t shared_pitch(const ConvShape& shape) {
   return pitch;
 }
 
+/// The pitch of rows without border, which hold all pixels of G and of X.
+std::int64_t dense_pitch(const ConvShape& shape) {
+  return std::max(shape.wo, (shape.w + shape.stride_w - 1) / shape.stride_w);
+}
+
 /// Pixels from the first to the last of G in one sample, a multiple of 4.
 std::int64_t sample_pixels(const ConvShape& shape, std::int64_t pitch) {
   return round_up((shape.ho - 1) * pitch + shape.wo, 4);
@@ -36,14 +43,31 @@ std::int64_t sample_pixels(const ConvShape& shape, std::int64_t pitch) {
 
 }  // namespace
 
+/// A step has four pixels, so that masks pay where rows are short; tables of them should not fill the L1
+/// cache.
+bool has_masked_taps(const ConvShape& shape) {
+  constexpr std::int64_t most_quads = 1024;
+  static_assert(most_quads <= PixelBlocks::block_quads);
+  const bool padded = shape.pad_h > 0 || shape.pad_w > 0;
+  const std::int64_t pitch = dense_pitch(shape);
+  return padded && one_tap_tiles(shape.c / shape.groups, ConvIsa::most_rows) && pitch >= 4 &&
+         sample_pixels(shape, pitch) <= 4 * most_quads;
+}
+
 View grad_weight_planes(const ConvShape& shape) {
   View view{.layout = Layout::planes, .n = shape.n, .h = shape.h, .w = shape.w, .c = shape.c};
-  view.top = shape.pad_h, view.left = shape.pad_w;
   view.phase_h = shape.stride_h, view.phase_w = shape.stride_w;
-  view.pitch = shared_pitch(shape);
-  const std::int64_t last = (shape.r - 1) * shape.dilation_h / shape.stride_h * view.pitch +
-                            (shape.s - 1) * shape.dilation_w / shape.stride_w;
-  view.plane = round_up(last + sample_pixels(shape, view.pitch), 16);
+  if (has_masked_taps(shape)) {
+    view.top = shape.stride_h;
+    view.pitch = dense_pitch(shape);
+    view.plane = round_up(((shape.h + shape.stride_h - 1) / shape.stride_h + 1) * view.pitch, 16);
+  } else {
+    view.top = shape.pad_h, view.left = shape.pad_w;
+    view.pitch = shared_pitch(shape);
+    const std::int64_t last = (shape.r - 1) * shape.dilation_h / shape.stride_h * view.pitch +
+                              (shape.s - 1) * shape.dilation_w / shape.stride_w;
+    view.plane = round_up(last + sample_pixels(shape, view.pitch), 16);
+  }
   if (view.plane % 1024 == 0) view.plane += 64;  // the channels of a tile would share few cache sets
   return view;
 }
@@ -52,7 +76,7 @@ View grad_weight_quads(const ConvShape& shape) {
   View view{.layout = Layout::quads, .n = shape.n, .h = shape.ho, .w = shape.wo, .c = shape.k};
   const std::int64_t outputs = shape.k / shape.groups;
   view.channel_pitch = shape.k - outputs + padded_columns(outputs);
-  view.pitch = shared_pitch(shape);
+  view.pitch = has_masked_taps(shape) ? dense_pitch(shape) : shared_pitch(shape);
   view.plane = sample_pixels(shape, view.pitch);
   return view;
 }

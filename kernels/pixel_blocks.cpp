@@ -11,9 +11,7 @@ namespace {
 
 constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
-/// Quads of pixels in one block; a block of B stays in the L2 cache. A third more may occur.
-constexpr std::int64_t block_quads = 2048;
-static_assert(block_quads * 4 * 2 <= longest_s8_sum);
+static_assert(PixelBlocks::block_quads * 4 * 2 <= longest_s8_sum);
 
 /// Parts of about equal work: part p begins at the first block with at least p / parts of the quads before
 /// it.

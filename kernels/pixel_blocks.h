@@ -35,6 +35,9 @@ void sort_by_class(const std::uint8_t* classes, std::int64_t samples, std::int64
 
 class PixelBlocks {
  public:
+  /// Quads of pixels in one block, so that a block of B stays in the L2 cache; a third more may occur.
+  static constexpr std::int64_t block_quads = 2048;
+
   /// `samples` of `quads` quads each, of which `pixels` pixels are not padding.
   PixelBlocks(std::int64_t samples, std::int64_t quads, std::int64_t pixels);
 

@@ -36,8 +36,8 @@ AVX2, AVX512 = "avx2/", "avx512vnni/"
 STRIPS = "run_strips<.*WholeStrip"  # 15 chains, 3 tails, 2 types; without steps and tail there is nothing to do
 SUMS = "(add_lanes|fill_lanes|run_fused_sums)<"  # 5 chains, 2 types, however they are inlined
 RULES = [
-    Rule(AVX512 + "conv_s8_tiles", "(?<!summed_)wide_tile<", 14, "vpdpbusd"),
-    Rule(AVX512 + "conv_s8_tiles", "(?<!summed_)narrow_tile<", 14, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "(?<!summed_)wide_tile<", 28, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles", "(?<!summed_)narrow_tile<", 28, "vpdpbusd"),
     Rule(AVX512 + "conv_s8_tiles", "summed_wide_tile<", 13, "vpdpbusd", more_rows=1),
     Rule(AVX512 + "conv_s8_tiles", "summed_narrow_tile<", 13, "vpdpbusd", more_rows=1),
     Rule(AVX512 + "conv_s8_tiles", "finished_tile<true", 2, "vpdpbusd"),
@@ -59,7 +59,7 @@ RULES = [
     Rule(AVX512 + "depthwise_s8", "GradientRun<.*fill", 1, "vpdpbusd", 4, results=True),
     Rule(AVX512 + "chain", STRIPS, 88),
     Rule(AVX512 + "chain", SUMS, 10),
-    Rule(AVX2 + "conv_s8", "half_tile<", 6, "vpmaddwd"),
+    Rule(AVX2 + "conv_s8", "half_tile<", 12, "vpmaddwd"),
     Rule(AVX2 + "depthwise_s8", "(plain_block<.*, 2>|any_block<)", 1, "vpmaddwd", 2),
     # GCC keeps the G of three pixels, which 16 registers do not hold.
     Rule(AVX2 + "depthwise_s8", "add_columns<", 1, "vpmaddwd", 2, stack_loads=8, stack_stores=8, results=True),

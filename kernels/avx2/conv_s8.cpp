@@ -2,6 +2,7 @@
 // rows x 16 columns.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -24,8 +25,11 @@ OCTAVO_INLINE void shift(Accumulators& acc, __m128i bits) {
   acc.high = _mm256_sll_epi32(acc.high, bits);
 }
 
-OCTAVO_INLINE __m256i widen_b(const std::int8_t* source) {
-  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+template <bool masked>
+OCTAVO_INLINE __m256i widen_b(const std::int8_t* source, const std::uint32_t* mask) {
+  __m128i step = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
+  if constexpr (masked) step = _mm_and_si128(step, _mm_set1_epi32(static_cast<int>(*mask)));
+  return _mm256_cvtepi8_epi16(step);
 }
 
 OCTAVO_INLINE void multiply(Accumulators& acc, const std::uint8_t* row, __m256i low, __m256i high) {
@@ -43,7 +47,7 @@ OCTAVO_INLINE void store(std::int32_t* target, const Accumulators& acc) {
 
 /// Eight columns from `column` on. noipa and fold expressions keep the accumulators in registers, as in the
 /// tiles of avx512vnni.
-template <std::size_t... row>
+template <bool masked, std::size_t... row>
 __attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column) {
   Accumulators acc[sizeof...(row)];
   (clear(acc[row]), ...);
@@ -53,24 +57,32 @@ __attribute__((noipa)) void half_tile(const ConvTile& args, std::int64_t column)
     if (args.shifts && args.shifts[t]) (shift(acc[row], _mm_cvtsi32_si128(args.shifts[t])), ...);
     const std::int8_t* b = args.b + column * 4 + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
-    for (const std::uint8_t* const end = at + length; at != end; at += 4, b += b_step) {
-      const __m256i low = widen_b(b), high = widen_b(b + 16);
+    const std::uint32_t* mask = args.masks;
+    for (const std::uint8_t* const end = at + length; at != end;
+         at += 4, b += b_step, mask += masked ? 1 : 0) {
+      const __m256i low = widen_b<masked>(b, mask), high = widen_b<masked>(b + 16, mask);
       (multiply(acc[row], at + rows[row], low, high), ...);
     }
   }
   (store(args.acc + row * 16 + column, acc[row]), ...);
 }
 
-template <std::size_t... row>
+template <bool masked, std::size_t... row>
 void tile(const ConvTile& args) {
-  half_tile<row...>(args, 0);
-  half_tile<row...>(args, 8);
+  half_tile<masked, row...>(args, 0);
+  half_tile<masked, row...>(args, 8);
 }
 
-constexpr ConvTiles tiles = {{nullptr, tile<0>, tile<0, 1>, tile<0, 1, 2>, tile<0, 1, 2, 3>,
-                              tile<0, 1, 2, 3, 4>, tile<0, 1, 2, 3, 4, 5>},
-                             {},
-                             {}};
+template <bool masked>
+constexpr std::array<ConvTileFunction, ConvTiles::most_rows + 1> tiles_by_rows = {
+    nullptr,
+    tile<masked, 0>,
+    tile<masked, 0, 1>,
+    tile<masked, 0, 1, 2>,
+    tile<masked, 0, 1, 2, 3>,
+    tile<masked, 0, 1, 2, 3, 4>,
+    tile<masked, 0, 1, 2, 3, 4, 5>};
+constexpr ConvTiles tiles = {tiles_by_rows<false>, {}, tiles_by_rows<true>, {}};
 
 /// Subtraction modulo 2^32.
 OCTAVO_INLINE std::int32_t corrected(std::int32_t acc, std::int32_t correction) {
@@ -141,24 +153,6 @@ void finish_columns(const ConvFinishColumns& args) {
     }
 }
 
-void column_sums(const ConvColumnSums& args) {
-  const std::int64_t columns = args.columns;
-  std::memset(args.acc, 0, static_cast<std::size_t>(columns) * sizeof(std::int32_t));
-  for (std::int64_t t = 0; t < args.segments; ++t) {
-    if (args.shifts && args.shifts[t])
-      for (std::int64_t j = 0; j < columns; ++j)
-        args.acc[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(args.acc[j]) << args.shifts[t]);
-    for (std::int64_t q = 0; q < args.steps; ++q) {
-      const std::int8_t* b = args.b + args.index[t] * args.b_segment + q * args.b_step;
-      if (args.copy)
-        std::memcpy(args.copy + args.index[t] * args.copy_segment + q * columns * 4, b,
-                    static_cast<std::size_t>(columns * 4));
-      for (std::int64_t j = 0; j < columns; ++j)
-        args.acc[j] += b[j * 4] + b[j * 4 + 1] + b[j * 4 + 2] + b[j * 4 + 3];
-    }
-  }
-}
-
 /// `count` bytes of at most 8, the rest 0. Loads may overlap: what a narrow store left is slow to load whole.
 OCTAVO_INLINE std::uint64_t first_8(const std::int8_t* from, std::int64_t count) {
   const auto byte = [from](std::int64_t i) {
@@ -216,6 +210,51 @@ OCTAVO_INLINE __m256i sums_of_four(__m256i v) {
 OCTAVO_INLINE void add_to_sums(std::int32_t* sums, __m256i more) {
   auto* target = reinterpret_cast<__m256i*>(sums);
   _mm256_storeu_si256(target, _mm256_add_epi32(_mm256_loadu_si256(target), more));
+}
+
+/// sums[j] += the bytes of column j that the mask leaves of a step.
+OCTAVO_INLINE void add_step(std::int32_t* sums, const std::int8_t* b, std::int64_t columns,
+                            std::uint32_t mask) {
+  const __m256i masks = _mm256_set1_epi32(static_cast<int>(mask));
+  for (std::int64_t j = 0; j < columns; j += 8)
+    add_to_sums(sums + j, sums_of_four(_mm256_and_si256(
+                              masks, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + j * 4)))));
+}
+
+OCTAVO_INLINE void shift_sums(std::int32_t* sums, std::int64_t columns, std::int32_t bits) {
+  for (std::int64_t j = 0; j < columns; ++j)
+    sums[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[j]) << bits);
+}
+
+/// Until the end the sums of the taps are those of their holes.
+void column_sums(const ConvColumnSums& args) {
+  const std::int64_t columns = args.columns;
+  const std::size_t taps = args.holes ? args.holes->begin.size() - 1 : 1;
+  const auto sums = [&](std::size_t tap) {
+    return args.acc + static_cast<std::int64_t>(tap) * args.acc_pitch;
+  };
+  std::int32_t all[ConvIsa::widest] = {};
+  for (std::size_t tap = 0; tap < taps; ++tap) std::fill_n(sums(tap), columns, 0);
+  for (std::int64_t t = 0; t < args.segments; ++t) {
+    const std::int32_t bits = args.shifts ? args.shifts[t] : 0;
+    const std::int8_t* const b = args.b + args.index[t] * args.b_segment;
+    shift_sums(all, columns, bits);
+    for (std::int64_t q = 0; q < args.steps; ++q) {
+      if (args.copy)
+        std::memcpy(args.copy + args.index[t] * args.copy_segment + q * columns * 4, b + q * args.b_step,
+                    static_cast<std::size_t>(columns * 4));
+      add_step(all, b + q * args.b_step, columns, ~0U);
+    }
+    for (std::size_t tap = 0; args.holes && tap < taps; ++tap) {
+      shift_sums(sums(tap), columns, bits);
+      for (std::int64_t i = args.holes->begin[tap]; i < args.holes->begin[tap + 1]; ++i) {
+        const ConvHoles::Hole& hole = args.holes->list[static_cast<std::size_t>(i)];
+        add_step(sums(tap), b + hole.quad * args.b_step, columns, hole.mask);
+      }
+    }
+  }
+  for (std::size_t tap = 0; tap < taps; ++tap)
+    for (std::int64_t j = 0; j < columns; ++j) sums(tap)[j] = corrected(all[j], sums(tap)[j]);
 }
 
 /// 8 columns of 32 inputs are a matrix of 8 by 8 groups of four bytes. All columns of these inputs follow

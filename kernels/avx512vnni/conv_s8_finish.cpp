@@ -93,29 +93,71 @@ void finish_column_integers(const ConvFinishColumns& args) {
     }
 }
 
-/// 16 sums from element `at` on, which lies in column j.
-OCTAVO_ALWAYS_INLINE __m512 sums_to_float(const ConvFinishColumns& args, std::int64_t at, std::int64_t j) {
-  if (!args.sums)
-    return _mm512_cvtepi32_ps(
-        _mm512_sub_epi32(_mm512_load_si512(args.acc + at), _mm512_loadu_si512(args.correction + j)));
+/// 16 joined sums from element `at` on.
+OCTAVO_ALWAYS_INLINE __m512 joined_to_float(const ConvFinishColumns& args, std::int64_t at) {
   const __m512 even = to_float(args.sums + at);
   if (!args.odd) return even;
   return _mm512_add_ps(even, _mm512_mul_ps(to_float(args.odd + at), _mm512_set1_ps(sqrt2)));
 }
 
-/// 16 columns of at most 16 rows.
-void finish_block(const ConvFinishColumns& args, std::int64_t i, std::int64_t j) {
-  const __mmask16 mask = first_lanes(args.rows - i);
+/// Columns of results, 16 rows from row i on.
+struct ColumnsOut {
+  const ConvFinishColumns& args;
+  std::int64_t i;
+  __mmask16 rows;
+  __m512 a_scale;
+  ColumnsOut(const ConvFinishColumns& finish, std::int64_t row)
+      : args(finish), i(row), rows(first_lanes(finish.rows - row)) {
+    a_scale =
+        args.a_scale_vector ? _mm512_maskz_loadu_ps(rows, args.a_scale + i) : _mm512_set1_ps(*args.a_scale);
+  }
+  OCTAVO_ALWAYS_INLINE void write(std::int64_t column, __m512 values) const {
+    const float b_scale = args.b_scale[args.b_scale_vector ? column : 0];
+    write_floats(args.out + column * args.out_pitch + i, rows, values,
+                 _mm512_mul_ps(a_scale, _mm512_set1_ps(b_scale)), nullptr, args.accumulate);
+  }
+};
+
+/// 16 columns of at most 16 rows, from joined sums.
+void finish_joined(const ConvFinishColumns& args, std::int64_t i, std::int64_t j) {
+  const ColumnsOut out(args, i);
   __m512 m[16];
   for (std::int64_t row = 0; row < 16; ++row)
-    m[row] = sums_to_float(args, (i + row < args.rows ? i + row : i) * args.pitch + j, j);
+    m[row] = joined_to_float(args, (i + row < args.rows ? i + row : i) * args.pitch + j);
   transpose(m);
-  const __m512 a_scale =
-      args.a_scale_vector ? _mm512_maskz_loadu_ps(mask, args.a_scale + i) : _mm512_set1_ps(*args.a_scale);
-  for (std::int64_t column = 0; column < 16 && j + column < args.columns; ++column) {
-    const float b_scale = args.b_scale[args.b_scale_vector ? j + column : 0];
-    write_floats(args.out + (j + column) * args.out_pitch + i, mask, m[column],
-                 _mm512_mul_ps(a_scale, _mm512_set1_ps(b_scale)), nullptr, args.accumulate);
+  for (std::int64_t column = 0; column < 16 && j + column < args.columns; ++column)
+    out.write(j + column, m[column]);
+}
+
+/// Four columns of rows r, r + 4, r + 8, r + 12.
+OCTAVO_ALWAYS_INLINE __m512i load_every_fourth(const std::int32_t* acc, const std::int64_t* rows) {
+  const auto quad = [&](int i) OCTAVO_INLINE_BODY {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(acc + rows[i]));
+  };
+  __m512i v = _mm512_castsi128_si512(quad(0));
+  v = _mm512_inserti32x4(v, quad(4), 1);
+  v = _mm512_inserti32x4(v, quad(8), 2);
+  return _mm512_inserti32x4(v, quad(12), 3);
+}
+
+/// At most 16 rows, four columns at a time: they are transposed as they are loaded, and few registers hold
+/// them.
+void finish_sums(const ConvFinishColumns& args, std::int64_t i) {
+  const ColumnsOut out(args, i);
+  std::int64_t rows[16];
+  for (std::int64_t row = 0; row < 16; ++row) rows[row] = (i + row < args.rows ? i + row : i) * args.pitch;
+  for (std::int64_t j = 0; j < args.columns; j += 4) {
+    const __m512i a = load_every_fourth(args.acc + j, rows), b = load_every_fourth(args.acc + j, rows + 1),
+                  c = load_every_fourth(args.acc + j, rows + 2),
+                  d = load_every_fourth(args.acc + j, rows + 3);
+    const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b),
+                  cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+    const __m512i columns[4] = {_mm512_unpacklo_epi64(ab_low, cd_low), _mm512_unpackhi_epi64(ab_low, cd_low),
+                                _mm512_unpacklo_epi64(ab_high, cd_high),
+                                _mm512_unpackhi_epi64(ab_high, cd_high)};
+    for (std::int64_t e = 0; e < 4 && j + e < args.columns; ++e)
+      out.write(j + e,
+                _mm512_cvtepi32_ps(_mm512_sub_epi32(columns[e], _mm512_set1_epi32(args.correction[j + e]))));
   }
 }
 
@@ -149,8 +191,13 @@ void add_sums_avx512vnni(std::int64_t* sums, const std::int32_t* acc, const std:
 
 void finish_columns_avx512vnni(const ConvFinishColumns& args) {
   if (args.integers) return finish_column_integers(args);
-  for (std::int64_t i = 0; i < args.rows; i += 16)
-    for (std::int64_t j = 0; j < args.columns; j += 16) finish_block(args, i, j);
+  for (std::int64_t i = 0; i < args.rows; i += 16) {
+    if (!args.sums) {
+      finish_sums(args, i);
+      continue;
+    }
+    for (std::int64_t j = 0; j < args.columns; j += 16) finish_joined(args, i, j);
+  }
 }
 
 }  // namespace octavo::kernels

@@ -7,17 +7,34 @@
 namespace octavo::kernels {
 namespace {
 
+/// 16 columns of what the taps leave out of a sample, after a shift.
+void add_holes(const ConvColumnSums& args, const std::int8_t* b, std::int32_t* acc, __m128i shift) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (std::size_t tap = 0; tap + 1 < args.holes->begin.size(); ++tap, acc += args.acc_pitch) {
+    __m512i sum = _mm512_sll_epi32(_mm512_loadu_si512(acc), shift);
+    for (std::int64_t i = args.holes->begin[tap]; i < args.holes->begin[tap + 1]; ++i) {
+      const ConvHoles::Hole& hole = args.holes->list[static_cast<std::size_t>(i)];
+      const __m512i mask = _mm512_set1_epi32(static_cast<int>(hole.mask));
+      sum = _mm512_dpbusd_epi32(sum, ones,
+                                _mm512_and_si512(mask, _mm512_loadu_si512(b + hole.quad * args.b_step)));
+    }
+    _mm512_storeu_si512(acc, sum);
+  }
+}
+
 /// 16 columns. Local copies of the arguments: the stores could change the originals.
-template <bool gather>
+template <bool gather, bool holes>
 void sum_16_columns(const ConvColumnSums& args, std::int64_t column) {
   const __m512i ones = _mm512_set1_epi8(1);
   const std::int64_t steps = args.steps, b_step = args.b_step, copy_step = args.columns * 4;
+  const std::size_t taps = holes ? args.holes->begin.size() - 1 : 1;
+  std::int32_t* const acc = args.acc + column;
   __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+  for (std::size_t tap = 0; tap < taps; ++tap)
+    _mm512_storeu_si512(acc + static_cast<std::int64_t>(tap) * args.acc_pitch, _mm512_setzero_si512());
   for (std::int64_t t = 0; t < args.segments; ++t) {
-    if (args.shifts && args.shifts[t]) {
-      const __m128i bits = _mm_cvtsi32_si128(args.shifts[t]);
-      even = _mm512_sll_epi32(even, bits), odd = _mm512_sll_epi32(odd, bits);
-    }
+    const __m128i shift = _mm_cvtsi32_si128(args.shifts ? args.shifts[t] : 0);
+    even = _mm512_sll_epi32(even, shift), odd = _mm512_sll_epi32(odd, shift);
     const std::int8_t* b = args.b + args.index[t] * args.b_segment + column * 4;
     std::int8_t* copy = gather ? args.copy + args.index[t] * args.copy_segment + column * 4 : nullptr;
     for (std::int64_t q = 0; q < steps; ++q, b += b_step) {
@@ -26,8 +43,19 @@ void sum_16_columns(const ConvColumnSums& args, std::int64_t column) {
       even = _mm512_dpbusd_epi32(even, ones, v);
       std::swap(even, odd);
     }
+    if constexpr (holes) add_holes(args, b - steps * b_step, acc, shift);
   }
-  _mm512_storeu_si512(args.acc + column, _mm512_add_epi32(even, odd));
+  const __m512i all = _mm512_add_epi32(even, odd);
+  for (std::size_t tap = 0; tap < taps; ++tap) {
+    std::int32_t* const sums = acc + static_cast<std::int64_t>(tap) * args.acc_pitch;
+    _mm512_storeu_si512(sums, _mm512_sub_epi32(all, _mm512_loadu_si512(sums)));
+  }
+}
+
+template <bool holes>
+void sum_columns(const ConvColumnSums& args) {
+  for (std::int64_t column = 0; column < args.columns; column += 16)
+    args.copy ? sum_16_columns<true, holes>(args, column) : sum_16_columns<false, holes>(args, column);
 }
 
 __mmask64 first_bytes(std::int64_t count) {
@@ -48,8 +76,7 @@ OCTAVO_ALWAYS_INLINE void store_packed(const ConvPack& args, std::int8_t* target
 }  // namespace
 
 void column_sums_avx512vnni(const ConvColumnSums& args) {
-  for (std::int64_t column = 0; column < args.columns; column += 16)
-    args.copy ? sum_16_columns<true>(args, column) : sum_16_columns<false>(args, column);
+  args.holes ? sum_columns<true>(args) : sum_columns<false>(args);
 }
 
 /// 16 columns of 64 inputs are a matrix of 16 by 16 groups of four bytes. All columns of these inputs follow

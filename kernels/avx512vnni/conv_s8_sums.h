@@ -58,8 +58,17 @@ struct LastStep {
   __m512i low, high;
 };
 
-/// What a tile sums up: everything; that and, in one row more, its columns; or all but the last step.
-enum class TileKind : std::uint8_t { plain, summed, finished };
+/// What a tile sums up: everything; that and, in one row more, its columns; all but the last step; or what
+/// masks leave of B.
+enum class TileKind : std::uint8_t { plain, summed, finished, masked };
+
+/// 16 columns of a step of B.
+template <TileKind kind>
+OCTAVO_ALWAYS_INLINE __m512i load_step(const std::int8_t* b, const std::uint32_t* mask) {
+  const __m512i step = _mm512_loadu_si512(b);
+  if constexpr (kind != TileKind::masked) return step;
+  return _mm512_and_si512(step, _mm512_set1_epi32(static_cast<int>(*mask)));
+}
 
 /// One more row of ones, for a step at b whose halves lie `half` apart. B then streams through once, by rows
 /// far apart: memory is asked ahead.
@@ -77,6 +86,7 @@ OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step;
   constexpr std::size_t columns = sizeof...(row);
+  constexpr std::int64_t masks = kind == TileKind::masked ? 1 : 0;
   for (std::int64_t t = 0; t < args.segments; ++t) {
     const bool leaves = kind == TileKind::finished && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
@@ -86,8 +96,10 @@ OCTAVO_ALWAYS_INLINE void sum_wide(const ConvTile& args, Accumulators* acc) {
     }
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
-    for (const std::uint8_t* const end = at + (args.steps - leaves) * 4; at != end; at += 4, b += b_step) {
-      const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
+    const std::uint32_t* mask = args.masks;
+    for (const std::uint8_t* const end = at + (args.steps - leaves) * 4; at != end;
+         at += 4, b += b_step, mask += masks) {
+      const __m512i low = load_step<kind>(b, mask), high = load_step<kind>(b + 64, mask);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
       if constexpr (kind == TileKind::summed) sum_columns(acc[columns], low, high, b, b_step, 64);
     }
@@ -107,6 +119,7 @@ OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
   const std::int64_t* const rows = args.rows;
   const std::int64_t b_step = args.b_step;
   constexpr std::size_t columns = sizeof...(row);
+  constexpr std::int64_t masks = kind == TileKind::masked ? 1 : 0;
   for (std::int64_t t = 0; t < args.segments; ++t) {
     const bool leaves = kind == TileKind::finished && t + 1 == args.segments;
     if (args.scattered && t + 1 < args.segments) (fetch(args.a + args.offsets[t + 1] + rows[row]), ...);
@@ -116,16 +129,17 @@ OCTAVO_ALWAYS_INLINE void sum_narrow(const ConvTile& args, Accumulators* acc) {
     }
     const std::int8_t* b = args.b + args.b_offsets[t];
     const std::uint8_t* at = args.a + args.offsets[t];
+    const std::uint32_t* mask = args.masks;
     if (args.steps % 2) {
-      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_setzero_si512();
+      const __m512i even = load_step<kind>(b, mask), odd = _mm512_setzero_si512();
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast4(at + rows[row]), low, high), ...);
       if constexpr (kind == TileKind::summed) multiply(acc[columns], _mm512_set1_epi8(1), low, high);
-      at += 4, b += b_step;
+      at += 4, b += b_step, mask += masks;
     }
     for (const std::uint8_t* const end = at + (args.steps / 2 - leaves) * 8; at != end;
-         at += 8, b += 2 * b_step) {
-      const __m512i even = _mm512_loadu_si512(b), odd = _mm512_loadu_si512(b + b_step);
+         at += 8, b += 2 * b_step, mask += 2 * masks) {
+      const __m512i even = load_step<kind>(b, mask), odd = load_step<kind>(b + b_step, mask + 1);
       const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
       (multiply(acc[row], broadcast8(at + rows[row]), low, high), ...);
       if constexpr (kind == TileKind::summed) sum_columns(acc[columns], low, high, b, b_step, b_step);

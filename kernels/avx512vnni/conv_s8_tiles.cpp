@@ -12,21 +12,21 @@ OCTAVO_ALWAYS_INLINE void store_wide(std::int32_t* target, const Accumulators& a
   _mm512_store_si512(target + 16, acc.high);
 }
 
-template <std::size_t... row>
+template <TileKind kind, std::size_t... row>
 [[gnu::noipa]] void wide_tile(const ConvTile& args) {
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_wide<TileKind::plain, row...>(args, acc);
+  sum_wide<kind, row...>(args, acc);
   (store_wide(args.acc + row * 32, acc[row]), ...);
 }
 
-template <std::size_t... row>
+template <TileKind kind, std::size_t... row>
 [[gnu::noipa]] void narrow_tile(const ConvTile& args) {
   const __m512i zero = _mm512_setzero_si512();
   Accumulators acc[sizeof...(row)];
   (start(acc[row], zero, zero), ...);
-  sum_narrow<TileKind::plain, row...>(args, acc);
+  sum_narrow<kind, row...>(args, acc);
   (_mm512_store_si512(args.acc + row * 16, join_lanes(acc[row])), ...);
 }
 
@@ -188,9 +188,9 @@ template <bool wide, std::size_t... row>
 
 // ---- Tables by rows.
 
-template <bool wide, std::size_t... row>
+template <TileKind kind, bool wide, std::size_t... row>
 constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
-  return wide ? wide_tile<row...> : narrow_tile<row...>;
+  return wide ? wide_tile<kind, row...> : narrow_tile<kind, row...>;
 }
 
 template <bool wide, std::size_t... row>
@@ -210,7 +210,10 @@ constexpr ConvFinishedTile finished_of(std::index_sequence<row...>) {
 
 template <bool wide, std::size_t... rows>
 constexpr ConvTiles tiles_of(std::index_sequence<rows...>) {
-  ConvTiles tiles{{nullptr, tile_of<wide>(std::make_index_sequence<rows + 1>())...}, {}, {}};
+  ConvTiles tiles{{nullptr, tile_of<TileKind::plain, wide>(std::make_index_sequence<rows + 1>())...},
+                  {},
+                  {nullptr, tile_of<TileKind::masked, wide>(std::make_index_sequence<rows + 1>())...},
+                  {}};
   add_summed<wide>(tiles, std::make_index_sequence<ConvIsa::most_rows - 1>());
   // Tiles of large images have one of these two numbers of rows.
   constexpr std::size_t most = ConvIsa::most_rows;

@@ -49,8 +49,8 @@ inline ConvShape linear(std::int64_t rows, std::int64_t c, std::int64_t k) {
   return conv(1, 1, rows, c, k, 1, 1);
 }
 
-inline ConvShape uneven() {  // every pair of sizes differs
-  ConvShape shape = conv(2, 11, 8, 12, 20, 3, 5);
+inline ConvShape uneven(std::int64_t c = 12) {  // every pair of sizes differs
+  ConvShape shape = conv(2, 11, 8, c, 20, 3, 5);
   shape.stride_h = 2, shape.stride_w = 3, shape.pad_h = 1, shape.pad_w = 2, shape.dilation_h = 2;
   shape.ho = (11 + 2 - 4 - 1) / 2 + 1;
   shape.wo = (8 + 4 - 4 - 1) / 3 + 1;
@@ -58,38 +58,23 @@ inline ConvShape uneven() {  // every pair of sizes differs
 }
 
 inline std::vector<ConvShape> shapes() {
-  return {conv(1, 5, 7, 4, 16, 3, 3, 1, 1),
-          conv(5, 8, 8, 16, 16, 3, 3, 1, 1),
-          conv(2, 9, 9, 32, 32, 3, 3, 1, 1),
-          conv(1, 6, 6, 64, 48, 3, 3, 1, 1),
-          conv(2, 9, 8, 16, 32, 3, 3, 2, 1),
-          conv(5, 7, 7, 12, 40, 3, 3, 2, 1),
-          conv(2, 14, 14, 3, 16, 7, 7, 2, 3),
-          conv(1, 9, 9, 3, 24, 7, 7, 1, 3),
-          conv(2, 6, 6, 32, 64, 1, 1),
-          conv(2, 7, 5, 24, 10, 1, 1, 2),
-          conv(1, 8, 8, 5, 7, 5, 5, 1, 2),
-          conv(5, 9, 7, 6, 33, 5, 5, 2, 2),
-          conv(1, 11, 11, 8, 16, 3, 3, 1, 2, 2),
-          conv(2, 10, 11, 20, 17, 3, 3, 2, 2, 2),
-          conv(2, 8, 8, 16, 32, 3, 3, 1, 1, 1, 2),
-          conv(1, 9, 9, 24, 40, 3, 3, 2, 1, 1, 2),
-          conv(1, 6, 6, 6, 10, 3, 3, 1, 1, 1, 2),
-          conv(1, 7, 7, 32, 64, 3, 3, 1, 1, 1, 4),
-          conv(2, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16),
-          conv(2, 9, 8, 24, 24, 3, 3, 2, 1, 1, 24),
-          conv(1, 8, 8, 37, 37, 5, 5, 1, 2, 1, 37),
-          conv(1, 9, 7, 40, 40, 3, 3, 1, 2, 2, 40),
-          conv(1, 1, 1, 8, 16, 3, 3, 1, 1),
-          conv(1, 2, 1, 4, 4, 3, 3, 2, 1),
-          conv(5, 1, 1, 1, 1, 1, 1),
-          conv(1, 4, 4, 2, 130, 3, 3, 1, 0),
-          conv(3, 4, 4, 130, 6, 2, 2, 2, 0),
-          conv(1, 12, 12, 4, 8, 3, 3, 4, 0),
-          linear(1, 40, 10),
-          linear(20, 65, 100),
-          linear(37, 128, 64),
-          uneven()};
+  return {
+      conv(1, 5, 7, 4, 16, 3, 3, 1, 1), conv(5, 8, 8, 16, 16, 3, 3, 1, 1), conv(2, 9, 9, 32, 32, 3, 3, 1, 1),
+      conv(1, 6, 6, 64, 48, 3, 3, 1, 1), conv(2, 9, 8, 16, 32, 3, 3, 2, 1), conv(5, 7, 7, 12, 40, 3, 3, 2, 1),
+      conv(2, 14, 14, 3, 16, 7, 7, 2, 3), conv(1, 9, 9, 3, 24, 7, 7, 1, 3), conv(2, 6, 6, 32, 64, 1, 1),
+      conv(2, 7, 5, 24, 10, 1, 1, 2), conv(1, 8, 8, 5, 7, 5, 5, 1, 2), conv(5, 9, 7, 6, 33, 5, 5, 2, 2),
+      conv(1, 11, 11, 8, 16, 3, 3, 1, 2, 2), conv(2, 10, 11, 20, 17, 3, 3, 2, 2, 2),
+      conv(2, 8, 8, 16, 32, 3, 3, 1, 1, 1, 2), conv(1, 9, 9, 24, 40, 3, 3, 2, 1, 1, 2),
+      conv(1, 6, 6, 6, 10, 3, 3, 1, 1, 1, 2), conv(1, 7, 7, 32, 64, 3, 3, 1, 1, 1, 4),
+      conv(2, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16), conv(2, 9, 8, 24, 24, 3, 3, 2, 1, 1, 24),
+      conv(1, 8, 8, 37, 37, 5, 5, 1, 2, 1, 37), conv(1, 9, 7, 40, 40, 3, 3, 1, 2, 2, 40),
+      conv(1, 1, 1, 8, 16, 3, 3, 1, 1), conv(1, 2, 1, 4, 4, 3, 3, 2, 1), conv(5, 1, 1, 1, 1, 1, 1),
+      conv(1, 4, 4, 2, 130, 3, 3, 1, 0), conv(3, 4, 4, 130, 6, 2, 2, 2, 0), conv(1, 12, 12, 4, 8, 3, 3, 4, 0),
+      // Weight gradients whose rows have no border (grad_weight_taps.h) need 28 channels.
+      conv(5, 7, 7, 28, 20, 3, 3, 1, 1), conv(3, 14, 14, 30, 18, 3, 3, 2, 1),
+      conv(2, 7, 9, 32, 40, 5, 5, 2, 2), conv(2, 11, 6, 29, 17, 3, 3, 1, 2, 2),
+      conv(2, 5, 5, 28, 8, 5, 5, 1, 4), conv(1, 4, 6, 64, 66, 3, 3, 1, 1, 1, 2), uneven(31),
+      linear(1, 40, 10), linear(20, 65, 100), linear(37, 128, 64), uneven()};
 }
 
 inline std::string describe(const ConvShape& s) {
