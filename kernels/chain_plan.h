@@ -22,7 +22,7 @@ constexpr std::uint32_t infinity_bits = 0x7F800000u;
 /// Counts of one chunk, merged in chunk order.
 struct ChunkCounts {
   std::uint32_t max_bits;
-  std::int64_t saturated, sum_abs;
+  std::int64_t saturated;
   Int128 sum_square;
 };
 

@@ -59,8 +59,9 @@ void quantize_run(typename Simd::Quantizer& quantizer, const float* v, const flo
 /// Integers of one plane; clears what vectors read behind them.
 void count_integers(const ChainPlan& plan, ChunkCounts& counts, std::int8_t* out, std::int64_t count) {
   std::memset(out + count, 0, chain_slack);
-  plan.quantize->is_unsigned ? Simd::template sum_integers<true>(out, count, counts)
-                             : Simd::template sum_integers<false>(out, count, counts);
+  if (!plan.quantize->squares) return;
+  plan.quantize->is_unsigned ? Simd::template sum_squares<true>(out, count, counts)
+                             : Simd::template sum_squares<false>(out, count, counts);
 }
 
 std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
@@ -87,11 +88,11 @@ template <bool stochastic, bool wide>
       quantize_run<stochastic, false, wide>(quantizer, v + i, nullptr, work.random + i, size, work.ahead,
                                             digits.at(i));
     counted += size;
-    if (wide && counted + plan.period > most) quantizer.flush_sums(counts), counted = 0;
+    if (wide && counted + plan.period > most) quantizer.flush_squares(counts), counted = 0;
   }
   quantizer.finish(counts);
   if (wide) {
-    quantizer.flush_sums(counts);
+    quantizer.flush_squares(counts);
   } else {
     count_integers(plan, counts, out, tile.count);
   }

@@ -273,8 +273,7 @@ struct QuantizeStats {
   std::uint32_t max_bits =
       0;  // largest bit pattern of |v|: the maximum, and the Inf/NaN detector (>= 0x7f800000)
   std::int64_t saturated = 0;  // elements with |v * inverse_scale| > qmax + 0.5
-  std::int64_t sum_abs = 0;    // of the integers
-  Int128 sum_square = 0;
+  Int128 sum_square = 0;       // of the integers, where Quantize::squares
   void merge(const QuantizeStats& other);
 };
 
@@ -290,6 +289,7 @@ struct Quantize {
   Grid grid = Grid::every;
   float qmax = 127;  // an integer, at most largest_integer(planes), or 255
   Rounding rounding = Rounding::nearest;
+  bool squares = true;  // QuantizeStats::sum_square is counted, else 0
   RandomKey key;
   std::uint64_t first_index = 0;  // logical index of element 0 in the global batch
   std::span<const View> views;

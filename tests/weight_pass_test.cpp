@@ -48,8 +48,7 @@ struct Products {
 };
 
 bool operator==(const QuantizeStats& a, const QuantizeStats& b) {
-  return a.max_bits == b.max_bits && a.saturated == b.saturated && a.sum_abs == b.sum_abs &&
-         a.sum_square == b.sum_square;
+  return a.max_bits == b.max_bits && a.saturated == b.saturated && a.sum_square == b.sum_square;
 }
 
 /// One way to quantize and pack.

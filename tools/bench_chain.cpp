@@ -151,8 +151,11 @@ class Bench {
   double measure(const std::vector<Step>& steps, const std::vector<View>& views, Rounding rounding,
                  std::int64_t bytes_per_element) {
     const float inverse = 30.0f;
-    Quantize quantize{
-        .inverse_scale = &inverse, .rounding = rounding, .key = random_key(1, 2, 3), .views = views};
+    Quantize quantize{.inverse_scale = &inverse,
+                      .rounding = rounding,
+                      .squares = false,
+                      .key = random_key(1, 2, 3),
+                      .views = views};
     std::vector<Bytes> targets;
     for (const View& view : quantize.views) targets.emplace_back(view.bytes());
     std::vector<void*> places;

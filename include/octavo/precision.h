@@ -96,7 +96,8 @@ struct ChannelSummary {
 struct StatisticsRequest {
   bool histogram = false;
   bool channels = false;
-  bool reach = false;  ///< slots with channel_factors: how far each channel reaches
+  bool reach = false;        ///< slots with channel_factors: how far each channel reaches
+  bool mean_square = false;  ///< SlotObservation::mean_square
 };
 
 /// A slot before a step.
@@ -118,8 +119,9 @@ struct SlotObservation {
   float max_abs;  ///< of the values before clipping
   float clip;     ///< |v| was limited to this; the largest where scales differ
   double saturated_share;
-  double
-      mean_square;  ///< of the integers: 1 / (12 mean_square) of the energy is what rounding to nearest adds
+  /// Of the integers, in steps that the policy asked for: 1 / (12 mean_square) of the energy is what rounding
+  /// to nearest adds.
+  double mean_square;
   const MagnitudeHistogram* histogram;       ///< only in steps that the policy asked for
   std::vector<double>& memory;               ///< the policy's own numbers for this slot; kept in checkpoints
   std::span<const float> channel_max = {};   ///< gradient slots of channel granularity: maxima of this step

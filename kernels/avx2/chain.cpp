@@ -54,6 +54,7 @@ struct Simd {
         : unsigned_(q.is_unsigned),
           odd_(q.grid == Grid::odd),
           flagged_(q.grid == Grid::flagged),
+          squared_(q.squares),
           inverse_(_mm256_set1_ps(inverse)),
           lowest_(_mm256_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
           limit_(_mm256_set1_ps(q.qmax)),
@@ -73,7 +74,7 @@ struct Simd {
                 round<stochastic, false>(v[i + 1], load(inverse + 8 * i + 8), random[i + 1]));
     }
 
-    /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
+    /// Digits to `planes` places; counts q^2 too, of at most 2^20 elements between two flushes.
     template <bool stochastic>
     void wide_block(const float* v, const float* inverse, const std::uint16_t* random, int planes,
                     std::int64_t pitch, std::int8_t* out) {
@@ -83,7 +84,7 @@ struct Simd {
       for (int half = 0; half < 2; ++half) {
         const __m256i q = round_from<stochastic, true>(
             v + 8 * half, inverse != nullptr ? inverse + 8 * half : nullptr, random + 8 * half);
-        count_sums(_mm256_abs_epi32(q));
+        count_squares(_mm256_abs_epi32(q));
         bytes[half] = _mm256_add_epi32(q, ones);
       }
       for (int plane = 0; plane < planes; ++plane) {
@@ -102,16 +103,13 @@ struct Simd {
     /// Zeros that filled up a block: odd integers make +-1 of them.
     void leave_out(std::int64_t zeros) { left_out_ += odd_ ? zeros : 0; }
 
-    void flush_sums(ChunkCounts& counts) {
-      counts.sum_abs -= left_out_, counts.sum_square -= left_out_, left_out_ = 0;
-      alignas(32) std::uint64_t absolute[4], square[4];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(absolute), absolute_);
+    void flush_squares(ChunkCounts& counts) {
+      alignas(32) std::uint64_t square[4];
       _mm256_store_si256(reinterpret_cast<__m256i*>(square), squares_);
-      for (int i = 0; i < 4; ++i) {
-        counts.sum_abs += static_cast<std::int64_t>(absolute[i]);
-        counts.sum_square += square[i];
-      }
-      absolute_ = squares_ = _mm256_setzero_si256();
+      Int128 sum = -left_out_;
+      for (std::uint64_t lane : square) sum += lane;
+      if (squared_) counts.sum_square += sum;
+      left_out_ = 0, squares_ = _mm256_setzero_si256();
     }
 
     /// Always inline: a call would take the address of the counters, which then live in memory.
@@ -126,10 +124,9 @@ struct Simd {
     }
 
    private:
-    void count_sums(__m256i a) {
+    void count_squares(__m256i a) {
       const __m256i low = _mm256_and_si256(a, _mm256_set1_epi64x(0xFFFFFFFF)),
                     high = _mm256_srli_epi64(a, 32);
-      absolute_ = _mm256_add_epi64(absolute_, _mm256_add_epi64(low, high));
       squares_ = _mm256_add_epi64(squares_,
                                   _mm256_add_epi64(_mm256_mul_epu32(low, low), _mm256_mul_epu32(high, high)));
     }
@@ -177,25 +174,24 @@ struct Simd {
                               : q;
     }
 
-    bool unsigned_, odd_, flagged_;
+    bool unsigned_, odd_, flagged_, squared_;
     std::int64_t left_out_ = 0;
     __m256 inverse_, lowest_, limit_, saturation_;
     __m256i max_ = _mm256_setzero_si256(), saturated_ = _mm256_setzero_si256();
-    __m256i absolute_ = _mm256_setzero_si256(), squares_ = _mm256_setzero_si256();
+    __m256i squares_ = _mm256_setzero_si256();
   };
 
   /// Zeros follow the integers up to a multiple of 64.
   template <bool is_unsigned>
-  static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
+  static void sum_squares(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
     constexpr std::int64_t exact = 1 << 18;  // elements whose squares cannot overflow a lane
     const __m256i zero = _mm256_setzero_si256();
     for (std::int64_t first = 0; first < count; first += exact) {
-      __m256i absolute = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
+      __m256i squares = _mm256_setzero_si256();
       const std::int64_t end = first + exact < count ? first + exact : count;
       for (std::int64_t i = first; i < end; i += 32) {
         const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i));
         const __m256i a = is_unsigned ? v : _mm256_abs_epi8(v);
-        absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(a, zero));
         if constexpr (is_unsigned) {
           const __m256i low = _mm256_unpacklo_epi8(a, zero), high = _mm256_unpackhi_epi8(a, zero);
           const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high));
@@ -206,11 +202,8 @@ struct Simd {
               _mm256_add_epi32(squares, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), _mm256_set1_epi16(1)));
         }
       }
-      alignas(32) std::int64_t sums[4];
       alignas(32) std::uint32_t square[8];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(sums), absolute);
       _mm256_store_si256(reinterpret_cast<__m256i*>(square), squares);
-      for (std::int64_t sum : sums) counts.sum_abs += sum;
       for (std::uint32_t sum : square) counts.sum_square += sum;
     }
   }

@@ -45,6 +45,7 @@ struct Simd {
     Quantizer(const Quantize& q, float inverse)
         : odd_(q.grid == Grid::odd),
           flagged_(q.grid == Grid::flagged),
+          squared_(q.squares),
           inverse_(_mm512_set1_ps(inverse)),
           lowest_(_mm512_set1_ps(q.is_unsigned ? 0.0f : -q.qmax)),
           limit_(_mm512_set1_ps(q.qmax)),
@@ -62,13 +63,12 @@ struct Simd {
         store16(out + 16 * i, round<stochastic, false>(v[i], load(inverse + 16 * i), random[i]));
     }
 
-    /// Digits to `planes` places; counts |q| and q^2 too, of at most 2^20 elements between two flushes.
+    /// Digits to `planes` places; counts q^2 too, of at most 2^20 elements between two flushes.
     template <bool stochastic>
     void wide_block(const float* v, const float* inverse, const std::uint16_t* random, int planes,
                     std::int64_t pitch, std::int8_t* out) {
       const __m512i q = round_from<stochastic, true>(v, inverse, random), a = _mm512_abs_epi32(q);
       const __m512i low = _mm512_and_si512(a, _mm512_set1_epi64(0xFFFFFFFF)), high = _mm512_srli_epi64(a, 32);
-      absolute_ = _mm512_add_epi64(absolute_, _mm512_add_epi64(low, high));
       squares_ = _mm512_add_epi64(squares_,
                                   _mm512_add_epi64(_mm512_mul_epu32(low, low), _mm512_mul_epu32(high, high)));
       // The bytes of q + 128 (1 + 256 + 65536) are its digits, each + 128.
@@ -84,20 +84,20 @@ struct Simd {
     /// Zeros that filled up a block: odd integers make +-1 of them.
     void leave_out(std::int64_t zeros) { left_out_ += odd_ ? zeros : 0; }
 
-    void flush_sums(ChunkCounts& counts) {
-      counts.sum_abs -= left_out_, counts.sum_square -= left_out_, left_out_ = 0;
+    void flush_squares(ChunkCounts& counts) {
+      Int128 sum = -left_out_;
       alignas(64) std::uint64_t square[8];
       _mm512_store_si512(square, squares_);
-      for (std::uint64_t lane : square) counts.sum_square += lane;
-      counts.sum_abs += _mm512_reduce_add_epi64(absolute_);
-      absolute_ = squares_ = _mm512_setzero_si512();
+      for (std::uint64_t lane : square) sum += lane;
+      if (squared_) counts.sum_square += sum;
+      left_out_ = 0, squares_ = _mm512_setzero_si512();
     }
 
     /// Always inline: a call would take the address of the counters, which then live in memory.
     [[gnu::always_inline]] inline void finish(ChunkCounts& counts) const {
       const std::uint32_t largest = _mm512_reduce_max_epu32(max_);
       counts.max_bits = largest > counts.max_bits ? largest : counts.max_bits;
-      counts.saturated += _mm512_reduce_add_epi32(saturated_);
+      counts.saturated += saturated_;
     }
 
    private:
@@ -119,7 +119,7 @@ struct Simd {
       max_ = largest_magnitude(max_, x);
       __m512 t = _mm512_mul_ps(x, inverse);
       const __mmask16 saturated = _mm512_cmp_ps_mask(_mm512_abs_ps(t), saturation_, _CMP_GT_OQ);
-      saturated_ = _mm512_mask_add_epi32(saturated_, saturated, saturated_, _mm512_set1_epi32(1));
+      saturated_ += __builtin_popcount(saturated);
       if constexpr (wide) {
         // A NaN is not ordered with itself and becomes zero here.
         t = _mm512_maskz_max_ps(_mm512_cmp_ps_mask(t, t, _CMP_ORD_Q), t, lowest_);
@@ -145,24 +145,24 @@ struct Simd {
       return wide ? _mm512_mask_slli_epi32(q, coarse, q, 7) : q;
     }
 
-    bool odd_, flagged_;
+    bool odd_, flagged_, squared_;
     std::int64_t left_out_ = 0;
     __m512 inverse_, lowest_, limit_, saturation_;
-    __m512i max_ = _mm512_setzero_si512(), saturated_ = _mm512_setzero_si512();
-    __m512i absolute_ = _mm512_setzero_si512(), squares_ = _mm512_setzero_si512();
+    std::int64_t saturated_ = 0;
+    __m512i max_ = _mm512_setzero_si512();
+    __m512i squares_ = _mm512_setzero_si512();
   };
 
   /// Zeros follow the integers up to a multiple of 64.
   template <bool is_unsigned>
-  static void sum_integers(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
+  static void sum_squares(const std::int8_t* q, std::int64_t count, ChunkCounts& counts) {
     constexpr std::int64_t exact = 1 << 18;  // elements whose squares cannot overflow a lane
     const __m512i zero = _mm512_setzero_si512();
     for (std::int64_t first = 0; first < count; first += exact) {
-      __m512i absolute = _mm512_setzero_si512(), squares = _mm512_setzero_si512();
+      __m512i squares = _mm512_setzero_si512();
       const std::int64_t end = first + exact < count ? first + exact : count;
       for (std::int64_t i = first; i < end; i += 64) {
         const __m512i v = _mm512_loadu_si512(q + i), a = is_unsigned ? v : _mm512_abs_epi8(v);
-        absolute = _mm512_add_epi64(absolute, _mm512_sad_epu8(a, zero));
         if constexpr (is_unsigned) {
           const __m512i low = _mm512_unpacklo_epi8(a, zero), high = _mm512_unpackhi_epi8(a, zero);
           squares = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(squares, low, low), high, high);
@@ -170,7 +170,6 @@ struct Simd {
           squares = _mm512_dpbusd_epi32(squares, a, a);
         }
       }
-      counts.sum_abs += _mm512_reduce_add_epi64(absolute);
       counts.sum_square += _mm512_reduce_add_epi64(
           _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(squares)),
                            _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(squares, 1))));

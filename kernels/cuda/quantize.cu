@@ -12,7 +12,6 @@ namespace octavo::kernels::cuda {
 QuantizeStats QuantizeCounts::stats() const {
   return {.max_bits = max_bits,
           .saturated = static_cast<std::int64_t>(saturated),
-          .sum_abs = static_cast<std::int64_t>(sum_abs),
           .sum_square = Int128{square_low} + (Int128{square_high} << 32)};
 }
 

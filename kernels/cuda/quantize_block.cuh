@@ -17,14 +17,13 @@ __device__ inline SegmentCounts from_lane(const SegmentCounts& counts, int dista
   SegmentCounts other;
   other.max_bits = __shfl_down_sync(~0u, counts.max_bits, distance);
   other.saturated = __shfl_down_sync(~0u, counts.saturated, distance);
-  other.sum_abs = __shfl_down_sync(~0u, static_cast<unsigned long long>(counts.sum_abs), distance);
   other.sum_square = __shfl_down_sync(~0u, static_cast<unsigned long long>(counts.sum_square), distance);
   return other;
 }
 
 struct WarpCounts {
   unsigned max_bits, saturated;
-  unsigned long long sum_abs, sum_square;
+  unsigned long long sum_square;
 };
 
 /// One addition a block; all its threads take part.
@@ -35,7 +34,7 @@ __device__ inline void add_counts(QuantizeCounts* to, SegmentCounts counts) {
   if (to == nullptr) return;
   for (int distance = 16; distance > 0; distance /= 2) counts.merge(from_lane(counts, distance));
   if (threadIdx.x % 32 == 0)
-    of_warp[threadIdx.x / 32] = {counts.max_bits, counts.saturated, counts.sum_abs, counts.sum_square};
+    of_warp[threadIdx.x / 32] = {counts.max_bits, counts.saturated, counts.sum_square};
   __syncthreads();
   if (threadIdx.x != 0) return;
   WarpCounts all = of_warp[0];
@@ -43,12 +42,11 @@ __device__ inline void add_counts(QuantizeCounts* to, SegmentCounts counts) {
   for (int warp = 1; warp < warps; ++warp) {
     const WarpCounts& more = of_warp[warp];
     all.max_bits = max(all.max_bits, more.max_bits);
-    all.saturated += more.saturated, all.sum_abs += more.sum_abs;
+    all.saturated += more.saturated;
     low += more.sum_square & 0xFFFFFFFFu, high += more.sum_square >> 32;
   }
   atomicMax(&to->max_bits, all.max_bits);
   if (all.saturated != 0) atomicAdd(&to->saturated, all.saturated);
-  atomicAdd(&to->sum_abs, all.sum_abs);
   atomicAdd(&to->square_low, low);
   if (high != 0) atomicAdd(&to->square_high, high);
 }

@@ -10,7 +10,7 @@ namespace octavo::kernels::cuda {
 /// value does not depend on order. Squares are split into 32-bit halves: any number of elements fits.
 struct QuantizeCounts {
   unsigned max_bits = 0, unused = 0;
-  unsigned long long saturated = 0, sum_abs = 0, square_low = 0, square_high = 0;
+  unsigned long long saturated = 0, square_low = 0, square_high = 0;
   QuantizeStats stats() const;
 };
 

@@ -28,7 +28,7 @@ OCTAVO_HD inline QuantizeRule with_draws(QuantizeRule rule, const Draws* draws) 
 /// What QuantizeStats counts, of few enough elements that 64 bits hold the squares: 2^17 of the largest.
 struct SegmentCounts {
   std::uint32_t max_bits = 0, saturated = 0;
-  std::uint64_t sum_abs = 0, sum_square = 0;
+  std::uint64_t sum_square = 0;
 
   OCTAVO_HD constexpr void add(float v, const QuantizedValue& q) {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFu;
@@ -36,11 +36,11 @@ struct SegmentCounts {
         static_cast<std::uint64_t>(q.integer < 0 ? -std::int64_t{q.integer} : q.integer);
     max_bits = bits > max_bits ? bits : max_bits;
     saturated += q.saturated ? 1 : 0;
-    sum_abs += size, sum_square += size * size;
+    sum_square += size * size;
   }
   OCTAVO_HD constexpr void merge(const SegmentCounts& other) {
     max_bits = other.max_bits > max_bits ? other.max_bits : max_bits;
-    saturated += other.saturated, sum_abs += other.sum_abs, sum_square += other.sum_square;
+    saturated += other.saturated, sum_square += other.sum_square;
   }
 };
 

@@ -147,8 +147,7 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
     std::int64_t integer = static_cast<std::int64_t>(t);
     if (q.grid == Grid::odd) integer = 2 * integer + 1;
     if (coarse) integer = 128 * integer;
-    counts.sum_abs += std::abs(integer);
-    counts.sum_square += integer * integer;
+    if (q.squares) counts.sum_square += integer * integer;
     for (int plane = 0; plane < q.planes; ++plane) {
       const auto digit = static_cast<std::int8_t>(integer & 0xFF);  // of the same remainder
       out[plane * plan.integer_pitch + i] = digit;

@@ -189,7 +189,6 @@ void check_quantize(const Quantize& q) {
 void QuantizeStats::merge(const QuantizeStats& other) {
   max_bits = std::max(max_bits, other.max_bits);
   saturated += other.saturated;
-  sum_abs += other.sum_abs;
   sum_square += other.sum_square;
 }
 
@@ -244,8 +243,7 @@ void finish_chain(const ChainPlan& plan, const Chain& chain) {
   }
   for (std::int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
     const ChunkCounts& counts = plan.counts()[chunk];
-    if (chain.stats != nullptr)
-      chain.stats->merge({counts.max_bits, counts.saturated, counts.sum_abs, counts.sum_square});
+    if (chain.stats != nullptr) chain.stats->merge({counts.max_bits, counts.saturated, counts.sum_square});
   }
 }
 

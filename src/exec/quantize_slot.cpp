@@ -154,6 +154,7 @@ kernels::Quantize describe(const Slot& slot, const Runtime& runtime, std::uint64
   quantize.is_unsigned = slot.format.unsigned_ok;
   quantize.grid = grid_of(slot);
   quantize.rounding = static_cast<kernels::Rounding>(slot.format.rounding);
+  quantize.squares = slot.wanted.mean_square;
   quantize.key = runtime.random(stream_of(slot.key));
   quantize.first_index = first_index;
   return quantize;

@@ -300,7 +300,8 @@ bool Controller::folds_new_factors(const Slot& weights, const std::vector<SlotDe
 SlotDecision Controller::ask(Slot& slot, std::int64_t step) const {
   if (slot.operand == Operand::activation) follow_range(slot);
   const auto elements = static_cast<double>(slot.elements);
-  const double mean_square = static_cast<double>(slot.stats.sum_square) / elements;
+  const double mean_square =
+      slot.wanted.mean_square ? static_cast<double>(slot.stats.sum_square) / elements : 0;
   return policy_->decide({slot.layer, slot.operand, slot.format, step, slot.elements,
                           std::bit_cast<float>(slot.stats.max_bits), slot.step_clip, saturated_share(slot),
                           mean_square, slot.wanted.histogram ? &slot.histogram : nullptr, slot.memory,

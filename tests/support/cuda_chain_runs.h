@@ -215,7 +215,6 @@ class CudaChain {
 
   static QuantizeStats stats_of(const cu::QuantizeCounts& counts) {
     return {counts.max_bits, static_cast<std::int64_t>(counts.saturated),
-            static_cast<std::int64_t>(counts.sum_abs),
             Int128{counts.square_low} + (Int128{counts.square_high} << 32)};
   }
 

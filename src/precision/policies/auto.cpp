@@ -81,7 +81,8 @@ class Auto final : public Policy {
 
   StatisticsRequest wants(const SlotState& slot) const override {
     return {.histogram = Memory::wants_search(slot.memory, slot.step),
-            .reach = slot.format.channel_factors && Memory::wants_look(slot.memory, slot.step)};
+            .reach = slot.format.channel_factors && Memory::wants_look(slot.memory, slot.step),
+            .mean_square = slot.operand == Operand::gradient};
   }
 
   SlotDecision decide(const SlotObservation& seen) const override {
