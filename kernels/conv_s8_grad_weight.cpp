@@ -318,7 +318,7 @@ const std::int32_t* GradWeight::multiply(const Place& place, std::int64_t block,
   tile.rows = row_offsets_.data() + place.rows.begin;
   tile.acc = acc;
   const ConvPanel& p = panel(place.panel);
-  const ConvTiles& tiles = *isa_.tiles[p.width == 32];
+  const ConvTiles& tiles = *isa_.tiles[isa_.tile_index(p.width, p.columns(outputs_))];
   const auto rows = static_cast<std::size_t>(place.rows.rows);
   if (run.sums_inside) {
     const bool known = inside.block == block;

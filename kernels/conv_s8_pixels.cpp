@@ -88,9 +88,8 @@ class PixelProduct final : public ConvS8 {
     const std::uint8_t* a;  // of the group
     FloatTarget out;        // the panel's first column, as are the integers
     std::int64_t* integers;
-    std::int64_t width;
-    bool plain;      // a ConvFinishedTile takes it, with one scale of A
-    bool converted;  // one of ConvIsa::converted, too
+    const ConvTiles* tiles;
+    const ConvFinishedTiles* finished;  // with one scale of A; or null
   };
   /// A block of W as this product sees it.
   struct PackSource {
@@ -131,7 +130,7 @@ class PixelProduct final : public ConvS8 {
   bool ends_in_registers(const ConvArgs& args, std::int64_t column, std::int64_t columns) const;
   bool is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const;
   void run_tile(PanelRun& run, const Rows& at, const ConvArgs& args) const;
-  void run_planes(const ConvTile& first, std::int64_t width, ConvFinishRows finish,
+  void run_planes(const ConvTiles& tiles, const ConvTile& first, ConvFinishRows finish,
                   const ConvArgs& args) const;
 
   const ConvIsa& isa_;
@@ -436,7 +435,7 @@ void PixelProduct::take_scales(const PixelClass& pixels, std::int64_t n, std::in
 }
 
 /// One product for each pair of planes, joined in int64, which holds them: refuse_tiled limits the terms.
-[[gnu::noinline]] void PixelProduct::run_planes(const ConvTile& first, std::int64_t width,
+[[gnu::noinline]] void PixelProduct::run_planes(const ConvTiles& tiles, const ConvTile& first,
                                                 ConvFinishRows finish, const ConvArgs& args) const {
   static_assert(Int128{longest_s8_sum} * largest_integer(most_planes) * largest_integer(most_planes) <
                 Int128{1} << 63);
@@ -446,8 +445,8 @@ void PixelProduct::take_scales(const PixelClass& pixels, std::int64_t n, std::in
   for (int j = 0; j < args.b_planes; ++j, tile.b += packed_stride(), correction += packed_stride() / 4)
     for (int i = 0; i < args.a_planes; ++i) {
       tile.a = first.a + i * plane_stride(a_);
-      isa_.tiles[width == 32]->sums[static_cast<std::size_t>(finish.rows)](tile);
-      isa_.add_sums(sums, tile.acc, correction, finish.rows, width, 8 * (i + j), i + j == 0);
+      tiles.sums[static_cast<std::size_t>(finish.rows)](tile);
+      isa_.add_sums(sums, tile.acc, correction, finish.rows, finish.pitch, 8 * (i + j), i + j == 0);
     }
   finish.sums = sums;
   isa_.finish_rows(finish);
@@ -468,7 +467,7 @@ bool PixelProduct::ends_in_registers(const ConvArgs& args, std::int64_t column, 
 /// scale.
 bool PixelProduct::is_converted(const ConvArgs& args, const ConvPanel& panel, std::int64_t column) const {
   if (args.out.type != FloatType::bf16 || args.bias || args.accumulate || !converts_bf16() ||
-      !isa_.converted[panel.width == 32])
+      !isa_.converted[isa_.tile_index(panel.width, panel.columns(outputs_))])
     return false;
   const float* const b_scale = args.b_scale + (args.b_scale_vector ? column : 0);
   const std::int64_t b_scales = args.b_scale_vector ? panel.columns(outputs_) : 1;
@@ -517,14 +516,16 @@ PixelProduct::PanelRun PixelProduct::panel_run(std::size_t pixel_class, std::int
   const bool plain = !pixels.offsets.empty() && pixels.steps > (panel.width == 32 ? 0 : 1) &&
                      ends_in_registers(args, column, finish.columns);
   const std::int64_t first = pixels.first_result + column;
+  const int index = isa_.tile_index(panel.width, finish.columns);
   return {tile,
           finish,
           static_cast<const std::uint8_t*>(args.a) + group * inputs_,
           args.out ? args.out + first : FloatTarget{},
           args.integers ? args.integers + first : nullptr,
-          panel.width,
-          plain,
-          plain && is_converted(args, panel, column)};
+          isa_.tiles[index],
+          plain && is_converted(args, panel, column) ? isa_.converted[index]
+          : plain                                    ? &isa_.tiles[index]->finished
+                                                     : nullptr};
 }
 
 /// What all panels share comes with the rows; a panel takes as little of it as it can, since its results wait
@@ -541,16 +542,12 @@ void PixelProduct::run_tile(PanelRun& run, const Rows& at, const ConvArgs& args)
     for (std::int64_t i = 0; i < at.count; ++i)
       for (std::int64_t j = 0; j < finish.columns; j += 64 / float_bytes(finish.out.type))
         __builtin_prefetch((finish.out + (finish.out_index[i] + j)).data, 1);
-  const ConvTiles& tiles = *isa_.tiles[run.width == 32];
   const auto count = static_cast<std::size_t>(at.count);
-  if (run.plain && at.one_scale) {
-    const ConvFinishedTiles& finished = run.converted ? *isa_.converted[run.width == 32] : tiles.finished;
-    if (finished[count] != nullptr) return finished[count](run.tile, finish);
-  }
+  if (run.finished && at.one_scale && (*run.finished)[count]) return (*run.finished)[count](run.tile, finish);
   finish.rows = at.count;
   if (run.integers) finish.integers = run.integers + at.out_origin;
-  if (args.a_planes * args.b_planes > 1) return run_planes(run.tile, run.width, finish, args);
-  tiles.sums[count](run.tile);
+  if (args.a_planes * args.b_planes > 1) return run_planes(*run.tiles, run.tile, finish, args);
+  run.tiles->sums[count](run.tile);
   isa_.finish_rows(finish);
 }
 

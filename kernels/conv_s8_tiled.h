@@ -127,14 +127,15 @@ struct ConvTiles {
   ConvFinishedTiles finished;
 };
 
-/// Tiles are `columns` 16 (index 0) or 32 (index 1) wide and have up to max_rows[width] rows.
+/// Tiles are 16 (index 0) or 32 columns (index 1) wide and have up to max_rows[width] rows. Those of index 2
+/// are for panels of 32 columns of which 17 to 24 are there, and compute 24.
 struct ConvIsa {
   static constexpr int widest = 32, most_rows = ConvTiles::most_rows, most_elements = 448;
-  int max_rows[2];  // 0: has no tile of this width
-  const ConvTiles* tiles[2];
+  int max_rows[2];            // 0: has no tile of this width
+  const ConvTiles* tiles[3];  // null: none
   /// The same as `finished` for bfloat16, by an instruction that takes subnormal numbers for 0
   /// (converts_bf16()); neither bias nor accumulate. Null: none.
-  const ConvFinishedTiles* converted[2];
+  const ConvFinishedTiles* converted[3];
   void (*finish_rows)(const ConvFinishRows&);
   /// sums[i] (+)= (acc[i] - correction[i % pitch]) 2^shift, the difference modulo 2^32 before it is widened,
   /// the sum modulo 2^64; `first` overwrites.
@@ -145,6 +146,12 @@ struct ConvIsa {
   void (*pack_rows)(const ConvPack&);     // a row of the source holds the inputs of one column
   void (*pack_columns)(const ConvPack&);  // ... one input of the columns
   const ConvOuterTiles* outer_tiles;      // or null
+
+  /// Which tiles a panel takes of whose columns so many are there.
+  int tile_index(std::int64_t width, std::int64_t columns) const {
+    if (width != widest) return 0;
+    return columns <= 24 && tiles[2] != nullptr ? 2 : 1;
+  }
 };
 
 /// Plain forms of the two.

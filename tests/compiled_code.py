@@ -25,11 +25,12 @@ class Rule:
     functions: str
     count: int  # at least so many functions have such loops
     product: str = ""  # only loops with this instruction; they store no vectors at all
-    products: int = 0  # of one iteration; 0: twice the template's numbers, which are its rows
+    products: int = 0  # of one iteration; 0: by the template's numbers, which are its rows
     stack_loads: int = 0  # known and borne: constants that find no register
     stack_stores: int = 0
     results: bool = False  # the loop of the product stores results too
     more_rows: int = 0  # beside the template's numbers
+    of_two_rows: int = 4  # products
 
 
 AVX2, AVX512 = "avx2/", "avx512vnni/"
@@ -42,6 +43,9 @@ RULES = [
     Rule(AVX512 + "conv_s8_tiles", "summed_narrow_tile<", 13, "vpdpbusd", more_rows=1),
     Rule(AVX512 + "conv_s8_tiles", "finished_tile<true", 2, "vpdpbusd"),
     Rule(AVX512 + "conv_s8_tiles", "finished_tile<false", 2, "vpdpbusd"),
+    Rule(AVX512 + "conv_s8_tiles_24", "(?<!summed_)pair_tile<", 30, "vpdpbusd", of_two_rows=3),
+    Rule(AVX512 + "conv_s8_tiles_24", "summed_pair_tile<", 13, "vpdpbusd", more_rows=1, of_two_rows=3),
+    Rule(AVX512 + "conv_s8_tiles_24_bf16", "converted_pair_tile<", 2, "vpdpbusd", of_two_rows=3),
     Rule(AVX512 + "conv_s8_tiles_bf16", "converted_tile<true", 2, "vpdpbusd"),
     Rule(AVX512 + "conv_s8_tiles_bf16", "converted_tile<false", 2, "vpdpbusd"),
     Rule(AVX512 + "depthwise_s8", "(plain_block<.*, 4>|any_block<)", 4, "vpdpbusd", 4),
@@ -173,7 +177,7 @@ def short_name(name):
 def wrong_with(rule, name, loops):
     """What a function's loops break; empty when nothing."""
     rows = len(re.findall(r"\d+ul", name))
-    expected = rule.products or 2 * (rows + rule.more_rows)
+    expected = rule.products or ((rows + rule.more_rows) * rule.of_two_rows + 1) // 2
     wrong = []
     for loop in loops:
         if loop.stack_loads > rule.stack_loads or loop.stack_stores > rule.stack_stores:

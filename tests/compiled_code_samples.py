@@ -51,6 +51,7 @@ SAMPLES = [
     ("an accumulator in memory behind another pointer", False, TILE_RULE,
      tile_with("vpaddd %ymm4,%ymm0,%ymm4", "vpaddd (%rdi),%ymm0,%ymm4\n    104f:\tvmovdqa %ymm4,(%rdi)")),
     ("half of the products", False, TILE_RULE, tile_with("vpmaddwd %ymm2,%ymm0,%ymm0", "vpxor  %ymm2,%ymm0,%ymm0")),
+    ("two products of two rows that take three", False, ("half_tile<", 1, "vpmaddwd", 0, 0, 0, False, 1, 3), TILE),
     ("a spill in a block far from its loop", False, TILE_RULE, FAR_BLOCK),
     ("spills between the loops only", True, TILE_RULE, tile_with("ff9:\tvpslld %xmm0,%ymm3,%ymm3",
                                                                   "ff9:\tvmovdqa %ymm3,0x20(%rsp)")),

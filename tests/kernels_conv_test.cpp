@@ -320,6 +320,19 @@ TEST_CASE("scale vectors, bias, accumulation and wider borders") {
                  .extra_border = bits / 4});
 }
 
+TEST_CASE("panels of which three quarters are there") {
+  for (const ConvShape& shape : three_quarter_panels())
+    for (Product product : all_products)
+      for (int bits = 0; bits < 32; ++bits)
+        if (product != Product::grad_weight || bits < 8)
+          compare(shape, product, bits % 3 == 0 ? Values::with_minus_128 : Values::plus_minus_127,
+                  {.a_scale_vector = (bits & 1) != 0,
+                   .b_scale_vector = (bits & 2) != 0,
+                   .bias = (bits & 8) != 0,
+                   .accumulate = (bits & 4) != 0,
+                   .bf16 = (bits & 16) != 0});
+}
+
 TEST_CASE("results in bfloat16 are those in FP32, rounded once") {
   for (const ConvShape& shape : shapes())
     for (Product product : {Product::forward, Product::grad_input})
@@ -335,10 +348,11 @@ TEST_CASE("results in bfloat16 are those in FP32, rounded once") {
 TEST_CASE(
     "the CPU's own conversion to bfloat16 rounds as in plain code, subnormal and infinite results too") {
   if (!converts_bf16()) WARN("is tested without it: the CPU lacks AVX512-BF16");
-  // Tiles of 14 and 13 rows, of 32 and 16 columns, whole and in part.
+  // Tiles of 14 and 13 rows, of 32, 16 and 24 columns, whole and in part.
   for (const ConvShape& shape :
        {conv(2, 14, 28, 16, 64, 1, 1), conv(1, 13, 26, 32, 40, 3, 3, 1, 1), conv(3, 14, 14, 24, 16, 1, 1),
-        conv(2, 13, 13, 16, 12, 3, 3, 1, 1), conv(1, 28, 28, 64, 96, 1, 1, 2, 0)})
+        conv(2, 13, 13, 16, 12, 3, 3, 1, 1), conv(1, 28, 28, 64, 96, 1, 1, 2, 0),
+        conv(2, 14, 28, 24, 24, 1, 1), conv(1, 13, 26, 19, 56, 3, 3, 1, 1)})
     for (Product product : {Product::forward, Product::grad_input})
       for (const int exponent : {0, -100, -113, -118, -125, 100, 118})
         for (const bool allowed : {true, false}) {

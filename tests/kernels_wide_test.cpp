@@ -263,10 +263,12 @@ std::vector<std::uint8_t> one_class(std::int64_t samples, int value) {
 std::vector<ConvShape> class_shapes() {
   std::vector<ConvShape> all = shapes();
   for (ConvShape& shape : all) shape.n *= 3;
-  for (const ConvShape& shape : {conv(40, 8, 8, 20, 40, 3, 3, 1, 1), conv(9, 30, 31, 5, 33, 3, 3, 1, 1),
-                                 conv(2, 120, 90, 4, 16, 3, 3, 1, 1), conv(37, 14, 14, 4, 16, 3, 3, 2, 1),
-                                 conv(20, 9, 9, 40, 40, 3, 3, 1, 1, 1, 40),
-                                 conv(3, 70, 70, 16, 16, 3, 3, 1, 1, 1, 16), linear(20, 65, 100)})
+  for (const ConvShape& shape :
+       {conv(40, 8, 8, 20, 40, 3, 3, 1, 1), conv(9, 30, 31, 5, 33, 3, 3, 1, 1),
+        conv(2, 120, 90, 4, 16, 3, 3, 1, 1), conv(37, 14, 14, 4, 16, 3, 3, 2, 1),
+        conv(20, 9, 9, 40, 40, 3, 3, 1, 1, 1, 40), conv(3, 70, 70, 16, 16, 3, 3, 1, 1, 1, 16),
+        linear(20, 65, 100), conv(30, 9, 9, 15, 24, 3, 3, 1, 1), conv(30, 12, 13, 13, 56, 1, 1),
+        conv(9, 14, 14, 26, 46, 1, 1, 1, 0, 1, 2), conv(300, 5, 5, 12, 20, 1, 1)})
     all.push_back(shape);
   return all;
 }

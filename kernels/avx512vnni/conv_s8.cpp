@@ -5,8 +5,8 @@ namespace octavo::kernels {
 
 extern const ConvIsa conv_isa_avx512vnni;
 const ConvIsa conv_isa_avx512vnni = {{14, 14},
-                                     {&narrow_tiles_avx512vnni, &wide_tiles_avx512vnni},
-                                     {&narrow_tiles_avx512bf16, &wide_tiles_avx512bf16},
+                                     {&narrow_tiles_avx512vnni, &wide_tiles_avx512vnni, &tiles_24_avx512vnni},
+                                     {&narrow_tiles_avx512bf16, &wide_tiles_avx512bf16, &tiles_24_avx512bf16},
                                      finish_rows_avx512vnni,
                                      add_sums_avx512vnni,
                                      finish_columns_avx512vnni,

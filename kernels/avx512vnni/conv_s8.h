@@ -7,8 +7,8 @@
 
 namespace octavo::kernels {
 
-extern const ConvTiles narrow_tiles_avx512vnni, wide_tiles_avx512vnni;
-extern const ConvFinishedTiles narrow_tiles_avx512bf16, wide_tiles_avx512bf16;
+extern const ConvTiles narrow_tiles_avx512vnni, wide_tiles_avx512vnni, tiles_24_avx512vnni;
+extern const ConvFinishedTiles narrow_tiles_avx512bf16, wide_tiles_avx512bf16, tiles_24_avx512bf16;
 void finish_rows_avx512vnni(const ConvFinishRows& args);
 void add_sums_avx512vnni(std::int64_t* sums, const std::int32_t* acc, const std::int32_t* correction,
                          std::int64_t rows, std::int64_t pitch, int shift, bool first);

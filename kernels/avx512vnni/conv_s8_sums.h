@@ -62,12 +62,17 @@ struct LastStep {
 /// masks leave of B.
 enum class TileKind : std::uint8_t { plain, summed, finished, masked };
 
+/// What the mask of a step leaves of 16 of its columns.
+template <TileKind kind>
+OCTAVO_ALWAYS_INLINE __m512i masked_step(__m512i step, const std::uint32_t* mask) {
+  if constexpr (kind != TileKind::masked) return step;
+  return _mm512_and_si512(step, _mm512_set1_epi32(static_cast<int>(*mask)));
+}
+
 /// 16 columns of a step of B.
 template <TileKind kind>
 OCTAVO_ALWAYS_INLINE __m512i load_step(const std::int8_t* b, const std::uint32_t* mask) {
-  const __m512i step = _mm512_loadu_si512(b);
-  if constexpr (kind != TileKind::masked) return step;
-  return _mm512_and_si512(step, _mm512_set1_epi32(static_cast<int>(*mask)));
+  return masked_step<kind>(_mm512_loadu_si512(b), mask);
 }
 
 /// One more row of ones, for a step at b whose halves lie `half` apart. B then streams through once, by rows

@@ -77,6 +77,23 @@ inline std::vector<ConvShape> shapes() {
       linear(1, 40, 10), linear(20, 65, 100), linear(37, 128, 64), uneven()};
 }
 
+/// Panels of 32 columns of which 17 to 24 are there: tiles of all rows, whole and in part, and the last of
+/// several panels or groups.
+inline std::vector<ConvShape> three_quarter_panels() {
+  std::vector<ConvShape> all = {conv(2, 14, 28, 96, 24, 1, 1),
+                                conv(1, 13, 26, 24, 24, 3, 3, 1, 1),
+                                conv(3, 13, 13, 17, 23, 3, 3, 2, 1),
+                                conv(2, 14, 14, 56, 56, 3, 3, 1, 1),
+                                conv(5, 14, 14, 48, 48, 3, 3, 1, 1, 1, 2),
+                                conv(3, 14, 14, 40, 34, 3, 3, 1, 1, 1, 2),
+                                conv(3, 28, 14, 24, 13, 1, 1)};
+  for (std::int64_t rows = 1; rows <= 14; ++rows) {
+    all.push_back(linear(rows, 24 - rows % 8, 24 - rows % 7));
+    all.push_back(conv(3, 7, 9, rows, rows % 3 == 0 ? 56 : 24 - rows % 5, 1, 1));
+  }
+  return all;
+}
+
 inline std::string describe(const ConvShape& s) {
   std::ostringstream text;
   text << "n" << s.n << " " << s.h << "x" << s.w << "x" << s.c << " -> " << s.ho << "x" << s.wo << "x" << s.k
