@@ -35,6 +35,7 @@ struct SumLevels {
   Int128 total(const std::int64_t* sums, std::int64_t stride) const {
     Int128 sum = 0;
     for (std::int64_t level = 0; level < count; ++level)
+      // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): all are written
       sum += Int128{sums[level * stride]} << (level * width);
     return sum;
   }

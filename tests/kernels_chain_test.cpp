@@ -90,7 +90,9 @@ struct Outcome {
 
 bool same_floats(const std::vector<float>& a, const std::vector<float>& b) {
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (std::memcmp(&a[i], &b[i], 4) != 0 && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
+    if (std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]) &&
+        !(std::isnan(a[i]) && std::isnan(b[i])))
+      return false;
   return a.size() == b.size();
 }
 
@@ -213,6 +215,7 @@ Outcome run(Isa isa, int threads, const Inputs& in, std::vector<Step> steps, con
   for (const View& view : quantize.views)
     buffers.emplace_back(planes_bytes(view, options.planes) + most_planes * quantize.stride);
   std::vector<void*> targets;
+  targets.reserve(buffers.size());
   for (Buffer& buffer : buffers) targets.push_back(buffer.data());
   quantize.targets = targets;
   Chain chain{.n = s.n,

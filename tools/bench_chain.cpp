@@ -159,6 +159,7 @@ class Bench {
     std::vector<Bytes> targets;
     for (const View& view : quantize.views) targets.emplace_back(view.bytes());
     std::vector<void*> places;
+    places.reserve(targets.size());
     for (Bytes& target : targets) places.push_back(target.as<void*>());
     quantize.targets = places;
     QuantizeStats stats;
