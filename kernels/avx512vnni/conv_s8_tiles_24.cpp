@@ -1,7 +1,5 @@
 // Tiles of 24 columns of the integer convolution, left as sums or finished as floats before they leave the
 // registers.
-#include <algorithm>
-
 #include "avx512vnni/conv_s8_sums_24.h"
 #include "avx512vnni/float_vectors.h"
 
