@@ -179,4 +179,17 @@ void quantize_run_avx2(const ChainPlan& plan, std::int64_t chunk, const ChainTil
 void quantize_run_avx512vnni(const ChainPlan& plan, std::int64_t chunk, const ChainTile& run,
                              const ChainWork& work, std::int8_t* out);
 
+/// The same of x by `plain` and of x times `factor` by `product` while the values are in registers. Both
+/// plans are of FP32 x, one plane, to the nearest; `plain` has no scales per channel and `product` has;
+/// channels and runs are whole strips.
+struct QuantizeTwice {
+  const ChainPlan &plain, &product;
+  std::int64_t chunk;
+  float factor;
+  std::int64_t ahead;  // as in ChainWork
+  std::int8_t *plain_out, *product_out;
+};
+void quantize_twice_avx2(const QuantizeTwice& args, const ChainTile& run);
+void quantize_twice_avx512vnni(const QuantizeTwice& args, const ChainTile& run);
+
 }  // namespace octavo::kernels

@@ -109,6 +109,45 @@ void quantize_block(const ChainPlan& plan, ChunkCounts& counts, const ChainTile&
                : quantize_values<false, true>(plan, counts, tile, v, work, out);
 }
 
+/// `count` values, a strip at a time.
+void quantize_strips(typename Simd::Quantizer& plain, typename Simd::Quantizer& product, const float* v,
+                     float factor, const float* plain_inverse, const float* inverse, std::int64_t count,
+                     std::int64_t ahead, std::int8_t* plain_out, std::int8_t* product_out) {
+  constexpr std::int64_t vector = chain_strip / Simd::width;
+  const typename Simd::Integers random[Simd::width] = {};
+  for (std::int64_t i = 0; i < count; i += chain_strip) {
+    typename Simd::Floats values[Simd::width], products[Simd::width];
+    for (int j = 0; j < Simd::width; ++j) {
+      if (j * vector % 16 == 0) __builtin_prefetch(v + i + j * vector + ahead);
+      values[j] = Simd::load(v + i + j * vector);
+      products[j] = values[j] * factor;
+    }
+    plain.template strip<false>(values, plain_inverse, random, plain_out + i);
+    product.template strip<false>(products, inverse + i, random, product_out + i);
+  }
+}
+
+[[gnu::noinline]] void quantize_both(const QuantizeTwice& args, const ChainTile& tile) {
+  const ChainPlan &plain = args.plain, &product = args.product;
+  const Quantize& q = *plain.quantize;
+  alignas(64) float inverse[chain_strip];
+  for (float& scale : inverse)
+    scale = q.inverse_scale[q.granularity == Granularity::sample ? tile.sample : 0];
+  typename Simd::Quantizer first(q, 0), second(*product.quantize, 0);
+  const std::int64_t channel = tile.first % product.c;
+  for (std::int64_t i = 0, size = 0; i < tile.count; i += size) {
+    const std::int64_t phase = (channel + i) % product.period;
+    size = least(tile.count - i, product.period - phase);
+    quantize_strips(first, second, plain.x.as<float>() + tile.first + i, args.factor, inverse,
+                    product.inverse_vector() + phase, size, args.ahead, args.plain_out + i,
+                    args.product_out + i);
+  }
+  first.finish(plain.counts()[args.chunk]);
+  second.finish(product.counts()[args.chunk]);
+  count_integers(plain, plain.counts()[args.chunk], args.plain_out, tile.count);
+  count_integers(product, product.counts()[args.chunk], args.product_out, tile.count);
+}
+
 }  // namespace
 }  // namespace octavo::kernels
 // NOLINTEND(misc-definitions-in-headers)

@@ -78,6 +78,24 @@ QuantizeRun quantize_run(Isa isa) {
                                 : quantize_run_ref;
 }
 
+/// What QuantizeTwice takes.
+bool quantizes_twice(const ChainPlan& plain, const ChainPlan& product) {
+  const auto is_nearest = [](const Quantize& q) {
+    return q.rounding != Rounding::stochastic && q.planes == 1;
+  };
+  return is_nearest(*plain.quantize) && is_nearest(*product.quantize) && plain.x.type == FloatType::f32 &&
+         plain.quantize->granularity != Granularity::channel &&
+         product.quantize->granularity == Granularity::channel && plain.c % chain_strip == 0 &&
+         product.period % chain_strip == 0;
+}
+
+using QuantizeTwiceRun = void (*)(const QuantizeTwice&, const ChainTile&);
+/// Of two runs; null: one run after the other.
+QuantizeTwiceRun quantize_twice_run(Isa isa, std::span<const ChainPlan> plans) {
+  if (isa == Isa::ref || !quantizes_twice(plans[0], plans[1])) return nullptr;
+  return isa == Isa::avx512vnni ? quantize_twice_avx512vnni : quantize_twice_avx2;
+}
+
 /// out = weights factor.
 OCTAVO_CLONES void scale_run(const float* __restrict weights, float factor, std::int64_t count,
                              float* __restrict out) {
@@ -133,6 +151,7 @@ struct WeightPass::Share {
   const WeightPass* pass;
   const ChainPlan* plan;
   QuantizeRun quantize;
+  QuantizeTwiceRun twice;     // of the first of two runs, for both; or null
   std::int64_t chunk, first;  // filter of W that the plan's first is
   bool fetches;               // of several runs the first brings the weights
   ChainWork work;
@@ -140,15 +159,20 @@ struct WeightPass::Share {
 };
 
 /// Weights of one filter.
+ChainTile WeightPass::run_of(const Share& share, const WeightBlock& block, std::int64_t k) const {
+  ChainTile run{};
+  run.sample = k - share.first;
+  run.first = run.sample * shape_.row() + block.begin;
+  run.count = block.end - block.begin;
+  return run;
+}
+
 void WeightPass::quantize(const Share& share, const WeightBlock& block, std::int64_t k, std::int64_t ahead,
                           std::int8_t* to) const {
   ChainPlan plan = *share.plan;
   plan.integer_pitch = plane_bytes(block);
   ChainWork work = share.work;
-  ChainTile run{};
-  run.sample = k - share.first;
-  run.first = run.sample * shape_.row() + block.begin;
-  run.count = block.end - block.begin;
+  const ChainTile run = run_of(share, block, k);
   if (factor_ != nullptr) {  // the products lie in `work`
     const float* from = plan.x.as<float>() + run.first;
     for (std::int64_t i = 0; share.fetches && i < run.count; i += 16) __builtin_prefetch(from + ahead + i);
@@ -158,6 +182,15 @@ void WeightPass::quantize(const Share& share, const WeightBlock& block, std::int
     work.ahead = ahead;
   }
   share.quantize(plan, share.chunk, run, work, to);
+}
+
+/// Both runs at once.
+void WeightPass::quantize_twice(const Share& one, const Share& two, const WeightBlock& block, std::int64_t k,
+                                std::int64_t ahead, std::int64_t to) {
+  const float* const factor = two.pass->factor_;
+  one.twice({*one.plan, *two.plan, one.chunk, factor != nullptr ? factor[k] : 1, ahead, one.integers + to,
+             two.integers + to},
+            one.pass->run_of(one, block, k));
 }
 
 /// Filter by filter through all blocks of the stretch, as the weights lie in memory; behind their end those
@@ -172,9 +205,11 @@ void WeightPass::run_stretch(std::span<const Share> shares, std::span<const Weig
       const std::int64_t ahead =
           fetch_distance + (block.begin + fetch_distance < end ? 0 : row - (end - begin));
       if (writer != nullptr) (*writer)(shares[0].chunk, k * row + block.begin, k * row + block.end, ahead);
-      for (const Share& share : shares)
-        share.pass->quantize(share, block, k, ahead,
-                             share.integers + at + (k - block.k) * block_pitch(block));
+      const std::int64_t to = at + (k - block.k) * block_pitch(block);
+      if (shares[0].twice != nullptr)
+        quantize_twice(shares[0], shares[1], block, k, ahead, to);
+      else
+        for (const Share& share : shares) share.pass->quantize(share, block, k, ahead, share.integers + to);
       at += planes * plane_bytes(block);
     }
   }
@@ -201,6 +236,8 @@ void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t firs
   const WeightPass& any = runs[0].pass;
   const WeightBlocks blocks(any.shape_, first, plans[0].n, any.planes_);
   const Stretches stretches(blocks, any.planes_, std::ssize(runs));
+  const QuantizeTwiceRun twice =
+      runs.size() == 2 && any.factor_ == nullptr ? quantize_twice_run(isa, plans) : nullptr;
   const std::int64_t chunks = std::min(plans[0].chunks, most_weight_chunks), count = stretches.size();
   parallel(chunks, [&](std::int64_t chunk) {
     alignas(64) std::int8_t integers[stretch_bytes];
@@ -212,7 +249,7 @@ void WeightPass::run(Isa isa, std::span<const WeightRun> runs, std::int64_t firs
     const std::int64_t own = stretch_bytes / std::ssize(runs) / 64 * 64;
     std::int8_t* room = integers;
     for (std::size_t i = 0; i < runs.size(); ++i, room += own)
-      shares[i] = {&runs[i].pass, &plans[i], quantize_run(isa), chunk, first, i == 0, work, room};
+      shares[i] = {&runs[i].pass, &plans[i], quantize_run(isa), twice, chunk, first, i == 0, work, room};
     WeightBlock blocks_of_stretch[most_stretch_blocks];
     for (std::int64_t i = count * chunk / chunks; i < count * (chunk + 1) / chunks; ++i)
       run_stretch(std::span<const Share>(shares, runs.size()), stretches.blocks(i, blocks_of_stretch),

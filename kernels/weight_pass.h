@@ -41,6 +41,7 @@ struct PackTarget {
 };
 
 class WeightPass;
+struct ChainTile;
 
 constexpr std::size_t most_weight_runs = 2;  // W for forward, and times factors for grad_input
 
@@ -80,8 +81,11 @@ class WeightPass {
   std::int64_t plane_stride() const { return (shape_.k * shape_.row() + 63) / 64 * 64; }
   static void run_stretch(std::span<const Share> shares, std::span<const WeightBlock> blocks,
                           const WeightWriter* writer);
+  ChainTile run_of(const Share& share, const WeightBlock& block, std::int64_t k) const;
   void quantize(const Share& share, const WeightBlock& block, std::int64_t k, std::int64_t ahead,
                 std::int8_t* to) const;
+  static void quantize_twice(const Share& one, const Share& two, const WeightBlock& block, std::int64_t k,
+                             std::int64_t ahead, std::int64_t to);
   void pack_block(const WeightBlock& block, const std::int8_t* integers, std::int64_t pitch,
                   std::int64_t plane_bytes) const;
 

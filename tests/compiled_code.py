@@ -63,6 +63,7 @@ RULES = [
     Rule(AVX512 + "depthwise_s8", "GradientRun<.*fill", 1, "vpdpbusd", 4, results=True),
     Rule(AVX512 + "chain", STRIPS, 88),
     Rule(AVX512 + "chain", SUMS, 10),
+    Rule(AVX512 + "chain", "quantize_both", 1),
     Rule(AVX2 + "conv_s8", "half_tile<", 12, "vpmaddwd"),
     Rule(AVX2 + "depthwise_s8", "(plain_block<.*, 2>|any_block<)", 1, "vpmaddwd", 2),
     # GCC keeps the G of three pixels, which 16 registers do not hold.

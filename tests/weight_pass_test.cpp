@@ -2,6 +2,7 @@
 // integers, which are packed as a whole. Equal bytes and counts.
 #include "weight_pass.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -85,6 +86,40 @@ class Packing {
     return stats;
   }
 
+  /// This and another way, while weights without groups are read once.
+  std::array<QuantizeStats, 2> beside(const Packing& other, Isa isa, std::array<Products*, 2> to,
+                                      const Parallel& parallel, bool written) const {
+    std::vector<float> memory(written ? weights_.size() : 0, std::nanf(""));
+    const auto write = [&](std::int64_t, std::int64_t begin, std::int64_t end, std::int64_t) {
+      std::copy(weights_.begin() + begin, weights_.begin() + end, memory.begin() + begin);
+    };
+    const WeightWriter writer = write;
+    const auto pass_of = [](const Packing& how, Products& products) {
+      return WeightPass(how.shape_, how.how_.planes, products.targets,
+                        how.how_.factors ? how.factor_.data() : nullptr);
+    };
+    std::array passes{pass_of(*this, *to[0]), pass_of(other, *to[1])};
+    std::vector<std::int8_t> plain(
+        static_cast<std::size_t>(passes[0].plain_bytes() + passes[1].plain_bytes()));
+    passes[0].begin(plain.data());
+    passes[1].begin(plain.data() + passes[0].plain_bytes());
+    std::array<QuantizeStats, 2> stats;
+    const std::vector<float>& x = written ? memory : weights_;
+    for_parts(x, [&](Chain& first, std::int64_t) {
+      other.for_parts(x, [&](Chain& second, std::int64_t) {
+        first.stats = &stats[0];
+        second.stats = &stats[1];
+        Buffer scratch(chain_scratch_bytes(first)), more_scratch(chain_scratch_bytes(second));
+        first.scratch = scratch.data();
+        second.scratch = more_scratch.data();
+        const std::array<WeightRun, 2> runs{{{passes[0], first}, {passes[1], second}}};
+        WeightPass::run(isa, runs, 0, parallel, written ? &writer : nullptr);
+      });
+    });
+    for (const WeightPass& pass : passes) pass.finish(parallel);
+    return stats;
+  }
+
   QuantizeStats one_by_one(Products& to, const Parallel& parallel) const {
     const std::int64_t stride = shape_.k * shape_.row() + 7;
     std::vector<std::int8_t> plain(static_cast<std::size_t>(stride * how_.planes));
@@ -163,6 +198,30 @@ void compare(const std::vector<const ConvS8Candidate*>& candidates, const ConvSh
   }
 }
 
+void compare_two(const std::vector<const ConvS8Candidate*>& candidates, const ConvShape& shape,
+                 const std::array<Case, 2>& how, Isa isa, bool finite, bool written) {
+  const WeightShape w = weight_shape(shape);
+  std::vector<float> weights = make_weights(w.k * w.row());
+  if (!finite) {
+    weights.front() = std::numeric_limits<float>::infinity();
+    weights.back() = std::nanf("");
+  }
+  const std::array<Packing, 2> packing{Packing(shape, how[0], weights), Packing(shape, how[1], weights)};
+  octavo::ThreadPool pool(3);
+  const Parallel parallel = [&](std::int64_t chunks, const auto& body) { pool.run(chunks, body); };
+  Products first(candidates, shape, how[0].planes), second(candidates, shape, how[1].planes);
+  const std::array<Products*, 2> found{&first, &second};
+  const std::array<QuantizeStats, 2> stats = packing[0].beside(packing[1], isa, found, parallel, written);
+  for (std::size_t way = 0; way < 2; ++way) {
+    Products expected(candidates, shape, how[way].planes);
+    CHECK((packing[way].one_by_one(expected, parallel) == stats[way]));
+    for (std::size_t i = 0; i < expected.kernels.size(); ++i)
+      CHECK(std::memcmp(found[way]->packed[i]->data(), expected.packed[i]->data(),
+                        static_cast<std::size_t>(how[way].planes * expected.kernels[i]->packed_stride())) ==
+            0);
+  }
+}
+
 }  // namespace
 
 TEST_CASE(
@@ -180,6 +239,30 @@ TEST_CASE(
     for (const ConvShape& shape : more_shapes()) {
       INFO(candidate.name << " " << describe(shape) << ", planes " << how.planes);
       compare({&candidate}, shape, how, candidate.isa);
+    }
+  }
+}
+
+TEST_CASE("two ways to quantize weights that are read once equal each alone, on every instruction set") {
+  const auto [one, two] = GENERATE(std::array{Case{1, Granularity::sample, Rounding::nearest},
+                                              Case{1, Granularity::channel, Rounding::nearest, true}},
+                                   std::array{Case{1, Granularity::tensor, Rounding::nearest},
+                                              Case{1, Granularity::channel, Rounding::nearest}},
+                                   std::array{Case{1, Granularity::channel, Rounding::nearest},
+                                              Case{1, Granularity::channel, Rounding::nearest, true}},
+                                   std::array{Case{1, Granularity::sample, Rounding::nearest, true},
+                                              Case{1, Granularity::channel, Rounding::nearest}},
+                                   std::array{Case{1, Granularity::sample, Rounding::stochastic},
+                                              Case{1, Granularity::channel, Rounding::nearest, true}},
+                                   std::array{Case{2, Granularity::sample, Rounding::nearest},
+                                              Case{2, Granularity::channel, Rounding::nearest, true}});
+  const bool finite = GENERATE(true, false), written = GENERATE(false, true);
+  for (const ConvS8Candidate& candidate : conv_s8_candidates()) {
+    if (!isa_supported(candidate.isa)) continue;
+    for (const ConvShape& shape : more_shapes()) {
+      if (shape.groups > 1) continue;
+      INFO(candidate.name << " " << describe(shape) << ", planes " << one.planes);
+      compare_two({&candidate}, shape, {one, two}, candidate.isa, finite, written);
     }
   }
 }

@@ -298,6 +298,8 @@ void quantize_run_avx2(const ChainPlan& plan, std::int64_t chunk, const ChainTil
   quantize_block(plan, plan.counts()[chunk], run, v, work, out);
 }
 
+void quantize_twice_avx2(const QuantizeTwice& args, const ChainTile& run) { quantize_both(args, run); }
+
 std::uint32_t largest_magnitude_avx2(const float* values, std::int64_t count) {
   return largest_of(values, count);
 }

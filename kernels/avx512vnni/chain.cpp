@@ -250,6 +250,8 @@ void quantize_run_avx512vnni(const ChainPlan& plan, std::int64_t chunk, const Ch
   quantize_block(plan, plan.counts()[chunk], run, v, work, out);
 }
 
+void quantize_twice_avx512vnni(const QuantizeTwice& args, const ChainTile& run) { quantize_both(args, run); }
+
 std::uint32_t largest_magnitude_avx512vnni(const float* values, std::int64_t count) {
   return largest_of(values, count);
 }
