@@ -1,7 +1,7 @@
 // Tiles of the integer convolution, left as sums or finished as floats before they leave the registers.
 #include <algorithm>
 
-#include "avx512vnni/conv_s8_sums.h"
+#include "avx512vnni/conv_s8_tables.h"
 #include "avx512vnni/float_vectors.h"
 
 namespace octavo::kernels {
@@ -186,45 +186,27 @@ template <bool wide, std::size_t... row>
     finish_rows<wide, float, row...>(rows);
 }
 
-// ---- Tables by rows.
+struct NarrowTiles {
+  template <TileKind kind, std::size_t... row>
+  static constexpr ConvTileFunction tile = narrow_tile<kind, row...>;
+  template <std::size_t... row>
+  static constexpr ConvTileFunction summed = summed_narrow_tile<row...>;
+  template <std::size_t... row>
+  static constexpr ConvFinishedTile finished = finished_tile<false, row...>;
+};
 
-template <TileKind kind, bool wide, std::size_t... row>
-constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
-  return wide ? wide_tile<kind, row...> : narrow_tile<kind, row...>;
-}
-
-template <bool wide, std::size_t... row>
-constexpr ConvTileFunction summed_of(std::index_sequence<row...>) {
-  return wide ? summed_wide_tile<row...> : summed_narrow_tile<row...>;
-}
-
-template <bool wide, std::size_t... rows>
-constexpr void add_summed(ConvTiles& tiles, std::index_sequence<rows...>) {
-  ((tiles.summed[rows + 1] = summed_of<wide>(std::make_index_sequence<rows + 1>())), ...);
-}
-
-template <bool wide, std::size_t... row>
-constexpr ConvFinishedTile finished_of(std::index_sequence<row...>) {
-  return finished_tile<wide, row...>;
-}
-
-template <bool wide, std::size_t... rows>
-constexpr ConvTiles tiles_of(std::index_sequence<rows...>) {
-  ConvTiles tiles{{nullptr, tile_of<TileKind::plain, wide>(std::make_index_sequence<rows + 1>())...},
-                  {},
-                  {nullptr, tile_of<TileKind::masked, wide>(std::make_index_sequence<rows + 1>())...},
-                  {}};
-  add_summed<wide>(tiles, std::make_index_sequence<ConvIsa::most_rows - 1>());
-  // Tiles of large images have one of these two numbers of rows.
-  constexpr std::size_t most = ConvIsa::most_rows;
-  tiles.finished[most - 1] = finished_of<wide>(std::make_index_sequence<most - 1>());
-  tiles.finished[most] = finished_of<wide>(std::make_index_sequence<most>());
-  return tiles;
-}
+struct WideTiles {
+  template <TileKind kind, std::size_t... row>
+  static constexpr ConvTileFunction tile = wide_tile<kind, row...>;
+  template <std::size_t... row>
+  static constexpr ConvTileFunction summed = summed_wide_tile<row...>;
+  template <std::size_t... row>
+  static constexpr ConvFinishedTile finished = finished_tile<true, row...>;
+};
 
 }  // namespace
 
-const ConvTiles narrow_tiles_avx512vnni = tiles_of<false>(std::make_index_sequence<ConvIsa::most_rows>());
-const ConvTiles wide_tiles_avx512vnni = tiles_of<true>(std::make_index_sequence<ConvIsa::most_rows>());
+const ConvTiles narrow_tiles_avx512vnni = all_tiles<NarrowTiles>();
+const ConvTiles wide_tiles_avx512vnni = all_tiles<WideTiles>();
 
 }  // namespace octavo::kernels

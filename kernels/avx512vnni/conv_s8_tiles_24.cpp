@@ -1,6 +1,7 @@
 // Tiles of 24 columns of the integer convolution, left as sums or finished as floats before they leave the
 // registers.
 #include "avx512vnni/conv_s8_sums_24.h"
+#include "avx512vnni/conv_s8_tables.h"
 #include "avx512vnni/float_vectors.h"
 
 namespace octavo::kernels {
@@ -140,44 +141,17 @@ template <std::size_t... row>
     finish_rows<float, row...>(args, sums);
 }
 
-// ---- Tables by rows.
-
-template <TileKind kind, std::size_t... row>
-constexpr ConvTileFunction tile_of(std::index_sequence<row...>) {
-  return pair_tile<kind, row...>;
-}
-
-template <std::size_t... row>
-constexpr ConvTileFunction summed_of(std::index_sequence<row...>) {
-  return summed_pair_tile<row...>;
-}
-
-template <std::size_t... row>
-constexpr ConvFinishedTile finished_of(std::index_sequence<row...>) {
-  return finished_pair_tile<row...>;
-}
-
-template <std::size_t... rows>
-constexpr void add_summed(ConvTiles& tiles, std::index_sequence<rows...>) {
-  ((tiles.summed[rows + 1] = summed_of(std::make_index_sequence<rows + 1>())), ...);
-}
-
-template <std::size_t... rows>
-constexpr ConvTiles tiles_of(std::index_sequence<rows...>) {
-  ConvTiles tiles{{nullptr, tile_of<TileKind::plain>(std::make_index_sequence<rows + 1>())...},
-                  {},
-                  {nullptr, tile_of<TileKind::masked>(std::make_index_sequence<rows + 1>())...},
-                  {}};
-  add_summed(tiles, std::make_index_sequence<ConvIsa::most_rows - 1>());
-  // Those of the wide tiles.
-  constexpr std::size_t most = ConvIsa::most_rows;
-  tiles.finished[most - 1] = finished_of(std::make_index_sequence<most - 1>());
-  tiles.finished[most] = finished_of(std::make_index_sequence<most>());
-  return tiles;
-}
+struct PairTiles {
+  template <TileKind kind, std::size_t... row>
+  static constexpr ConvTileFunction tile = pair_tile<kind, row...>;
+  template <std::size_t... row>
+  static constexpr ConvTileFunction summed = summed_pair_tile<row...>;
+  template <std::size_t... row>
+  static constexpr ConvFinishedTile finished = finished_pair_tile<row...>;
+};
 
 }  // namespace
 
-const ConvTiles tiles_24_avx512vnni = tiles_of(std::make_index_sequence<ConvIsa::most_rows>());
+const ConvTiles tiles_24_avx512vnni = all_tiles<PairTiles>();
 
 }  // namespace octavo::kernels

@@ -1,6 +1,7 @@
 // Tiles of 24 columns of the integer convolution that become bfloat16 by the CPU's own conversion
 // (AVX512-BF16): whole products, without bias or anything to add.
 #include "avx512vnni/conv_s8_sums_24.h"
+#include "avx512vnni/conv_s8_tables.h"
 
 namespace octavo::kernels {
 namespace {
@@ -37,21 +38,13 @@ template <std::size_t... row>
     convert_rows<false, row...>(tile, args, last, sums);
 }
 
-template <std::size_t... row>
-constexpr ConvFinishedTile converted_of(std::index_sequence<row...>) {
-  return converted_pair_tile<row...>;
-}
-
-constexpr ConvFinishedTiles all_converted() {
-  ConvFinishedTiles tiles{};
-  constexpr std::size_t most = ConvIsa::most_rows;
-  tiles[most - 1] = converted_of(std::make_index_sequence<most - 1>());
-  tiles[most] = converted_of(std::make_index_sequence<most>());
-  return tiles;
-}
+struct ConvertedPairTiles {
+  template <std::size_t... row>
+  static constexpr ConvFinishedTile finished = converted_pair_tile<row...>;
+};
 
 }  // namespace
 
-const ConvFinishedTiles tiles_24_avx512bf16 = all_converted();
+const ConvFinishedTiles tiles_24_avx512bf16 = finished_tiles<ConvertedPairTiles>();
 
 }  // namespace octavo::kernels

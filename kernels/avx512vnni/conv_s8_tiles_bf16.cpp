@@ -2,7 +2,7 @@
 // products, without bias or anything to add.
 #include <algorithm>
 
-#include "avx512vnni/conv_s8_sums.h"
+#include "avx512vnni/conv_s8_tables.h"
 
 namespace octavo::kernels {
 namespace {
@@ -85,23 +85,15 @@ template <bool wide, std::size_t... row>
     convert_rows<wide, false, false, row...>(tile, args, last, sums);
 }
 
-template <bool wide, std::size_t... row>
-constexpr ConvFinishedTile converted_of(std::index_sequence<row...>) {
-  return converted_tile<wide, row...>;
-}
-
 template <bool wide>
-constexpr ConvFinishedTiles all_converted() {
-  ConvFinishedTiles tiles{};
-  constexpr std::size_t most = ConvIsa::most_rows;
-  tiles[most - 1] = converted_of<wide>(std::make_index_sequence<most - 1>());
-  tiles[most] = converted_of<wide>(std::make_index_sequence<most>());
-  return tiles;
-}
+struct ConvertedTiles {
+  template <std::size_t... row>
+  static constexpr ConvFinishedTile finished = converted_tile<wide, row...>;
+};
 
 }  // namespace
 
-const ConvFinishedTiles narrow_tiles_avx512bf16 = all_converted<false>();
-const ConvFinishedTiles wide_tiles_avx512bf16 = all_converted<true>();
+const ConvFinishedTiles narrow_tiles_avx512bf16 = finished_tiles<ConvertedTiles<false>>();
+const ConvFinishedTiles wide_tiles_avx512bf16 = finished_tiles<ConvertedTiles<true>>();
 
 }  // namespace octavo::kernels
