@@ -127,6 +127,7 @@ void quantize_strips(typename Simd::Quantizer& plain, typename Simd::Quantizer& 
   }
 }
 
+/// Weights with a scale per filter, and times its factor with one per input channel.
 [[gnu::noinline]] void quantize_both(const QuantizeTwice& args, const ChainTile& tile) {
   const ChainPlan &plain = args.plain, &product = args.product;
   const Quantize& q = *plain.quantize;
