@@ -84,17 +84,17 @@ struct ResultTile {
     const int filter = first_filter + column, channel = group * g.filters + filter;
     if (row >= left || filter >= g.filters) return;
     const float minus_pivot = sums.minus_pivot[channel];
-    float sum = 0, square = 0;
+    float total = 0, square = 0;
     for (int p = lane; p < sums.piece && row + p < left; p += sums.lanes) {
       const RowResult& at = rows[row + p];
       const float value = scaled_value(run.epilogue, at.a_scale, group * g.b_scale_group + filter,
                                        static_cast<float>(wait[result_word<Shape>(place + p, column)]));
       store_scaled(run.epilogue, at.element + filter * g.out_filter, value);
       const float u = rounded_value(run.epilogue, value) + minus_pivot;
-      sum = sum + u, square = square + u * u;
+      total = total + u, square = square + u * u;
     }
     const std::int64_t pixel = rows[row].element / sums.channels, index = pixel / sums.piece;
-    sums.lane_sums[sums.at(index, lane, 0) + channel] = sum;
+    sums.lane_sums[sums.at(index, lane, 0) + channel] = total;
     sums.lane_sums[sums.at(index, lane, 1) + channel] = square;
   }
   static constexpr int warps = Shape::threads / 32;
