@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "core/thread_pool.h"
@@ -52,6 +53,26 @@ bool operator==(const QuantizeStats& a, const QuantizeStats& b) {
   return a.max_bits == b.max_bits && a.saturated == b.saturated && a.sum_square == b.sum_square;
 }
 
+/// Weights that are there or, `written`, come to be there in the pass.
+class Source {
+ public:
+  Source(const std::vector<float>& weights, bool written)
+      : weights_(weights), memory_(written ? weights.size() : 0, std::nanf("")) {}
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  const std::vector<float>& values() const { return memory_.empty() ? weights_ : memory_; }
+  const WeightWriter* writer() const { return memory_.empty() ? nullptr : &writer_; }
+
+ private:
+  const std::vector<float>& weights_;
+  std::vector<float> memory_;
+  std::function<void(std::int64_t, std::int64_t, std::int64_t, std::int64_t)> write_ =
+      [this](std::int64_t, std::int64_t begin, std::int64_t end, std::int64_t) {
+        std::copy(weights_.begin() + begin, weights_.begin() + end, memory_.begin() + begin);
+      };
+  WeightWriter writer_ = write_;
+};
+
 /// One way to quantize and pack.
 class Packing {
  public:
@@ -66,21 +87,17 @@ class Packing {
 
   /// `written`: the weights come to be there in the same pass.
   QuantizeStats in_one_pass(Isa isa, Products& to, const Parallel& parallel, bool written) const {
-    std::vector<float> memory(written ? weights_.size() : 0, std::nanf(""));
-    const auto write = [&](std::int64_t, std::int64_t begin, std::int64_t end, std::int64_t) {
-      std::copy(weights_.begin() + begin, weights_.begin() + end, memory.begin() + begin);
-    };
-    const WeightWriter writer = write;
-    WeightPass pass(shape_, how_.planes, to.targets, how_.factors ? factor_.data() : nullptr);
+    Source source(weights_, written);
+    WeightPass pass = pass_to(to);
     std::vector<std::int8_t> plain(static_cast<std::size_t>(pass.plain_bytes()));
     pass.begin(plain.data());
     QuantizeStats stats;
-    for_parts(written ? memory : weights_, [&](Chain& chain, std::int64_t first) {
+    for_parts(source.values(), [&](Chain& chain, std::int64_t first) {
       chain.stats = &stats;
       Buffer scratch(chain_scratch_bytes(chain));
       chain.scratch = scratch.data();
       const WeightRun run{pass, chain};
-      WeightPass::run(isa, {&run, 1}, first, parallel, written ? &writer : nullptr);
+      WeightPass::run(isa, {&run, 1}, first, parallel, source.writer());
     });
     pass.finish(parallel);
     return stats;
@@ -89,31 +106,22 @@ class Packing {
   /// This and another way, while weights without groups are read once.
   std::array<QuantizeStats, 2> beside(const Packing& other, Isa isa, std::array<Products*, 2> to,
                                       const Parallel& parallel, bool written) const {
-    std::vector<float> memory(written ? weights_.size() : 0, std::nanf(""));
-    const auto write = [&](std::int64_t, std::int64_t begin, std::int64_t end, std::int64_t) {
-      std::copy(weights_.begin() + begin, weights_.begin() + end, memory.begin() + begin);
-    };
-    const WeightWriter writer = write;
-    const auto pass_of = [](const Packing& how, Products& products) {
-      return WeightPass(how.shape_, how.how_.planes, products.targets,
-                        how.how_.factors ? how.factor_.data() : nullptr);
-    };
-    std::array passes{pass_of(*this, *to[0]), pass_of(other, *to[1])};
+    Source source(weights_, written);
+    std::array passes{pass_to(*to[0]), other.pass_to(*to[1])};
     std::vector<std::int8_t> plain(
         static_cast<std::size_t>(passes[0].plain_bytes() + passes[1].plain_bytes()));
     passes[0].begin(plain.data());
     passes[1].begin(plain.data() + passes[0].plain_bytes());
     std::array<QuantizeStats, 2> stats;
-    const std::vector<float>& x = written ? memory : weights_;
-    for_parts(x, [&](Chain& first, std::int64_t) {
-      other.for_parts(x, [&](Chain& second, std::int64_t) {
+    for_parts(source.values(), [&](Chain& first, std::int64_t) {
+      other.for_parts(source.values(), [&](Chain& second, std::int64_t) {
         first.stats = &stats[0];
         second.stats = &stats[1];
         Buffer scratch(chain_scratch_bytes(first)), more_scratch(chain_scratch_bytes(second));
         first.scratch = scratch.data();
         second.scratch = more_scratch.data();
         const std::array<WeightRun, 2> runs{{{passes[0], first}, {passes[1], second}}};
-        WeightPass::run(isa, runs, 0, parallel, written ? &writer : nullptr);
+        WeightPass::run(isa, runs, 0, parallel, source.writer());
       });
     });
     for (const WeightPass& pass : passes) pass.finish(parallel);
@@ -147,6 +155,10 @@ class Packing {
   }
 
  private:
+  WeightPass pass_to(Products& products) const {
+    return WeightPass(shape_, how_.planes, products.targets, how_.factors ? factor_.data() : nullptr);
+  }
+
   template <class Body>
   void for_parts(const std::vector<float>& weights, const Body& body) const {
     const std::int64_t parts = how_.granularity == Granularity::channel ? shape_.groups : 1;

@@ -1,6 +1,4 @@
 // Tiles of the integer convolution, left as sums or finished as floats before they leave the registers.
-#include <algorithm>
-
 #include "avx512vnni/conv_s8_tables.h"
 #include "avx512vnni/float_vectors.h"
 
@@ -186,27 +184,19 @@ template <bool wide, std::size_t... row>
     finish_rows<wide, float, row...>(rows);
 }
 
-struct NarrowTiles {
+template <bool wide>
+struct WholeTiles {
   template <TileKind kind, std::size_t... row>
-  static constexpr ConvTileFunction tile = narrow_tile<kind, row...>;
+  static constexpr ConvTileFunction tile = wide ? wide_tile<kind, row...> : narrow_tile<kind, row...>;
   template <std::size_t... row>
-  static constexpr ConvTileFunction summed = summed_narrow_tile<row...>;
+  static constexpr ConvTileFunction summed = wide ? summed_wide_tile<row...> : summed_narrow_tile<row...>;
   template <std::size_t... row>
-  static constexpr ConvFinishedTile finished = finished_tile<false, row...>;
-};
-
-struct WideTiles {
-  template <TileKind kind, std::size_t... row>
-  static constexpr ConvTileFunction tile = wide_tile<kind, row...>;
-  template <std::size_t... row>
-  static constexpr ConvTileFunction summed = summed_wide_tile<row...>;
-  template <std::size_t... row>
-  static constexpr ConvFinishedTile finished = finished_tile<true, row...>;
+  static constexpr ConvFinishedTile finished = finished_tile<wide, row...>;
 };
 
 }  // namespace
 
-const ConvTiles narrow_tiles_avx512vnni = all_tiles<NarrowTiles>();
-const ConvTiles wide_tiles_avx512vnni = all_tiles<WideTiles>();
+const ConvTiles narrow_tiles_avx512vnni = all_tiles<WholeTiles<false>>();
+const ConvTiles wide_tiles_avx512vnni = all_tiles<WholeTiles<true>>();
 
 }  // namespace octavo::kernels

@@ -1,7 +1,5 @@
 // Tiles of the integer convolution that become bfloat16 by the CPU's own conversion (AVX512-BF16): whole
 // products, without bias or anything to add.
-#include <algorithm>
-
 #include "avx512vnni/conv_s8_tables.h"
 
 namespace octavo::kernels {
